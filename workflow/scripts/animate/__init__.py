@@ -1,0 +1,1 @@
+"""The library behind the workflow's scripts. It knows nothing of Snakemake."""
