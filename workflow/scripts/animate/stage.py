@@ -1,6 +1,7 @@
 """How a rule's script runs: arguments in, a log file, one line for an error a user can mend."""
 
 import argparse
+import json
 import logging
 import sys
 from collections.abc import Callable
@@ -12,10 +13,11 @@ LOG_FORMAT = "%(asctime)s %(message)s"
 
 
 def stage_parser(description: str) -> argparse.ArgumentParser:
-    """Return a parser with the options every stage shares: `--clip` and `--log`."""
+    """Return a parser with the options every stage shares: `--clip`, `--log`, `--settings`."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--clip", default="", help="clip name, for messages")
     parser.add_argument("--log", type=Path, help="log file; standard error when absent")
+    parser.add_argument("--settings", type=json.loads, default={}, help="settings, as JSON text")
     return parser
 
 

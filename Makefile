@@ -1,0 +1,44 @@
+PYTHON ?= python3
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+DEMO_RUN := $(BIN)/snakemake --profile local --configfile config/demo.yaml
+
+.PHONY: demo test lint lock clean
+.DELETE_ON_ERROR:
+
+demo: $(INSTALLED)
+	@$(BIN)/python workflow/scripts/demo_input.py demo
+	@$(DEMO_RUN)
+	@$(MAKE) --no-print-directory demo/report.html
+	@echo
+	@echo "The demo is finished. The tiny model has random weights: its videos are noise by design."
+	@for clip in demo/results/demo-*; do echo "  video   $$clip/$$(basename $$clip).mp4"; done
+	@echo "  report  demo/report.html"
+
+demo/report.html: $(wildcard demo/results/*/*.html)
+	@$(DEMO_RUN) --report $@
+
+test: $(INSTALLED)
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakemake --lint
+
+$(INSTALLED): requirements.lock workflow/scripts/check_system.py
+	@$(PYTHON) workflow/scripts/check_system.py
+	$(PYTHON) -m venv $(VENV)
+	grep -v '^sam2==' requirements.lock | $(PIP) --requirement /dev/stdin
+	grep '^sam2==' requirements.lock | SAM2_BUILD_CUDA=0 $(PIP) --no-build-isolation --no-deps \
+	  --requirement /dev/stdin
+	@touch $@
+
+# Resolve pyproject.toml anew; run it after a change of the ranges, on Python 3.11.
+lock:
+	$(PYTHON) workflow/scripts/lock.py
+
+clean:
+	rm -rf demo $(VENV)

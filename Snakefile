@@ -1,0 +1,25 @@
+from snakemake.utils import min_version
+
+min_version("9.27")
+
+
+configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/models.smk"
+include: "workflow/rules/timeline.smk"
+include: "workflow/rules/pose.smk"
+include: "workflow/rules/matte.smk"
+include: "workflow/rules/sample.smk"
+include: "workflow/rules/report.smk"
+
+
+container: None
+
+
+rule all:
+    default_target: True
+    input:
+        finished_clips,
+        refused_rows,

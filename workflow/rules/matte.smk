@@ -1,0 +1,57 @@
+"""Replacement: where the driving person is, and the driving video without that person."""
+
+
+rule person_mask:
+    input:
+        video=driving_video,
+        timeline=f"{CLIP}/timeline.json",
+    output:
+        f"{CLIP}/person_mask.mp4",
+    params:
+        settings=settings("mask_backend"),
+        version=1,
+    threads: 2
+    log:
+        f"{LOGS}/person_mask/{{clip}}.log",
+    conda:
+        "../../envs/preprocess.yaml"
+    shell:
+        "python {SCRIPTS:q}/person_mask.py --clip {wildcards.clip} --log {log:q}"
+        " --settings {params.settings:q} --video {input.video:q}"
+        " --timeline {input.timeline:q} --output {output:q}"
+
+
+rule mask:
+    input:
+        f"{CLIP}/person_mask.mp4",
+    output:
+        f"{CLIP}/src_mask.mp4",
+    params:
+        settings=settings("mask_iterations", "mask_kernel", "mask_w_len", "mask_h_len"),
+        version=1,
+    log:
+        f"{LOGS}/mask/{{clip}}.log",
+    conda:
+        "../../envs/preprocess.yaml"
+    shell:
+        "python {SCRIPTS:q}/mask.py --clip {wildcards.clip} --log {log:q}"
+        " --settings {params.settings:q} --person-mask {input:q} --output {output:q}"
+
+
+rule background:
+    input:
+        video=driving_video,
+        timeline=f"{CLIP}/timeline.json",
+        mask=f"{CLIP}/src_mask.mp4",
+    output:
+        f"{CLIP}/src_bg.mp4",
+    params:
+        version=1,
+    log:
+        f"{LOGS}/background/{{clip}}.log",
+    conda:
+        "../../envs/preprocess.yaml"
+    shell:
+        "python {SCRIPTS:q}/background.py --clip {wildcards.clip} --log {log:q}"
+        " --video {input.video:q} --timeline {input.timeline:q}"
+        " --mask {input.mask:q} --output {output:q}"

@@ -1,0 +1,57 @@
+"""Body, hands and face of the driving person, as points and as the videos the model reads."""
+
+
+rule keypoints:
+    input:
+        video=driving_video,
+        timeline=f"{CLIP}/timeline.json",
+    output:
+        f"{CLIP}/keypoints.npz",
+    params:
+        settings=settings("pose_backend"),
+        version=1,
+    threads: 2
+    log:
+        f"{LOGS}/keypoints/{{clip}}.log",
+    conda:
+        "../../envs/preprocess.yaml"
+    shell:
+        "python {SCRIPTS:q}/keypoints.py --clip {wildcards.clip} --log {log:q}"
+        " --settings {params.settings:q} --video {input.video:q}"
+        " --timeline {input.timeline:q} --output {output:q}"
+
+
+rule pose_video:
+    input:
+        timeline=f"{CLIP}/timeline.json",
+        keypoints=f"{CLIP}/keypoints.npz",
+    output:
+        f"{CLIP}/src_pose.mp4",
+    params:
+        version=1,
+    log:
+        f"{LOGS}/pose_video/{{clip}}.log",
+    conda:
+        "../../envs/preprocess.yaml"
+    shell:
+        "python {SCRIPTS:q}/pose_video.py --clip {wildcards.clip} --log {log:q}"
+        " --timeline {input.timeline:q} --keypoints {input.keypoints:q} --output {output:q}"
+
+
+rule face_video:
+    input:
+        video=driving_video,
+        timeline=f"{CLIP}/timeline.json",
+        keypoints=f"{CLIP}/keypoints.npz",
+    output:
+        f"{CLIP}/src_face.mp4",
+    params:
+        version=1,
+    log:
+        f"{LOGS}/face_video/{{clip}}.log",
+    conda:
+        "../../envs/preprocess.yaml"
+    shell:
+        "python {SCRIPTS:q}/face_video.py --clip {wildcards.clip} --log {log:q}"
+        " --video {input.video:q} --timeline {input.timeline:q}"
+        " --keypoints {input.keypoints:q} --output {output:q}"

@@ -1,0 +1,81 @@
+"""The report's page of one clip: four pictures side by side, playing, and the settings."""
+
+import base64
+import tempfile
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jinja2
+import numpy as np
+
+from animate.mux import mux_sound
+from animate.reference import load_reference
+from animate.timeline import Timeline
+from animate.video import VideoWriter, read_frames, read_video, video_info
+
+TEMPLATES = Path(__file__).parents[2] / "report"
+PREVIEW_SIDE = 400
+
+
+def render_page(
+    driving_video: Path,
+    timeline: Timeline,
+    pose: Path,
+    reference: Path,
+    result: Path,
+    provenance: dict[str, Any],
+) -> str:
+    """Return a self-contained HTML page; pictures are at most PREVIEW_SIDE pixels on a side."""
+    driving = _video_data(read_frames(driving_video, timeline), timeline.frame_rate)
+    drawn = _video_data(read_video(pose), timeline.frame_rate)
+    finished = _video_data(read_video(result), video_info(result).frame_rate, sound=result)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True
+    )
+    return environment.get_template("clip.html.j2").render(
+        clip=provenance["clip"],
+        mode=provenance["mode"],
+        noise_by_design=provenance["model"]["path"].endswith("tiny"),
+        driving=driving,
+        pose=drawn,
+        reference=_image_data(load_reference(reference)),
+        result=finished,
+        settings=provenance["settings"],
+        output=provenance["output"],
+        inputs=provenance["inputs"],
+        packages=provenance["packages"],
+    )
+
+
+def _shrunk(frame: np.ndarray, side: int = PREVIEW_SIDE) -> np.ndarray:
+    """Return the frame with even sides, the longer of them at most `side`."""
+    height, width = frame.shape[:2]
+    scale = min(1, side / max(height, width))
+    size = tuple(max(2, round(length * scale / 2) * 2) for length in (width, height))
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+
+
+def _video_data(frames: Iterable[np.ndarray], rate: Fraction, sound: Path | None = None) -> str:
+    """Return frames as a data URI of an H.264 video, with the sound of a file where given."""
+    with tempfile.TemporaryDirectory() as folder:
+        silent, finished = Path(folder) / "silent.mp4", Path(folder) / "preview.mp4"
+        shrunk = map(_shrunk, frames)
+        first = next(shrunk)
+        with VideoWriter(silent, first.shape[1::-1], rate, "preview") as writer:
+            writer.write(first)
+            for frame in shrunk:
+                writer.write(frame)
+        mux_sound(silent, sound, 0, finished)
+        return _data_uri("video/mp4", finished.read_bytes())
+
+
+def _image_data(image: np.ndarray) -> str:
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(_shrunk(image), cv2.COLOR_RGB2BGR))
+    return _data_uri("image/jpeg", encoded.tobytes())
+
+
+def _data_uri(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

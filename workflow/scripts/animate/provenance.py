@@ -1,0 +1,82 @@
+"""The record that explains a result: settings, inputs, weights, packages and machine."""
+
+import hashlib
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    "av",
+    "diffusers",
+    "mediapipe",
+    "numpy",
+    "onnxruntime",
+    "opencv-contrib-python",
+    "sam2",
+    "snakemake",
+    "torch",
+    "transformers",
+)
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of the packages that can change a result, where installed."""
+    versions = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return versions
+
+
+def make_provenance(
+    clip: str,
+    settings: dict[str, Any],
+    inputs: dict[str, Path],
+    timeline: dict[str, Any],
+    sampled: dict[str, Any],
+    model: Path,
+    result: Path,
+) -> dict[str, Any]:
+    """Return the JSON record of one result.
+
+    `inputs` maps a role to the user's file; `sampled` is the sampler's settings file; `model` is
+    the model folder, whose index and configurations are hashed.
+    """
+    return {
+        "clip": clip,
+        "mode": sampled["mode"],
+        "settings": settings,
+        "inputs": {
+            role: {"path": str(path), "sha256": file_hash(path)} for role, path in inputs.items()
+        },
+        "output": {
+            "path": str(result),
+            "sha256": file_hash(result),
+            "frames": timeline["frame_count"],
+            "frame_rate": timeline["frame_rate"],
+            "size": timeline["model_size"],
+        },
+        "model": {"path": str(model), "configurations": _configuration_hashes(model)},
+        "packages": installed_versions(),
+        "machine": {"system": platform.platform(), "processor": platform.machine()},
+    }
+
+
+def _configuration_hashes(model: Path) -> dict[str, str]:
+    files = sorted(model.glob("*.json")) + sorted(model.glob("*/config.json"))
+    return {str(file.relative_to(model)): file_hash(file) for file in files}
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the object that a JSON file holds."""
+    return json.loads(path.read_text("utf-8"))

@@ -1,0 +1,30 @@
+"""Write a clip's page of the report."""
+
+from pathlib import Path
+
+from animate.atomic import atomic_output
+from animate.page import render_page
+from animate.provenance import read_json
+from animate.stage import run_stage, stage_parser
+from animate.timeline import Timeline
+
+
+def main(args):
+    page = render_page(
+        driving_video=args.driving_video,
+        timeline=Timeline.from_json(args.timeline),
+        pose=args.pose,
+        reference=args.reference,
+        result=args.result,
+        provenance=read_json(args.provenance),
+    )
+    with atomic_output(args.output) as temporary:
+        temporary.write_text(page, "utf-8")
+
+
+if __name__ == "__main__":
+    parser = stage_parser(__doc__)
+    for name in ("driving-video", "timeline", "pose", "reference", "result", "provenance"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    run_stage(main, parser)

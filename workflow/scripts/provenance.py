@@ -1,0 +1,30 @@
+"""Write the record that explains a clip's result."""
+
+import json
+from pathlib import Path
+
+from animate.atomic import atomic_output
+from animate.provenance import make_provenance, read_json
+from animate.stage import run_stage, stage_parser
+
+
+def main(args):
+    record = make_provenance(
+        clip=args.clip,
+        settings=args.settings,
+        inputs={"driving_video": args.driving_video, "reference": args.reference_image},
+        timeline=read_json(args.timeline),
+        sampled=read_json(args.sampled),
+        model=args.model.parent,
+        result=args.result,
+    )
+    with atomic_output(args.output) as temporary:
+        temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    parser = stage_parser(__doc__)
+    for name in ("driving-video", "reference-image", "timeline", "sampled", "result", "model"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--output", type=Path, required=True)
+    run_stage(main, parser)
