@@ -1,0 +1,208 @@
+"""Read people's videos: any container, codec, rotation, pixel shape or interlacing, upright RGB."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from av.container import InputContainer
+from av.filter import Graph
+from av.stream import Disposition
+from av.video.frame import VideoFrame
+from av.video.reformatter import Colorspace
+from av.video.stream import VideoStream
+
+from animate.errors import ClipError
+
+TURNS = {
+    90: cv2.ROTATE_90_CLOCKWISE,
+    180: cv2.ROTATE_180,
+    270: cv2.ROTATE_90_COUNTERCLOCKWISE,
+}
+PICTURE_BRANDS = ("heic", "heix", "mif1", "avif")
+HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
+UNSPECIFIED_COLORSPACES = (0, 2, 3)
+HD_HEIGHT = 720
+CUT_OFF_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Picture:
+    """How a coded frame becomes an upright one with square pixels.
+
+    `size` is the upright (width, height), `rotation` the degrees clockwise that were applied,
+    `colorspace` the number of the YUV matrix (ITU-T H.273).
+    """
+
+    size: tuple[int, int]
+    rotation: int
+    interlaced: bool
+    colorspace: int
+
+
+@dataclass(frozen=True)
+class Scan:
+    """What one pass over a video found; `times` are seconds in the container's clock."""
+
+    times: list[Fraction]
+    last_duration: Fraction
+    declared_rates: list[Fraction]
+    tick: Fraction
+    picture: Picture
+    has_sound: bool
+
+
+def scan(path: Path) -> Scan:
+    """Decode the video once and return what it holds.
+
+    Raises ClipError when it cannot be opened or decoded, is cut off, has no frames or is HDR.
+    """
+    with _open(path) as (container, stream):
+        rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
+        rates = [Fraction(rate) for rate in rates if rate]
+        step = 1 / rates[0] if rates else Fraction(1, 25)
+        times: list[Fraction] = []
+        interlaced, first, duration = 0, None, 0
+        for frame in _decode(path, container, stream):
+            first = first or frame
+            times.append(_time(frame, times, step))
+            interlaced += frame.interlaced_frame
+            duration = frame.duration
+        if first is None:
+            raise ClipError(f"driving video {path} has no frames; export it again")
+        last_duration = duration * stream.time_base if duration else step
+        _refuse_cut_off(path, stream, len(times), times[-1] - times[0] + last_duration)
+        picture = _picture(path, stream, first, interlaced=2 * interlaced > len(times))
+        sound = bool(container.streams.audio)
+        return Scan(times, last_duration, rates, Fraction(stream.time_base), picture, sound)
+
+
+def upright_frames(path: Path, picture: Picture) -> Iterator[np.ndarray]:
+    """Yield every frame in presentation order as uint8 RGB (height, width, 3) of `picture.size`."""
+    with _open(path) as (container, stream):
+        frames: Iterable[VideoFrame] = _decode(path, container, stream)
+        if picture.interlaced:
+            frames = _deinterlaced(frames, stream)
+        for frame in frames:
+            yield _upright(frame, picture)
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    if not path.is_file():
+        raise ClipError(f"driving video {path} does not exist; correct its path")
+    try:
+        container = av.open(str(path))
+    except av.FFmpegError as error:
+        raise ClipError(
+            f"driving video {path} is no video or is cut off ({error.strerror}); export it again"
+        ) from error
+    with container:
+        if _is_picture(container):
+            raise ClipError(f"driving video {path} is a picture; give a video of a moving person")
+        streams = [s for s in container.streams.video if s.disposition != Disposition.attached_pic]
+        if not streams:
+            raise ClipError(f"driving video {path} has no picture track; give a video")
+        streams[0].thread_type = "AUTO"
+        yield container, streams[0]
+
+
+def _is_picture(container: InputContainer) -> bool:
+    name = container.format.name
+    brand = container.metadata.get("major_brand", "")
+    return name == "image2" or name.endswith("_pipe") or brand in PICTURE_BRANDS
+
+
+def _decode(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    count = 0
+    # Broadcast streams are cut anywhere; in files with an index a corrupt packet is a lost end.
+    indexed = "mpegts" not in container.format.name
+    try:
+        for packet in container.demux(stream):
+            if packet.is_corrupt and indexed:
+                raise ClipError(_cut_off(path, count))
+            for frame in packet.decode():
+                count += 1
+                yield frame
+    except av.FFmpegError as error:
+        raise ClipError(
+            f"driving video {path} is damaged after {count} frames ({error.strerror});"
+            " copy or export it again"
+        ) from error
+
+
+def _time(frame: VideoFrame, earlier: list[Fraction], step: Fraction) -> Fraction:
+    """Return the frame's time; where it is missing or does not advance, one step after the last."""
+    time = None if frame.pts is None else frame.pts * frame.time_base
+    if earlier and (time is None or time <= earlier[-1]):
+        return earlier[-1] + step
+    return Fraction(0) if time is None else Fraction(time)
+
+
+def _refuse_cut_off(path: Path, stream: VideoStream, count: int, seconds: Fraction) -> None:
+    promised = stream.duration * stream.time_base if stream.duration else seconds
+    if promised - seconds > CUT_OFF_SECONDS:
+        raise ClipError(_cut_off(path, count))
+
+
+def _cut_off(path: Path, count: int) -> str:
+    return f"driving video {path} is cut off after {count} frames; copy or export it again"
+
+
+def _picture(path: Path, stream: VideoStream, first: VideoFrame, *, interlaced: bool) -> Picture:
+    if first.color_trc in HDR_TRANSFERS:
+        raise ClipError(
+            f"driving video {path} is HDR ({HDR_TRANSFERS[first.color_trc]}), which this workflow"
+            " does not tone-map; export it as SDR (BT.709)"
+        )
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    size = (max(round(first.width * aspect), 1), first.height)
+    rotation = round(-first.rotation / 90) * 90 % 360
+    colorspace = int(first.colorspace)
+    if colorspace in UNSPECIFIED_COLORSPACES:
+        # Players take untagged video of HD height for BT.709 and smaller video for BT.601.
+        colorspace = int(Colorspace.ITU709 if first.height >= HD_HEIGHT else Colorspace.ITU601)
+    return Picture(size[::-1] if rotation % 180 else size, rotation, interlaced, colorspace)
+
+
+def _upright(frame: VideoFrame, picture: Picture) -> np.ndarray:
+    width, height = picture.size[::-1] if picture.rotation % 180 else picture.size
+    alpha = any(component.is_alpha for component in frame.format.components)
+    image = frame.reformat(
+        width, height, "rgba" if alpha else "rgb24", src_colorspace=picture.colorspace
+    ).to_ndarray()
+    if alpha:
+        image = on_white(image)
+    return cv2.rotate(image, TURNS[picture.rotation]) if picture.rotation else image
+
+
+def on_white(rgba: np.ndarray) -> np.ndarray:
+    """Return uint8 RGBA (h, w, 4) as RGB over white, as an image viewer shows it."""
+    alpha = rgba[..., 3:].astype(np.uint16)
+    return ((rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+
+
+def _deinterlaced(frames: Iterable[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:
+    """Yield one whole frame per interlaced one."""
+    graph = Graph()
+    source = graph.add_buffer(template=stream, time_base=stream.time_base)
+    graph.link_nodes(
+        source, graph.add("bwdif", "mode=send_frame:deint=all"), graph.add("buffersink")
+    ).configure()
+    for frame in frames:
+        graph.push(frame)
+        yield from _pulled(graph)
+    graph.push(None)
+    yield from _pulled(graph)
+
+
+def _pulled(graph: Graph) -> Iterator[VideoFrame]:
+    while True:
+        try:
+            yield graph.vpull()
+        except (av.BlockingIOError, av.EOFError):
+            return
