@@ -19,7 +19,13 @@ from animate.schema import load_schema
 from animate.table import read_table
 
 CONFIG = complete_config(config)
-KEEP_GOING = workflow.execution_settings.keep_going
+
+
+def refuse(mistakes):
+    count = f"{len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}"
+    lines = "\n".join(f"  {line}" for line in mistakes)
+    logger.error(f"{count} in the configuration or the table; nothing was started:\n{lines}")
+    sys.exit(1)
 
 
 def load_table():
@@ -27,16 +33,9 @@ def load_table():
     if mistakes:
         refuse(mistakes)
     table = read_table(CONFIG["clips"], CONFIG)
-    # A job on another node must not stop for the rows that the main process set aside.
-    if table.file_mistakes or (table.row_mistakes and not KEEP_GOING and workflow.is_main_process):
-        refuse(table.all_mistakes())
+    if table.file_mistakes:
+        refuse(table.file_mistakes)
     return table
-
-
-def refuse(mistakes):
-    count = f"{len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}"
-    lines = "\n".join(f"  {line}" for line in mistakes)
-    raise WorkflowError(f"{count} in the configuration or the table; nothing was started:\n{lines}")
 
 
 TABLE = load_table()
@@ -57,6 +56,9 @@ def finished_clips(wildcards):
 
 
 def refused_rows(wildcards):
+    """With --keep-going a refused row is a job that fails; otherwise nothing starts."""
+    if TABLE.row_mistakes and not workflow.execution_settings.keep_going:
+        refuse(TABLE.all_mistakes())
     return [f"{RESULTS}/.refused/row_{number}" for number in TABLE.row_mistakes]
 
 
@@ -88,7 +90,7 @@ def replaces(wildcards):
     return clip_of(wildcards).mode == "replace"
 
 
-if not CLIPS and not TABLE.row_mistakes and workflow.is_main_process:
+if not CLIPS and not TABLE.row_mistakes:
     logger.warning(f"{CONFIG['clips']} has no clips yet: add one row per clip, see config/README.md")
 
 

@@ -5,6 +5,7 @@ rule person_mask:
     input:
         video=driving_video,
         timeline=f"{CLIP}/timeline.json",
+        keypoints=f"{CLIP}/keypoints.npz",
     output:
         f"{CLIP}/person_mask.mp4",
     params:
@@ -18,7 +19,7 @@ rule person_mask:
     shell:
         "python {SCRIPTS:q}/person_mask.py --clip {wildcards.clip} --log {log:q}"
         " --settings {params.settings:q} --video {input.video:q}"
-        " --timeline {input.timeline:q} --output {output:q}"
+        " --timeline {input.timeline:q} --keypoints {input.keypoints:q} --output {output:q}"
 
 
 rule mask:

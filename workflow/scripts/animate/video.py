@@ -20,10 +20,12 @@ from animate.timeline import Timeline
 BT709 = 1
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 KEYFRAME_DISTANCE = 48
+MASK_THRESHOLD = 127
 PRESETS = {
     "picture": {"crf": "14", "preset": "veryfast"},
     "drawing": {"crf": "8", "preset": "veryfast"},
     "mask": {"crf": "4", "preset": "veryfast"},
+    "preview": {"crf": "28", "preset": "veryfast"},
 }
 
 
@@ -59,6 +61,12 @@ def read_video(path: Path) -> Iterator[np.ndarray]:
         container.streams.video[0].thread_type = "AUTO"
         for frame in container.decode(video=0):
             yield _to_rgb(frame)
+
+
+def read_masks(path: Path) -> Iterator[np.ndarray]:
+    """Yield the frames of a mask video, uint8 0/1 (h, w)."""
+    for frame in read_video(path):
+        yield (frame[..., 0] > MASK_THRESHOLD).astype(np.uint8)
 
 
 def read_segment(path: Path, start: int, stop: int) -> np.ndarray:

@@ -1,0 +1,25 @@
+"""Write the driving video without the person."""
+
+from pathlib import Path
+
+from animate.letterbox import Letterbox
+from animate.matte.growth import background
+from animate.stage import run_stage, stage_parser
+from animate.timeline import Timeline
+from animate.video import VideoWriter, read_frames, read_masks
+
+
+def main(args):
+    timeline = Timeline.from_json(args.timeline)
+    place = Letterbox(timeline.source_size, timeline.model_size)
+    frames = map(place.image, read_frames(args.video, timeline))
+    with VideoWriter(args.output, timeline.model_size, timeline.frame_rate) as video:
+        for frame, mask in zip(frames, read_masks(args.mask), strict=True):
+            video.write(background(frame, mask))
+
+
+if __name__ == "__main__":
+    parser = stage_parser(__doc__)
+    for name in ("video", "timeline", "mask", "output"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    run_stage(main, parser)

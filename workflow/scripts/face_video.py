@@ -1,0 +1,25 @@
+"""Crop the driving person's face from every frame."""
+
+from pathlib import Path
+
+from animate.face import CROP_SIZE, crop_face, face_track
+from animate.keypoints import Keypoints
+from animate.stage import run_stage, stage_parser
+from animate.timeline import Timeline
+from animate.video import VideoWriter, read_frames
+
+
+def main(args):
+    timeline = Timeline.from_json(args.timeline)
+    faces = Keypoints.load(args.keypoints).face
+    boxes = face_track(faces, timeline.source_size, timeline.frame_rate)
+    with VideoWriter(args.output, (CROP_SIZE, CROP_SIZE), timeline.frame_rate) as video:
+        for frame, box in zip(read_frames(args.video, timeline), boxes, strict=True):
+            video.write(crop_face(frame, box))
+
+
+if __name__ == "__main__":
+    parser = stage_parser(__doc__)
+    for name in ("video", "timeline", "keypoints", "output"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    run_stage(main, parser)

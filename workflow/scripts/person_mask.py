@@ -1,0 +1,28 @@
+"""Find the driving person's outline in every frame."""
+
+from pathlib import Path
+
+from animate.keypoints import Keypoints
+from animate.letterbox import Letterbox
+from animate.matte import backend
+from animate.stage import run_stage, stage_parser
+from animate.timeline import Timeline
+from animate.video import VideoWriter, read_frames
+
+
+def main(args):
+    timeline = Timeline.from_json(args.timeline)
+    place = Letterbox(timeline.source_size, timeline.model_size)
+    body = place.points(Keypoints.load(args.keypoints).body)
+    frames = map(place.image, read_frames(args.video, timeline))
+    masks = backend(args.settings["mask_backend"]).masks(frames, body)
+    with VideoWriter(args.output, timeline.model_size, timeline.frame_rate, "mask") as video:
+        for mask in masks:
+            video.write(mask * 255)
+
+
+if __name__ == "__main__":
+    parser = stage_parser(__doc__)
+    for name in ("video", "timeline", "keypoints", "output"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    run_stage(main, parser)

@@ -1,0 +1,27 @@
+"""Draw the skeleton of every frame at the model's size."""
+
+from pathlib import Path
+
+from animate.drawing import draw_pose
+from animate.keypoints import Keypoints
+from animate.letterbox import Letterbox
+from animate.stage import run_stage, stage_parser
+from animate.timeline import Timeline
+from animate.video import VideoWriter
+
+
+def main(args):
+    timeline = Timeline.from_json(args.timeline)
+    keypoints = Keypoints.load(args.keypoints)
+    place = Letterbox(timeline.source_size, timeline.model_size)
+    parts = (place.points(p) for p in (keypoints.body, keypoints.left_hand, keypoints.right_hand))
+    with VideoWriter(args.output, timeline.model_size, timeline.frame_rate, "drawing") as video:
+        for body, left_hand, right_hand in zip(*parts, strict=True):
+            video.write(draw_pose(timeline.model_size, body, left_hand, right_hand))
+
+
+if __name__ == "__main__":
+    parser = stage_parser(__doc__)
+    for name in ("timeline", "keypoints", "output"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    run_stage(main, parser)
