@@ -1,0 +1,1 @@
+"""The models: their forwards, weights, namings and encoders."""

@@ -1,0 +1,36 @@
+"""The layout of a model folder, as in Wan-AI/Wan2.2-Animate-14B-Diffusers."""
+
+import json
+from pathlib import Path
+
+from animate.atomic import atomic_output
+
+PARTS = {
+    "image_encoder": ("transformers", "CLIPVisionModel"),
+    "image_processor": ("transformers", "CLIPImageProcessor"),
+    "scheduler": ("diffusers", "UniPCMultistepScheduler"),
+    "text_encoder": ("transformers", "UMT5EncoderModel"),
+    "tokenizer": ("transformers", "T5TokenizerFast"),
+    "transformer": ("diffusers", "WanAnimateTransformer3DModel"),
+    "vae": ("diffusers", "AutoencoderKLWan"),
+}
+RELIGHTING_LORA = "relighting_lora.ckpt"
+
+
+def write_schedule_and_processor(folder: Path) -> None:
+    """Write the parts without weights: the UniPC flow scheduler and CLIP's image processor."""
+    # Imported here because both packages take seconds to load.
+    from diffusers import UniPCMultistepScheduler
+    from transformers import CLIPImageProcessor
+
+    UniPCMultistepScheduler(
+        prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0
+    ).save_pretrained(folder / "scheduler")
+    CLIPImageProcessor().save_pretrained(folder / "image_processor")
+
+
+def write_model_index(folder: Path) -> None:
+    """Write model_index.json, which marks the folder as complete: call it last."""
+    index = {"_class_name": "WanAnimatePipeline", **{k: list(v) for k, v in PARTS.items()}}
+    with atomic_output(folder / "model_index.json") as path:
+        path.write_text(json.dumps(index, indent=2) + "\n")

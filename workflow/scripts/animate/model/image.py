@@ -1,0 +1,47 @@
+"""The reference image as the sampler and its image encoder see it."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from transformers import CLIPVisionModel
+
+from animate.errors import ClipError
+
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
+
+
+def read_reference(path: Path, width: int, height: int) -> np.ndarray:
+    """Return an image file as (height, width, 3) uint8 RGB, fitted as `fit_reference` does."""
+    data = np.frombuffer(Path(path).read_bytes(), np.uint8)
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    if image is None:
+        raise ClipError(f"reference image {path} cannot be read as an image")
+    return fit_reference(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), width, height)
+
+
+def fit_reference(image: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Return `image` (h, w, 3) uint8 scaled (bilinear) to fit and centred on black."""
+    h, w = image.shape[:2]
+    narrow = h / w > height / width
+    size = (int(height / h * w), height) if narrow else (width, int(width / w * h))
+    left, top = (width - size[0]) // 2, (height - size[1]) // 2
+    canvas = np.zeros((height, width, 3), np.uint8)
+    scaled = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+    canvas[top : top + size[1], left : left + size[0]] = scaled
+    return canvas
+
+
+def encode_reference(encoder: CLIPVisionModel, reference: torch.Tensor) -> torch.Tensor:
+    """Return features (1, 257, n) of a reference (1, 3, h, w) in -1..1, before the last layer.
+
+    The whole frame is squashed to the encoder's square, as in training, not cropped.
+    """
+    size = encoder.config.image_size
+    image = F.interpolate(reference, size=(size, size), mode="bicubic", align_corners=False)
+    mean, std = (torch.tensor(x, device=image.device).view(1, 3, 1, 1) for x in (MEAN, STD))
+    image = ((image * 0.5 + 0.5 - mean) / std).to(encoder.dtype)
+    return encoder(pixel_values=image, output_hidden_states=True).hidden_states[-2]

@@ -1,0 +1,1 @@
+"""The sampling of a clip: settings, solvers, segments, journal and loop."""

@@ -1,0 +1,112 @@
+"""What a segment is painted from: its frames, and the latents and mask made of them.
+
+Shapes: F frames, h and w pixels, T = 1 + (F - 1) / 4 latent frames.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from animate.errors import ClipError
+from animate.model.vae import VideoCodec
+from animate.sampling.segments import Segment
+from animate.video import read_segment, video_info
+
+STRIDE = 8
+MASK_THRESHOLD = 127
+
+
+@dataclass(frozen=True)
+class SegmentFrames:
+    """The frames of a segment, uint8 (F, h, w, 3); the last two in replacement only."""
+
+    pose: np.ndarray
+    face: np.ndarray
+    background: np.ndarray | None = None
+    mask: np.ndarray | None = None
+
+
+ReadFrames = Callable[[Segment], SegmentFrames]
+
+
+def frame_reader(inputs: dict[str, Path], frame_count: int) -> ReadFrames:
+    """Return a function that reads one segment's frames from the clip's src_*.mp4 files.
+
+    `inputs` has "pose" and "face", and "background" and "mask" in replacement. Raises ClipError
+    when a file's frame count differs from the clip's.
+    """
+    for name, path in inputs.items():
+        if (count := video_info(path).frame_count) != frame_count:
+            raise ClipError(
+                f"{path} ({name}) has {count} frames but the pose video {frame_count}:"
+                " make the clip's inputs again"
+            )
+
+    def read(segment: Segment) -> SegmentFrames:
+        start, stop = segment.window
+        rows = np.array(segment.sources) - start
+        return SegmentFrames(
+            **{name: read_segment(path, start, stop)[rows] for name, path in inputs.items()}
+        )
+
+    return read
+
+
+def to_video(frames: np.ndarray) -> torch.Tensor:
+    """Return frames (F, h, w, 3) uint8 as a video (1, 3, F, h, w) fp32 in -1..1."""
+    return torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+
+
+def reference_condition(codec: VideoCodec, reference: torch.Tensor) -> torch.Tensor:
+    """Return mask and latents (1, 20, 1, h / 8, w / 8) of the reference (1, 3, h, w) in -1..1."""
+    latents = codec.encode(reference[:, :, None])
+    return torch.cat((torch.ones_like(latents[:, :4]), latents), dim=1)
+
+
+def video_condition(
+    codec: VideoCodec,
+    previous: torch.Tensor | None,
+    frames: SegmentFrames,
+) -> torch.Tensor:
+    """Return mask and latents (1, 20, T, h / 8, w / 8) of what is given of the segment itself.
+
+    Given are the frames painted before, `previous` (1, 3, n, h, w) in -1..1 if any, and in
+    replacement the background outside the person's mask.
+    """
+    length, height, width = frames.pose.shape[:3]
+    known = 0 if previous is None else previous.shape[2]
+    if frames.background is None:
+        video = torch.zeros(1, 3, length, height, width)
+        mask = torch.zeros(length, height // STRIDE, width // STRIDE)
+    else:
+        video = to_video(frames.background)
+        mask = background_mask(frames.mask)
+    if known:
+        video[:, :, :known] = previous.to(video)
+        mask[:known] = 1
+    latents = codec.encode(video)
+    return torch.cat((fold_mask(mask).to(latents), latents), dim=1)
+
+
+def background_mask(mask: np.ndarray) -> torch.Tensor:
+    """Return 1 where the background is kept, (F, h / 8, w / 8), of a person mask (F, h, w, 3).
+
+    The mask is uint8, the person above 127; each 8x8 cell takes its first pixel.
+    """
+    kept = torch.from_numpy(mask[..., 0] <= MASK_THRESHOLD)
+    return F.interpolate(
+        kept[:, None].float(), scale_factor=1 / STRIDE, mode="nearest", recompute_scale_factor=False
+    )[:, 0]
+
+
+def fold_mask(mask: torch.Tensor) -> torch.Tensor:
+    """Return a mask (F, h, w) with a latent frame's four frames as channels: (1, 4, T, h, w).
+
+    The first frame, which has a latent of its own, counts four times.
+    """
+    repeated = torch.cat((mask[:1].expand(4, -1, -1), mask[1:]))
+    return repeated.unflatten(0, (-1, 4)).transpose(0, 1)[None]

@@ -1,0 +1,63 @@
+"""What determines a sampled clip, as one hash: settings, inputs, model, code and arithmetic."""
+
+import hashlib
+import json
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+
+from animate.sampling.settings import Job
+
+CHUNK = 1 << 20
+WHOLE_FILE_LIMIT = 64 * CHUNK
+PACKAGES = ("torch", "diffusers", "transformers")
+CODE = Path(__file__).parents[1]
+
+
+def job_key(job: Job, arithmetic: str) -> str:
+    """Return the hash of all that decides a job's frames.
+
+    `arithmetic` names device and number types. Input and LoRA files count by content, the model by
+    `file_identity` of its files, the code by its text.
+    """
+    loras = [(file_digest(lora.path), lora.weight) for lora in job.settings.loras]
+    return hash_of(
+        {
+            "mode": job.mode,
+            "settings": {**asdict(job.settings), "loras": loras},
+            "inputs": {role: file_digest(path) for role, path in job.inputs.items()},
+            "model": model_identity(job.model),
+            "code": [file_digest(path) for path in sorted(CODE.rglob("*.py"))],
+            "packages": {name: version(name) for name in PACKAGES},
+            "arithmetic": arithmetic,
+        }
+    )
+
+
+def model_identity(folder: Path) -> dict[str, str]:
+    """Return the identity of each file of a model folder by its name inside the folder."""
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {str(path.relative_to(folder)): file_identity(path) for path in files}
+
+
+def file_identity(path: Path) -> str:
+    """Return the digest of a small file's content; of a large one's size, time and first MiB.
+
+    A large file's weights would take as long to hash as to load.
+    """
+    status = path.stat()
+    if status.st_size <= WHOLE_FILE_LIMIT:
+        return file_digest(path)
+    with path.open("rb") as file:
+        return hash_of([status.st_size, status.st_mtime_ns, file.read(CHUNK).hex()])
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a file's content."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_of(value: object) -> str:
+    """Return the SHA-256 of a value's JSON text."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,99 @@
+"""The sampling loop: a clip's segments one after the other, each from noise to frames."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from animate.model.transformer import SamplingTransformer
+from animate.model.vae import VideoCodec
+from animate.sampling.conditions import (
+    SegmentFrames,
+    reference_condition,
+    to_video,
+    video_condition,
+)
+from animate.sampling.settings import SamplingSettings
+from animate.sampling.solvers import make_solver
+
+LATENT_CHANNELS = 16
+
+OnStep = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Painter:
+    """The models and the clip's constants; `sample` paints one segment.
+
+    `reference` is (1, 3, h, w) in -1..1, `image_embeds` (1, 257, n), the prompts (1, tokens, n);
+    `negative_prompt_embeds` is needed when guidance_scale is above 1.
+    """
+
+    transformer: SamplingTransformer
+    codec: VideoCodec
+    settings: SamplingSettings
+    reference: torch.Tensor
+    image_embeds: torch.Tensor
+    prompt_embeds: torch.Tensor
+    negative_prompt_embeds: torch.Tensor | None = None
+
+    def sample(
+        self,
+        frames: SegmentFrames,
+        previous: torch.Tensor | None,
+        noise: torch.Tensor,
+        on_step: OnStep = lambda step: None,
+    ) -> torch.Tensor:
+        """Return the segment's frames (1, 3, F, h, w) fp32 in -1..1.
+
+        `previous` are the last painted frames (1, 3, n, h, w), None for the first segment;
+        `noise` is (1, 16, 1 + T, h / 8, w / 8). `on_step(k)` is called after k steps.
+        """
+        branches = self._constants(frames, previous)
+        latents = self._denoise(noise.to(self.transformer.device), branches, on_step)
+        return self.codec.decode(latents[:, :, 1:])
+
+    def _constants(self, frames: SegmentFrames, previous: torch.Tensor | None) -> list:
+        """Return the constants of the guided branch, and of the unguided one if there is one."""
+        model, device = self.transformer, self.transformer.device
+        reference = reference_condition(self.codec, self.reference)
+        condition = torch.cat((reference, video_condition(self.codec, previous, frames)), dim=2)
+        pose = self.codec.encode(to_video(frames.pose))
+        face = to_video(frames.face).to(device)
+        constants = model.segment_constants(
+            condition.to(device),
+            pose.to(device),
+            face,
+            self.image_embeds.to(device),
+            self.prompt_embeds.to(device),
+        )
+        if self.settings.guidance_scale <= 1:
+            return [constants]
+        blank = torch.full_like(face, -1)
+        negative = self.negative_prompt_embeds.to(device)
+        return [constants, model.unguided_constants(constants, blank, negative)]
+
+    def _denoise(self, latents: torch.Tensor, branches: list, on_step: OnStep) -> torch.Tensor:
+        s = self.settings
+        solver = make_solver(s.solver, s.steps, s.shift, latents.device)
+        times = self.transformer.time_embedding(solver.timesteps)
+        for index, timestep in enumerate(solver.timesteps):
+            velocities = [self.transformer(latents, times.step(index), c) for c in branches]
+            velocity = velocities[0]
+            if len(velocities) > 1:
+                velocity = velocities[1] + s.guidance_scale * (velocity - velocities[1])
+            latents = solver.step(velocity, timestep, latents, return_dict=False)[0]
+            on_step(index + 1)
+        return latents
+
+
+def segment_noise(
+    generator: torch.Generator, segment_frames: int, height: int, width: int
+) -> torch.Tensor:
+    """Draw the next segment's noise (1, 16, 1 + T, h / 8, w / 8), fp32, on the CPU.
+
+    It is drawn once per segment in order, so it depends neither on the device nor on the number
+    of GPUs.
+    """
+    shape = (LATENT_CHANNELS, segment_frames // 4 + 2, height // 8, width // 8)
+    return torch.randn(shape, generator=generator)[None]
