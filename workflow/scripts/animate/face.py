@@ -3,6 +3,8 @@
 import cv2
 import numpy as np
 
+from animate.smoothing import one_euro
+
 AREA_SCALE = 1.3
 CROP_SIZE = 512
 MIN_SIDE = 4
@@ -29,9 +31,29 @@ def face_box(points: np.ndarray, frame_size: tuple[int, int]) -> Box | None:
     return int(x1), int(y1), int(x2), int(y2)
 
 
-def crop_face(frame: np.ndarray, box: np.ndarray | Box | None) -> np.ndarray:
-    """Return the (512, 512, 3) uint8 RGB crop of `frame`; black where there is no box."""
-    if box is None:
-        return np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)
+def face_track(
+    faces: np.ndarray, frame_size: tuple[int, int], frame_rate: float | None = None
+) -> np.ndarray:
+    """Return the crop of every frame, int (N, 4) as in `face_box`; all zero where none was seen.
+
+    `faces` (N, 69, 3) with scores; a frame whose face is hidden keeps the last box, and frames
+    before the first face take its box. With a `frame_rate` the boxes are smoothed.
+    """
+    found = [face_box(face, frame_size) if face[:, 2].any() else None for face in faces]
+    last = next((box for box in found if box), None)
+    if last is None:
+        return np.zeros((len(faces), 4), int)
+    boxes = np.array([last := box or last for box in found], float)
+    if frame_rate:
+        # Sides of the face are the unit, so that a small face is smoothed like a large one.
+        side = np.sqrt(np.median((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])))
+        boxes = one_euro(boxes / side, float(frame_rate)) * side
+    return boxes.round().astype(int)
+
+
+def crop_face(frame: np.ndarray, box: np.ndarray | Box) -> np.ndarray:
+    """Return the (512, 512, 3) uint8 RGB crop of `frame`; black where the box is empty."""
     x1, y1, x2, y2 = (int(side) for side in box)
+    if x1 >= x2 or y1 >= y2:
+        return np.zeros((CROP_SIZE, CROP_SIZE, 3), np.uint8)
     return cv2.resize(frame[y1:y2, x1:x2], (CROP_SIZE, CROP_SIZE))

@@ -1,0 +1,77 @@
+"""The keypoints of one person through a clip."""
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from animate.atomic import atomic_output
+
+# The two COCO-WholeBody points whose mean is each body point: the neck is between the shoulders,
+# a toe between the big and the small one; the others are the point itself.
+BODY_FROM_WHOLEBODY = (
+    (0, 0), (5, 6), (6, 6), (8, 8), (10, 10), (5, 5), (7, 7), (9, 9), (12, 12), (14, 14),
+    (16, 16), (11, 11), (13, 13), (15, 15), (2, 2), (1, 1), (4, 4), (3, 3), (17, 18), (20, 21),
+)  # fmt: skip
+FACE_WHOLEBODY = slice(22, 91)
+LEFT_HAND_WHOLEBODY = slice(91, 112)
+RIGHT_HAND_WHOLEBODY = slice(112, 133)
+
+
+@dataclass(frozen=True)
+class Keypoints:
+    """Points of N frames, float32: x and y in 0..1 of the upright source frame, score in 0..1.
+
+    `body` (N, 20, 3): nose, neck, right shoulder, elbow, wrist, left shoulder, elbow, wrist, right
+    hip, knee, ankle, left hip, knee, ankle, right eye, left eye, right ear, left ear, left toe,
+    right toe. `left_hand`, `right_hand` (N, 21, 3): wrist, then four joints of each finger from
+    the thumb. `face` (N, 69, 3): one point that is not of the face, then the 68 of iBUG. `people`
+    (N,) int32: persons seen. Right and left are the person's own; what was not found scores 0.
+    """
+
+    body: np.ndarray
+    left_hand: np.ndarray
+    right_hand: np.ndarray
+    face: np.ndarray
+    people: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.body)
+
+    @property
+    def found(self) -> np.ndarray:
+        """Whether the person was found, (N,) bool."""
+        return (self.body[..., 2] > 0).any(axis=1)
+
+    @property
+    def face_found(self) -> np.ndarray:
+        """Whether the face was found, (N,) bool."""
+        return (self.face[..., 2] > 0).any(axis=1)
+
+    def save(self, path: Path) -> None:
+        """Write a compressed npz whose bytes depend on the values alone."""
+        with atomic_output(path) as temporary:
+            np.savez_compressed(temporary, **vars(self))
+
+    @classmethod
+    def load(cls, path: Path) -> "Keypoints":
+        """Read what `save` wrote."""
+        with np.load(path) as arrays:
+            return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+
+
+def from_wholebody(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Split COCO-WholeBody points (..., 133, 3) into body (..., 20, 3), left hand, right hand
+    (..., 21, 3) and face (..., 69, 3), in the same units."""
+    first, second = np.transpose(BODY_FROM_WHOLEBODY)
+    body = (points[..., first, :] + points[..., second, :]) / 2
+    parts = (LEFT_HAND_WHOLEBODY, RIGHT_HAND_WHOLEBODY, FACE_WHOLEBODY)
+    return body, *(points[..., part, :].copy() for part in parts)
+
+
+def stack(frames: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]]) -> Keypoints:
+    """Make a clip of frames, each body, left hand, right hand, face and number of people."""
+    *parts, people = zip(*frames, strict=True)
+    return Keypoints(
+        *(np.stack(part).astype(np.float32) for part in parts), np.array(people, np.int32)
+    )
