@@ -7,15 +7,13 @@ configfile: "config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/refused.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/timeline.smk"
 include: "workflow/rules/pose.smk"
 include: "workflow/rules/matte.smk"
 include: "workflow/rules/sample.smk"
 include: "workflow/rules/report.smk"
-
-
-container: None
 
 
 rule all:

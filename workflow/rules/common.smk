@@ -1,5 +1,6 @@
 """Reads the configuration and the table once, and hands each rule what it uses."""
 
+import hashlib
 import json
 import os
 import sys
@@ -9,13 +10,17 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 RULES = Path(workflow.current_basedir.get_path_or_uri(secret_free=False))
-SCRIPTS = RULES.parent / "scripts"
-sys.path.insert(0, str(SCRIPTS))
-# Without --sdm conda the jobs run in the environment that runs Snakemake, activated or not.
-os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+SCRIPTS = str(RULES.parent / "scripts")
+sys.path.insert(0, SCRIPTS)
+# Jobs without an environment of their own run in Snakemake's, activated or not; commands name the
+# scripts through a variable, so that a moved clone runs nothing again.
+os.environ.update(
+    PATH=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+    SCRIPTS=SCRIPTS,
+)
 
-from animate.settings import complete_config, config_mistakes
 from animate.schema import load_schema
+from animate.settings import complete_config, config_mistakes
 from animate.table import read_table
 
 CONFIG = complete_config(config)
@@ -24,7 +29,9 @@ CONFIG = complete_config(config)
 def refuse(mistakes):
     count = f"{len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}"
     lines = "\n".join(f"  {line}" for line in mistakes)
-    logger.error(f"{count} in the configuration or the table; nothing was started:\n{lines}")
+    logger.error(
+        f"{count} in the configuration or the table; nothing was started:\n{lines}"
+    )
     sys.exit(1)
 
 
@@ -44,6 +51,14 @@ RESULTS = CONFIG["results"]
 LOGS = CONFIG["logs"]
 MODEL = f"{CONFIG['models']}/{CONFIG['model']}"
 CLIP = f"{RESULTS}/{{clip}}"
+PROMPTS = f"{RESULTS}/.prompts/{CONFIG['model']}"
+
+if not CLIPS and not TABLE.row_mistakes:
+    logger.warning(
+        f"{CONFIG['clips']} has no clips yet: add rows, see config/README.md"
+    )
+if CONFIG["model"] == "tiny":
+    logger.warning("The tiny model has random weights: its videos are noise by design.")
 
 
 wildcard_constraints:
@@ -90,17 +105,82 @@ def replaces(wildcards):
     return clip_of(wildcards).mode == "replace"
 
 
-if not CLIPS and not TABLE.row_mistakes:
-    logger.warning(f"{CONFIG['clips']} has no clips yet: add one row per clip, see config/README.md")
+def frame_shape_image(wildcards):
+    """Animation takes the shape of the reference image, replacement that of the driving video."""
+    return [] if replaces(wildcards) else f"{RESULTS}/{wildcards.clip}/src_ref.png"
 
 
-rule refused_row:
-    output:
-        f"{RESULTS}/.refused/row_{{number}}",
-    params:
-        mistakes=lambda wildcards: TABLE.row_mistakes[int(wildcards.number)],
-    log:
-        f"{LOGS}/refused_row/{{number}}.log",
-    localrule: True
-    shell:
-        "printf '%s\\n' {params.mistakes:q} > {log:q}; exit 1"
+def replacement_input(name):
+    """Return an input function: a file of the clip that only replacement has."""
+
+    def of_clip(wildcards):
+        return f"{RESULTS}/{wildcards.clip}/{name}" if replaces(wildcards) else []
+
+    return of_clip
+
+
+def text_key(text):
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+PROMPT_TEXTS = {
+    text_key(text): text
+    for clip in CLIPS.values()
+    for text in (clip.settings["prompt"], clip.settings["negative_prompt"])
+}
+
+
+def prompt_embedding(wildcards):
+    return f"{PROMPTS}/{text_key(clip_of(wildcards).settings['prompt'])}.safetensors"
+
+
+def negative_prompt_embedding(wildcards):
+    resolved = clip_of(wildcards).settings
+    if resolved["guidance_scale"] <= 1:
+        return []
+    return f"{PROMPTS}/{text_key(resolved['negative_prompt'])}.safetensors"
+
+
+def lora_inputs(wildcards):
+    return [lora["path"] for lora in clip_of(wildcards).settings["loras"]]
+
+
+SAMPLING_SETTINGS = (
+    "segment_frames",
+    "steps",
+    "guidance_scale",
+    "conditioning_frames",
+    "shift",
+    "solver",
+    "seed",
+    "relighting_lora",
+    "loras",
+    "color_match",
+)
+SAMPLING_INPUTS = (
+    "pose",
+    "face",
+    "reference",
+    "background",
+    "mask",
+    "prompt",
+    "negative_prompt",
+)
+
+
+def sampler_job(wildcards, input, output):
+    """Return the settings file of sample.py as JSON text."""
+    clip = clip_of(wildcards)
+    job = {
+        "clip": clip.name,
+        "mode": clip.mode,
+        "model": MODEL,
+        "inputs": {
+            role: str(input[role]) for role in SAMPLING_INPUTS if input.get(role)
+        },
+        "output": str(output.video),
+        "journal": f"{RESULTS}/{clip.name}/.journal",
+        "progress": f"{LOGS}/sample/{clip.name}.log",
+        "settings": {name: clip.settings[name] for name in SAMPLING_SETTINGS},
+    }
+    return json.dumps(job, ensure_ascii=False)

@@ -8,16 +8,16 @@ rule person_mask:
         keypoints=f"{CLIP}/keypoints.npz",
     output:
         f"{CLIP}/person_mask.mp4",
-    params:
-        settings=settings("mask_backend"),
-        version=1,
-    threads: 2
     log:
         f"{LOGS}/person_mask/{{clip}}.log",
     conda:
         "../../envs/preprocess.yaml"
+    threads: 2
+    params:
+        settings=settings("mask_backend"),
+        version=1,
     shell:
-        "python {SCRIPTS:q}/person_mask.py --clip {wildcards.clip} --log {log:q}"
+        'python "$SCRIPTS"/person_mask.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --video {input.video:q}"
         " --timeline {input.timeline:q} --keypoints {input.keypoints:q} --output {output:q}"
 
@@ -27,15 +27,15 @@ rule mask:
         f"{CLIP}/person_mask.mp4",
     output:
         f"{CLIP}/src_mask.mp4",
-    params:
-        settings=settings("mask_iterations", "mask_kernel", "mask_w_len", "mask_h_len"),
-        version=1,
     log:
         f"{LOGS}/mask/{{clip}}.log",
     conda:
         "../../envs/preprocess.yaml"
+    params:
+        settings=settings("mask_iterations", "mask_kernel", "mask_w_len", "mask_h_len"),
+        version=1,
     shell:
-        "python {SCRIPTS:q}/mask.py --clip {wildcards.clip} --log {log:q}"
+        'python "$SCRIPTS"/mask.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --person-mask {input:q} --output {output:q}"
 
 
@@ -46,13 +46,13 @@ rule background:
         mask=f"{CLIP}/src_mask.mp4",
     output:
         f"{CLIP}/src_bg.mp4",
-    params:
-        version=1,
     log:
         f"{LOGS}/background/{{clip}}.log",
     conda:
         "../../envs/preprocess.yaml"
+    params:
+        version=1,
     shell:
-        "python {SCRIPTS:q}/background.py --clip {wildcards.clip} --log {log:q}"
+        'python "$SCRIPTS"/background.py --clip {wildcards.clip} --log {log:q}'
         " --video {input.video:q} --timeline {input.timeline:q}"
         " --mask {input.mask:q} --output {output:q}"

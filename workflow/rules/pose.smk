@@ -7,16 +7,16 @@ rule keypoints:
         timeline=f"{CLIP}/timeline.json",
     output:
         f"{CLIP}/keypoints.npz",
-    params:
-        settings=settings("pose_backend"),
-        version=1,
-    threads: 2
     log:
         f"{LOGS}/keypoints/{{clip}}.log",
     conda:
         "../../envs/preprocess.yaml"
+    threads: 2
+    params:
+        settings=settings("pose_backend"),
+        version=1,
     shell:
-        "python {SCRIPTS:q}/keypoints.py --clip {wildcards.clip} --log {log:q}"
+        'python "$SCRIPTS"/keypoints.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --video {input.video:q}"
         " --timeline {input.timeline:q} --output {output:q}"
 
@@ -27,14 +27,14 @@ rule pose_video:
         keypoints=f"{CLIP}/keypoints.npz",
     output:
         f"{CLIP}/src_pose.mp4",
-    params:
-        version=1,
     log:
         f"{LOGS}/pose_video/{{clip}}.log",
     conda:
         "../../envs/preprocess.yaml"
+    params:
+        version=1,
     shell:
-        "python {SCRIPTS:q}/pose_video.py --clip {wildcards.clip} --log {log:q}"
+        'python "$SCRIPTS"/pose_video.py --clip {wildcards.clip} --log {log:q}'
         " --timeline {input.timeline:q} --keypoints {input.keypoints:q} --output {output:q}"
 
 
@@ -45,13 +45,13 @@ rule face_video:
         keypoints=f"{CLIP}/keypoints.npz",
     output:
         f"{CLIP}/src_face.mp4",
-    params:
-        version=1,
     log:
         f"{LOGS}/face_video/{{clip}}.log",
     conda:
         "../../envs/preprocess.yaml"
+    params:
+        version=1,
     shell:
-        "python {SCRIPTS:q}/face_video.py --clip {wildcards.clip} --log {log:q}"
+        'python "$SCRIPTS"/face_video.py --clip {wildcards.clip} --log {log:q}'
         " --video {input.video:q} --timeline {input.timeline:q}"
         " --keypoints {input.keypoints:q} --output {output:q}"

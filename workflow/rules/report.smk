@@ -11,15 +11,15 @@ rule provenance:
         model=f"{MODEL}/model_index.json",
     output:
         f"{CLIP}/{{clip}}.json",
-    params:
-        settings=settings(*load_schema("settings")["properties"]),
-        version=1,
     log:
         f"{LOGS}/provenance/{{clip}}.log",
     conda:
         "../../envs/preprocess.yaml"
+    params:
+        settings=settings(*load_schema("settings")["properties"]),
+        version=1,
     shell:
-        "python {SCRIPTS:q}/provenance.py --clip {wildcards.clip} --log {log:q}"
+        'python "$SCRIPTS"/provenance.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --driving-video {input.driving_video:q}"
         " --reference-image {input.reference_image:q} --timeline {input.timeline:q}"
         " --sampled {input.sampled:q} --result {input.result:q} --model {input.model:q}"
@@ -39,16 +39,19 @@ rule page:
             f"{CLIP}/{{clip}}.html",
             caption="../report/clip.rst",
             category="Clips",
-            labels=lambda wildcards: {"clip": wildcards.clip, "mode": clip_of(wildcards).mode},
+            labels=lambda wildcards: {
+                "clip": wildcards.clip,
+                "mode": clip_of(wildcards).mode,
+            },
         ),
-    params:
-        version=1,
     log:
         f"{LOGS}/page/{{clip}}.log",
     conda:
         "../../envs/preprocess.yaml"
+    params:
+        version=1,
     shell:
-        "python {SCRIPTS:q}/page.py --clip {wildcards.clip} --log {log:q}"
+        'python "$SCRIPTS"/page.py --clip {wildcards.clip} --log {log:q}'
         " --driving-video {input.driving_video:q} --timeline {input.timeline:q}"
         " --pose {input.pose:q} --reference {input.reference:q} --result {input.result:q}"
         " --provenance {input.provenance:q} --output {output:q}"

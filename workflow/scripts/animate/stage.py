@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -22,28 +23,37 @@ def stage_parser(description: str) -> argparse.ArgumentParser:
 
 
 def run_stage(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
-    """Run `main` on the parsed arguments and exit with 1 after a `ClipError`.
+    """Run `main` on the parsed arguments and exit with 1 after an error.
 
-    The error is written as one line that starts with the clip's name; any other exception is a
-    defect and keeps its traceback, in the log file.
+    A `ClipError` becomes one line that starts with the clip's name; any other exception is a
+    defect and keeps its traceback. The log file gets all output, the console only the last line.
     """
     args = parser.parse_args()
-    _log_to(args.log)
+    console = _log_to(args.log)
     try:
         main(args)
     except ClipError as error:
-        message = " ".join(str(error).split())
-        logging.error("clip %s: %s" if args.clip else "%s%s", args.clip, message)
-        sys.exit(1)
-    except Exception:
-        logging.exception("unexpected error in clip %s", args.clip)
-        sys.exit(1)
+        _fail(console, args.clip, " ".join(str(error).split()))
+    except Exception as error:
+        logging.exception("defect")
+        _fail(console, args.clip, f"{type(error).__name__}: {error}; see {args.log or 'above'}")
 
 
-def _log_to(path: Path | None) -> None:
-    if path is None:
-        handler: logging.Handler = logging.StreamHandler()
-    else:
+def _log_to(path: Path | None) -> int | None:
+    """Send standard error to the log file, native libraries' too; return the console's handle."""
+    console = None
+    if path is not None:
+        console = os.dup(2)
         path.parent.mkdir(parents=True, exist_ok=True)
-        handler = logging.FileHandler(path, mode="w")
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, handlers=[handler], force=True)
+        with path.open("w") as log:
+            os.dup2(log.fileno(), 2)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr, force=True)
+    return console
+
+
+def _fail(console: int | None, clip: str, sentence: str) -> None:
+    line = f"clip {clip}: {sentence}" if clip else sentence
+    logging.error(line)
+    if console is not None:
+        os.write(console, f"{line}\n".encode())
+    sys.exit(1)

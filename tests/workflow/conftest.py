@@ -1,0 +1,39 @@
+import shutil
+
+import pytest
+
+from animate.demo import write_demo
+from project import new_project
+
+SPACED_VIDEO = "videos/driving video ü.mp4"
+ROWS = (
+    {"clip": "dance", "video": f"../{SPACED_VIDEO}", "reference": "../character.png"}
+    | {"mode": "animate", "end": "1.5"},
+    {"clip": "swap", "video": f"../{SPACED_VIDEO}", "reference": "../character.png"}
+    | {"mode": "replace", "start": "0.5", "end": "2", "prompt": "it's {a} $(touch x); `dance`"},
+)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A project whose two clips, one in each mode, have been run to the end."""
+    project = new_project(tmp_path_factory.mktemp("finished") / "a project")
+    write_demo(project.folder / "demo")
+    (project.folder / "videos").mkdir()
+    shutil.move(project.folder / "demo" / "driving.mp4", project.folder / SPACED_VIDEO)
+    shutil.move(project.folder / "demo" / "character.png", project.folder / "character.png")
+    project.write_table(*ROWS)
+    project.output = project.snakemake().stdout
+    return project
+
+
+@pytest.fixture
+def project(finished, tmp_path):
+    """The finished project, in a copy of its own."""
+    return finished.copy_to(tmp_path / "a project")
+
+
+@pytest.fixture
+def rows():
+    """The table of the finished project, to be changed."""
+    return [dict(row) for row in ROWS]

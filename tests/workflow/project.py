@@ -1,0 +1,79 @@
+"""A working directory with the project's workflow in it, and what Snakemake says there."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PARTS = ("Snakefile", "config", "workflow", "profiles", "envs")
+QUICK = """
+model: tiny
+defaults:
+  preset: draft
+  steps: 1
+  segment_frames: 29
+  resolution_area: 128x128
+  fps: 25
+"""
+JOB = re.compile(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", re.MULTILINE)
+
+
+@dataclass
+class Project:
+    """A folder where Snakemake runs the workflow, as after a clone."""
+
+    folder: Path
+
+    def snakemake(self, *options: str, check: bool = True) -> subprocess.CompletedProcess:
+        """Run snakemake with the project's quick settings and return what it printed."""
+        command = [sys.executable, "-m", "snakemake", "--profile", "local"]
+        command += ["--configfile", "quick.yaml", *options]
+        # Not activated: the jobs must find the environment by themselves.
+        environment = os.environ | {"PATH": "/usr/bin:/bin"}
+        done = subprocess.run(
+            command, cwd=self.folder, env=environment, capture_output=True, text=True
+        )
+        if check and done.returncode:
+            raise AssertionError(f"snakemake failed:\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def pending_jobs(self, *options: str) -> dict[str, Counter]:
+        """Return Snakemake's own list of jobs that would run: {clip: rules}, "" for the others."""
+        done = self.snakemake("--dry-run", *options)
+        jobs: dict[str, Counter] = {}
+        for rule, details in JOB.findall(done.stdout + done.stderr):
+            clip = re.search(r"wildcards: .*clip=([^,\n]+)", details)
+            if rule != "all":
+                jobs.setdefault(clip[1] if clip else "", Counter())[rule] += 1
+        return jobs
+
+    def write_table(self, *rows: dict[str, str]) -> None:
+        """Write config/clips.csv with one column per key of any row."""
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+        lines = [",".join(columns)]
+        lines += [",".join(f'"{row.get(key, "")}"' for key in columns) for row in rows]
+        (self.folder / "config" / "clips.csv").write_text("\n".join(lines) + "\n", "utf-8")
+
+    def copy_to(self, folder: Path) -> "Project":
+        """Return a copy that Snakemake takes for the same state: times and records are kept."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Project(folder)
+
+
+def new_project(folder: Path) -> Project:
+    """Return a project like a fresh clone, with the tests' quick settings beside it."""
+    folder.mkdir(parents=True)
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy2(source, folder / part)
+    (folder / "local").symlink_to("profiles/local")
+    (folder / "quick.yaml").write_text(QUICK, "utf-8")
+    return Project(folder)

@@ -1,0 +1,96 @@
+"""Only what changed runs again: Snakemake's own list of jobs after each kind of change."""
+
+import os
+import shutil
+import time
+
+import pytest
+
+pytestmark = pytest.mark.xdist_group("workflow")
+
+FINISH = {"mux": 1, "provenance": 1, "page": 1}
+SAMPLE = {"sample": 1, **FINISH}
+
+
+def test_a_second_run_has_nothing_to_do(project):
+    assert project.pending_jobs() == {}
+    assert "Nothing to be done" in project.snakemake().stderr
+
+
+def test_steps_of_one_clip(project, rows):
+    rows[0]["steps"] = "2"
+    project.write_table(*rows)
+    assert project.pending_jobs() == {"dance": SAMPLE}
+
+
+def test_mask_kernel(project, rows):
+    rows[1]["mask_kernel"] = "5"
+    project.write_table(*rows)
+    assert project.pending_jobs() == {"swap": {"mask": 1, "background": 1, **SAMPLE}}
+
+
+def test_a_setting_that_the_clips_mode_does_not_use(project, rows):
+    rows[0]["mask_kernel"] = "5"
+    project.write_table(*rows)
+    assert project.pending_jobs() == {"dance": {"provenance": 1, "page": 1}}
+
+
+def test_prompt(project, rows):
+    rows[0]["prompt"] = "a new text"
+    project.write_table(*rows)
+    assert project.pending_jobs() == {"": {"prompt": 1}, "dance": SAMPLE}
+
+
+def test_reference_of_one_clip(project, rows):
+    shutil.copy(project.folder / "character.png", project.folder / "other.png")
+    rows[1]["reference"] = "../other.png"
+    project.write_table(*rows)
+    jobs = project.pending_jobs()
+    assert list(jobs) == ["swap"]
+    assert jobs["swap"] == {"reference": 1, **SAMPLE}
+
+
+def test_a_new_row(project, rows):
+    project.write_table(*rows, rows[0] | {"clip": "again"})
+    jobs = project.pending_jobs()
+    assert list(jobs) == ["again"]
+    assert jobs["again"]["sample"] == 1
+
+
+def test_a_removed_row(project, rows):
+    project.write_table(rows[0])
+    assert project.pending_jobs() == {}
+
+
+def test_reordered_rows_and_columns(project, rows):
+    project.write_table(*[dict(reversed(row.items())) for row in reversed(rows)])
+    assert project.pending_jobs() == {}
+
+
+def test_touched_but_unchanged_files(project):
+    later = time.time() + 60
+    for path in (*project.folder.glob("videos/*"), project.folder / "character.png"):
+        os.utime(path, (later, later))
+    for path in project.folder.glob("workflow/**/*.py"):
+        os.utime(path, (later, later))
+    assert project.pending_jobs() == {}
+
+
+def test_a_changed_video(project):
+    (video,) = project.folder.glob("videos/*")
+    with video.open("ab") as file:
+        file.write(b"more")
+    jobs = project.pending_jobs()
+    assert jobs["dance"]["timeline"] == jobs["swap"]["timeline"] == 1
+
+
+def test_only_the_changed_clip_is_really_run(project, rows):
+    rows[0]["seed"] = "1"
+    project.write_table(*rows)
+    other = project.folder / "results" / "swap" / "swap.mp4"
+    result = project.folder / "results" / "dance" / "dance.mp4"
+    before = other.stat().st_mtime_ns, result.read_bytes()
+    project.snakemake()
+    assert other.stat().st_mtime_ns == before[0]
+    assert result.read_bytes() != before[1]
+    assert project.pending_jobs() == {}

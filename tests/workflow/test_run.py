@@ -1,0 +1,92 @@
+"""A whole run, from the table to the finished videos, the record and the report."""
+
+import json
+from fractions import Fraction
+
+import av
+import pytest
+
+pytestmark = pytest.mark.xdist_group("workflow")
+
+
+def streams(path):
+    with av.open(str(path)) as container:
+        return {stream.type: stream for stream in container.streams}
+
+
+def decoded_frames(path):
+    with av.open(str(path)) as container:
+        return sum(1 for _ in container.decode(video=0))
+
+
+@pytest.mark.parametrize(("clip", "frames"), [("dance", 37), ("swap", 37)])
+def test_result_is_a_playable_video_with_sound(finished, clip, frames):
+    path = finished.folder / "results" / clip / f"{clip}.mp4"
+    content = path.read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")
+    with av.open(str(path)) as container:
+        video, audio = container.streams.video[0], container.streams.audio[0]
+        assert (video.codec_context.name, video.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert video.average_rate == 25
+        assert video.duration * video.time_base == Fraction(frames, 25)
+        assert audio.codec_context.name == "aac"
+        assert abs(audio.duration * audio.time_base - Fraction(frames, 25)) < 0.05
+    assert decoded_frames(path) == frames
+
+
+@pytest.mark.parametrize(
+    ("clip", "videos"),
+    [("dance", {"pose", "face"}), ("swap", {"pose", "face", "bg", "mask"})],
+)
+def test_the_models_inputs_agree_with_the_timeline(finished, clip, videos):
+    folder = finished.folder / "results" / clip
+    timeline = json.loads((folder / "timeline.json").read_text())
+    assert {path.stem for path in folder.glob("src_*.mp4")} == {f"src_{name}" for name in videos}
+    assert (folder / "src_ref.png").is_file()
+    for name in videos:
+        size = [512, 512] if name == "face" else timeline["model_size"]
+        with av.open(str(folder / f"src_{name}.mp4")) as container:
+            stream = container.streams.video[0]
+            assert [stream.width, stream.height] == size
+        assert decoded_frames(folder / f"src_{name}.mp4") == timeline["frame_count"]
+
+
+def test_animation_has_the_references_shape_and_replacement_the_videos(finished):
+    sizes = {}
+    for clip in ("dance", "swap"):
+        timeline = json.loads((finished.folder / "results" / clip / "timeline.json").read_text())
+        sizes[clip] = timeline["model_size"]
+    assert sizes["dance"][0] < sizes["dance"][1]
+    assert sizes["swap"][0] == sizes["swap"][1]
+
+
+def test_nothing_temporary_is_left(finished):
+    results = finished.folder / "results"
+    assert [path.name for path in results.rglob("*.part*")] == []
+    assert not (results / "dance" / ".journal").exists()
+    assert not (finished.folder / "x").exists()
+
+
+def test_each_distinct_prompt_is_encoded_once(finished):
+    assert len(list((finished.folder / "results/.prompts/tiny").iterdir())) == 2
+
+
+def test_record_explains_the_result(finished):
+    record = json.loads((finished.folder / "results/swap/swap.json").read_text())
+    assert record["settings"]["prompt"] == "it's {a} $(touch x); `dance`"
+    assert record["mode"] == "replace"
+    assert len(record["inputs"]["driving_video"]["sha256"]) == 64
+    assert record["packages"]["torch"] and record["packages"]["mediapipe"]
+
+
+def test_noise_is_announced_and_progress_is_shown(finished):
+    assert "noise by design" in finished.output
+    log = (finished.folder / "logs/sample/dance.log").read_text()
+    assert "segment 1/2" in log and "step 1/1" in log
+    assert "noise by design" in (finished.folder / "results/dance/dance.html").read_text()
+
+
+def test_report_holds_a_page_for_each_clip(project):
+    project.snakemake("--report", "report.html")
+    report = (project.folder / "report.html").read_text()
+    assert "dance.html" in report and "swap.html" in report
