@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
@@ -11,7 +11,8 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from animate.errors import ClipError
-from animate.model.original_names import Names
+from animate.model.lora import LoraStack
+from animate.model.original_names import Names, transformer_names
 
 NAMES_SHOWN = 5
 # As in the official model's arithmetic: what modulates or normalises is never rounded to bf16.
@@ -19,34 +20,36 @@ FP32_PARTS = re.compile(
     r"(^|\.)(time_embedder|scale_shift_table|norm1|norm2|norm3|motion_synthesis_weight)(\.|$)"
 )
 
-Adjust = Callable[[str, torch.Tensor], torch.Tensor]
-
 
 def load_transformer(
-    folder: Path, dtype: torch.dtype, device: torch.device, adjust: Adjust | None = None
+    folder: Path,
+    dtype: torch.dtype,
+    device: torch.device,
+    loras: Iterable[tuple[Path, float]] = (),
 ) -> WanAnimateTransformer3DModel:
     """Return the transformer of a model folder, on `device`, its matrices as `dtype`.
 
     The tensors pass one at a time from the files to the device, so no second copy of the weights
-    is held. Parts that must stay fp32 do. `adjust(name, tensor)` may change each tensor (fp32)
-    before it is rounded.
+    is held. LoRA files are merged on the way, each with its factor, in fp32. Parts that must stay
+    fp32 do.
 
     Raises:
-        ClipError: a tensor is missing, unexpected or misshapen, or a file is damaged.
+        ClipError: a tensor is missing, unexpected or misshapen, a file is damaged, or a LoRA is
+            for another model.
     """
     config = WanAnimateTransformer3DModel.load_config(folder)
     with torch.device("meta"):
         model = WanAnimateTransformer3DModel.from_config(config)
     expected = {name: parameter.shape for name, parameter in model.named_parameters()}
+    stack = LoraStack(transformer_names(len(model.blocks), len(model.face_adapter)), expected)
+    for path, factor in loras:
+        stack.add(path, factor)
     found: dict[str, torch.Size] = {}
     for name, tensor in stored_tensors(folder):
         found[name] = tensor.shape
-        if expected.get(name) != tensor.shape:
-            continue
-        if adjust is not None:
-            tensor = adjust(name, tensor.to(device, torch.float32))
-        kept = torch.float32 if FP32_PARTS.search(name) else dtype
-        _assign(model, name, tensor.to(device, kept))
+        if expected.get(name) == tensor.shape:
+            kept = torch.float32 if FP32_PARTS.search(name) else dtype
+            _assign(model, name, stack.merge(name, tensor.to(device)).to(kept))
     check_names(str(folder), expected, found)
     _restore_constants(model, device)
     return model.eval().requires_grad_(False)

@@ -6,6 +6,7 @@ from pathlib import Path
 import ftfy
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 
 from animate.atomic import atomic_output
 from animate.errors import ClipError
@@ -20,25 +21,29 @@ def clean_prompt(text: str) -> str:
     return " ".join(text.split())
 
 
+def tokenize(folder: Path, text: str) -> list[int]:
+    """Return the token ids of a cleaned prompt, at most 512, the last one the end mark.
+
+    The stored tokenizer runs as it is: transformers 5 rebuilds T5 tokenizers without the byte
+    fallback, and characters outside the vocabulary would all become one unknown token.
+    """
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(TEXT_TOKENS)
+    return tokenizer.encode(text).ids
+
+
 def encode_prompt(folder: Path, text: str, device: torch.device) -> torch.Tensor:
     """Return the embedding (tokens, width) of `text`, at most 512 tokens, without padding.
 
     The encoder runs in the type its weights are stored in (bf16 in the published model).
     """
-    from transformers import AutoTokenizer, UMT5EncoderModel
+    from transformers import UMT5EncoderModel
 
-    tokenizer = AutoTokenizer.from_pretrained(folder / "tokenizer")
     encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype="auto").to(device)
-    tokens = tokenizer(
-        clean_prompt(text),
-        padding="max_length",
-        max_length=TEXT_TOKENS,
-        truncation=True,
-        return_tensors="pt",
-    ).to(device)
+    ids = torch.tensor([tokenize(folder / "tokenizer", clean_prompt(text))], device=device)
     with torch.inference_mode():
-        embeds = encoder(tokens.input_ids, tokens.attention_mask).last_hidden_state[0]
-    return embeds[: int(tokens.attention_mask.sum())].cpu()
+        return encoder(ids).last_hidden_state[0].cpu()
 
 
 def save_prompt(path: Path, embeds: torch.Tensor) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKLWan, WanAnimateTransformer3DModel
-from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers, processors
+from tokenizers import Tokenizer, decoders, pre_tokenizers, processors
 from tokenizers.models import Unigram
 from torch import nn
 from transformers import (
@@ -65,7 +65,6 @@ def tiny_tokenizer() -> T5TokenizerFast:
     backend = Tokenizer(
         Unigram([(p, 0.0 if i < 3 else -3.0) for i, p in enumerate(pieces)], 2, True)
     )
-    backend.normalizer = normalizers.Replace(" ", "▁")
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
     backend.decoder = decoders.Metaspace()
     backend.post_processor = processors.TemplateProcessing("$A </s>", None, [("</s>", 1)])

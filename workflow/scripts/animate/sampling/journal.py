@@ -9,7 +9,6 @@ import errno
 import hashlib
 import os
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -17,14 +16,6 @@ from safetensors import safe_open
 from safetensors.torch import save
 
 from animate.errors import ClipError
-
-
-@dataclass(frozen=True)
-class PaintedSegment:
-    """`frames` (F, h, w, 3) uint8, new in this segment; `tail` (1, 3, n, h, w) fp32 in -1..1."""
-
-    frames: torch.Tensor
-    tail: torch.Tensor
 
 
 class Journal:
@@ -45,13 +36,18 @@ class Journal:
                 path.unlink()
         return finished
 
-    def store(self, index: int, segment: PaintedSegment) -> None:
+    def store(self, index: int, frames: torch.Tensor, tail: torch.Tensor) -> None:
         """Write a segment; it appears whole or not at all, even if the machine stops.
+
+        Args:
+            index: the segment's number.
+            frames: (F, h, w, 3) uint8, the frames that are new in this segment.
+            tail: (1, 3, n, h, w) fp32 in -1..1, its last frames, for the next segment.
 
         Raises:
             ClipError: the disk is full.
         """
-        tensors = {"frames": segment.frames.contiguous(), "tail": segment.tail.contiguous()}
+        tensors = {"frames": frames.contiguous(), "tail": tail.contiguous()}
         data = save(tensors, {"key": self._key, "checksum": _checksum(tensors)})
         path = self._path(index)
         temporary = path.with_suffix(".part")
@@ -66,8 +62,11 @@ class Journal:
             temporary.unlink(missing_ok=True)
             raise full_disk(error, self._folder, index) from error
 
-    def load(self, index: int) -> PaintedSegment | None:
-        """Return a finished segment, or None when it is absent, damaged or of other settings."""
+    def load(self, index: int) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Return a finished segment's frames and tail.
+
+        None when it is absent, damaged or of other settings.
+        """
         try:
             with safe_open(self._path(index), framework="pt") as file:
                 tensors = {name: file.get_tensor(name) for name in ("frames", "tail")}
@@ -76,7 +75,7 @@ class Journal:
             return None
         if metadata != {"key": self._key, "checksum": _checksum(tensors)}:
             return None
-        return PaintedSegment(**tensors)
+        return tensors["frames"], tensors["tail"]
 
     def remove(self) -> None:
         """Delete the folder: the video is complete."""

@@ -1,18 +1,22 @@
 """The sampling loop: a clip's segments one after the other, each from noise to frames."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 
 from animate.model.transformer import SamplingTransformer
 from animate.model.vae import VideoCodec
+from animate.sampling.color import match_colors
 from animate.sampling.conditions import (
+    ReadFrames,
     SegmentFrames,
     reference_condition,
     to_video,
     video_condition,
 )
+from animate.sampling.segments import Segment
 from animate.sampling.settings import SamplingSettings
 from animate.sampling.solvers import make_solver
 
@@ -51,7 +55,10 @@ class Painter:
         """
         branches = self._constants(frames, previous)
         latents = self._denoise(noise.to(self.transformer.device), branches, on_step)
-        return self.codec.decode(latents[:, :, 1:])
+        painted = self.codec.decode(latents[:, :, 1:])
+        if self.settings.color_match:
+            painted = match_colors(painted, frames, self.reference, self.settings.color_match)
+        return painted
 
     def _constants(self, frames: SegmentFrames, previous: torch.Tensor | None) -> list:
         """Return the constants of the guided branch, and of the unguided one if there is one."""
@@ -85,6 +92,33 @@ class Painter:
             latents = solver.step(velocity, timestep, latents, return_dict=False)[0]
             on_step(index + 1)
         return latents
+
+
+@torch.inference_mode()
+def paint_clip(
+    painter: Painter,
+    segments: list[Segment],
+    read: ReadFrames,
+    finished: int = 0,
+    tail: torch.Tensor | None = None,
+    on_step: Callable[[int, int], None] = lambda segment, step: None,
+) -> Iterator[tuple[Segment, torch.Tensor]]:
+    """Yield each segment and its painted frames (1, 3, F, h, w), fp32 in -1..1.
+
+    The first `finished` segments are left out; `tail` are then the last conditioning frames of
+    the last of them. `on_step(segment, step)` is called after each step.
+    """
+    settings = painter.settings
+    generator = torch.Generator().manual_seed(settings.seed)
+    height, width = painter.reference.shape[-2:]
+    for segment in segments:
+        # Drawn for finished segments too, so that a resumed run sees the same noise.
+        noise = segment_noise(generator, settings.segment_frames, height, width)
+        if segment.index < finished:
+            continue
+        painted = painter.sample(read(segment), tail, noise, partial(on_step, segment.index))
+        tail = painted[:, :, -settings.conditioning_frames :].clone()
+        yield segment, painted
 
 
 def segment_noise(

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from diffusers import AutoencoderKLWan
@@ -10,18 +11,21 @@ from transformers import CLIPVisionModel
 
 from animate.errors import ClipError
 from animate.model.checkpoint import load_transformer, model_index
+from animate.model.folder import RELIGHTING_LORA
 from animate.model.image import encode_reference, read_reference
 from animate.model.text import load_prompt
 from animate.model.transformer import SamplingTransformer
 from animate.model.vae import WanCodec
 from animate.sampling.conditions import frame_reader, to_video
 from animate.sampling.identity import job_key
-from animate.sampling.journal import Journal, PaintedSegment, full_disk
-from animate.sampling.loop import Painter, segment_noise
+from animate.sampling.journal import Journal, full_disk
+from animate.sampling.loop import Painter, paint_clip
 from animate.sampling.progress import Progress
 from animate.sampling.segments import Segment, plan_segments
 from animate.sampling.settings import Job
 from animate.video import VideoInfo, VideoWriter, video_info
+
+VIDEO_ROLES = ("pose", "face", "background", "mask")
 
 
 @dataclass(frozen=True)
@@ -56,11 +60,12 @@ def run_job(job: Job, machine: Machine, progress: Progress) -> None:
     )
     journal = Journal(job.journal, job_key(job, f"{machine.device.type} {machine.dtype}"))
     finished = journal.count(len(segments))
+    _remove_leftovers(job.output)
     progress.plan(len(segments), finished, settings.steps)
     try:
         with VideoWriter(job.output, info.size, info.frame_rate) as video:
-            for segment in _painted(job, machine, info, segments, journal, finished, progress):
-                for frame in segment.frames.numpy():
+            for frames in _painted(job, machine, info, segments, journal, finished, progress):
+                for frame in frames.numpy():
                     video.write(frame)
     except OSError as error:
         raise full_disk(error, job.output.parent, journal.count(len(segments))) from error
@@ -68,6 +73,7 @@ def run_job(job: Job, machine: Machine, progress: Progress) -> None:
     progress.say(f"finished: {info.frame_count} frames in {job.output}")
 
 
+@torch.inference_mode()
 def load_painter(job: Job, machine: Machine, info: VideoInfo) -> Painter:
     """Load the models of a job and encode its reference; the image encoder is let go again."""
     model_index(job.model)
@@ -77,7 +83,9 @@ def load_painter(job: Job, machine: Machine, info: VideoInfo) -> Painter:
     del encoder
     # As the official code: the VAE rounds visibly in bf16.
     vae = AutoencoderKLWan.from_pretrained(job.model / "vae", torch_dtype=torch.float32)
-    weights = load_transformer(job.model / "transformer", machine.dtype, machine.device)
+    weights = load_transformer(
+        job.model / "transformer", machine.dtype, machine.device, lora_files(job)
+    )
     negative = job.inputs.get("negative_prompt")
     return Painter(
         SamplingTransformer(weights),
@@ -90,7 +98,17 @@ def load_painter(job: Job, machine: Machine, info: VideoInfo) -> Painter:
     )
 
 
-@torch.inference_mode()
+def lora_files(job: Job) -> list[tuple[Path, float]]:
+    """Return the LoRA files to merge and their factors, the relighting LoRA first."""
+    path, wanted = job.model / RELIGHTING_LORA, job.settings.relighting_lora
+    if wanted == "auto":
+        wanted = job.mode == "replace" and path.is_file()
+    if wanted and not path.is_file():
+        raise ClipError(f"relighting_lora is true, but the model has no {path}")
+    relighting = [(path, 1.0)] if wanted else []
+    return relighting + [(lora.path, lora.weight) for lora in job.settings.loras]
+
+
 def _painted(
     job: Job,
     machine: Machine,
@@ -99,40 +117,35 @@ def _painted(
     journal: Journal,
     finished: int,
     progress: Progress,
-) -> Iterator[PaintedSegment]:
-    """Yield every segment of the clip: the finished ones from the journal, then new ones."""
+) -> Iterator[torch.Tensor]:
+    """Yield every segment's new frames: the finished ones from the journal, then new ones."""
     tail = None
     for segment in segments[:finished]:
-        painted = journal.load(segment.index)
-        tail = painted.tail
-        yield painted
+        frames, tail = journal.load(segment.index)
+        yield frames
     if finished == len(segments):
         return
     progress.say(f"loading the model from {job.model}")
     painter = load_painter(job, machine, info)
-    roles = [role for role in ("pose", "face", "background", "mask") if role in job.inputs]
-    read = frame_reader({role: job.inputs[role] for role in roles}, info.frame_count)
-    generator = torch.Generator().manual_seed(job.settings.seed)
-    width, height = info.size
-    for segment in segments:
-        # Drawn for finished segments too, so that a resumed run sees the same noise.
-        noise = segment_noise(generator, job.settings.segment_frames, height, width)
-        if segment.index < finished:
-            continue
-        frames = painter.sample(
-            read(segment), tail, noise, lambda step, i=segment.index: progress.step(i, step)
-        )
-        painted = _cut(frames, segment, job.settings.conditioning_frames)
-        journal.store(segment.index, painted)
-        tail = painted.tail
-        yield painted
+    videos = {role: job.inputs[role] for role in VIDEO_ROLES if role in job.inputs}
+    read = frame_reader(videos, info.frame_count)
+    painted = paint_clip(painter, segments, read, finished, tail, progress.step)
+    for segment, video in painted:
+        frames = _pixels(video, segment)
+        journal.store(segment.index, frames, video[:, :, -job.settings.conditioning_frames :].cpu())
+        yield frames
 
 
-def _cut(frames: torch.Tensor, segment: Segment, conditioning_frames: int) -> PaintedSegment:
-    """Return the frames that are new, as pixels, and the last ones for the next segment."""
-    new = frames[0, :, segment.overlap : segment.overlap + segment.new_frames]
-    pixels = ((new + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 3, 0)
-    return PaintedSegment(pixels.cpu(), frames[:, :, -conditioning_frames:].cpu())
+def _pixels(video: torch.Tensor, segment: Segment) -> torch.Tensor:
+    """Return the frames (F, h, w, 3) uint8 that a painted segment adds to the clip."""
+    new = video[0, :, segment.overlap : segment.overlap + segment.new_frames]
+    return ((new + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 3, 0).cpu()
+
+
+def _remove_leftovers(output: Path) -> None:
+    """Remove the unfinished videos of runs that were killed."""
+    for path in output.parent.glob(f".{output.stem}.*.part{output.suffix}"):
+        path.unlink(missing_ok=True)
 
 
 def _check_size(job: Job, info: VideoInfo) -> None:
