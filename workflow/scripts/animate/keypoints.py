@@ -1,6 +1,7 @@
 """The keypoints of one person through a clip."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,10 @@ FACE_WHOLEBODY = slice(22, 91)
 LEFT_HAND_WHOLEBODY = slice(91, 112)
 RIGHT_HAND_WHOLEBODY = slice(112, 133)
 
+# Body, left hand, right hand and face of one frame.
+Parts = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+EMPTY: Parts = tuple(np.zeros((points, 3)) for points in (20, 21, 21, 69))
+
 
 @dataclass(frozen=True)
 class Keypoints:
@@ -25,23 +30,20 @@ class Keypoints:
     `body` (N, 20, 3): nose, neck, right shoulder, elbow, wrist, left shoulder, elbow, wrist, right
     hip, knee, ankle, left hip, knee, ankle, right eye, left eye, right ear, left ear, left toe,
     right toe. `left_hand`, `right_hand` (N, 21, 3): wrist, then four joints of each finger from
-    the thumb. `face` (N, 69, 3): one point that is not of the face, then the 68 of iBUG. `people`
-    (N,) int32: persons seen. Right and left are the person's own; what was not found scores 0.
+    the thumb. `face` (N, 69, 3): one point that is not of the face, then the 68 of iBUG. `found`
+    (N,) bool: the person was seen in the frame; `people` (N,) int32: persons in sight. Right and
+    left are the person's own; what was not found scores 0.
     """
 
     body: np.ndarray
     left_hand: np.ndarray
     right_hand: np.ndarray
     face: np.ndarray
+    found: np.ndarray
     people: np.ndarray
 
     def __len__(self) -> int:
         return len(self.body)
-
-    @property
-    def found(self) -> np.ndarray:
-        """Whether the person was found, (N,) bool."""
-        return (self.body[..., 2] > 0).any(axis=1)
 
     @property
     def face_found(self) -> np.ndarray:
@@ -69,9 +71,24 @@ def from_wholebody(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return body, *(points[..., part, :].copy() for part in parts)
 
 
-def stack(frames: list[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]]) -> Keypoints:
-    """Make a clip of frames, each body, left hand, right hand, face and number of people."""
-    *parts, people = zip(*frames, strict=True)
-    return Keypoints(
-        *(np.stack(part).astype(np.float32) for part in parts), np.array(people, np.int32)
+def stack(persons: Iterable[Parts | None], people: Iterable[int]) -> Keypoints:
+    """Make a clip of frames: the parts of the person (None: not found) and the people in sight."""
+    persons = list(persons)
+    frames = [EMPTY if person is None else person for person in persons]
+    body, left, right, face = (np.array(part, np.float32) for part in zip(*frames, strict=True))
+    found = np.array([person is not None for person in persons])
+    return Keypoints(body, left, right, face, found, np.array(people, np.int32))
+
+
+def hold(keypoints: Keypoints, frames: int) -> Keypoints:
+    """Show the last pose for up to `frames` frames in which the person was not found.
+
+    Longer gaps are blank after that; `found` still says where the person was seen.
+    """
+    positions = np.arange(len(keypoints))
+    last = np.maximum.accumulate(np.where(keypoints.found, positions, -1))
+    source = np.where((last >= 0) & (positions - last <= frames), last, positions)
+    return replace(
+        keypoints,
+        **{part: getattr(keypoints, part)[source] for part in ("body", "left_hand", "right_hand")},
     )

@@ -1,4 +1,4 @@
-"""Pose with MediaPipe Holistic: runs on any CPU, its models are part of the package.
+"""Pose with MediaPipe: runs on any CPU, its models are part of the package.
 
 MediaPipe's 33 body landmarks become the 20 body points like this (left and right are the person's
 own in both): nose 0; neck, the middle of the shoulders 11 and 12; right shoulder, elbow and wrist
@@ -12,9 +12,10 @@ Landmarks guessed outside the frame score 0, since the model was trained without
 from collections.abc import Iterable
 
 import numpy as np
-from mediapipe.python.solutions.holistic import Holistic
 
-from animate.keypoints import Keypoints, stack
+from animate.blazepose import Person, PersonDetector, PersonNetworks
+from animate.keypoints import Keypoints, Parts, hold, stack
+from animate.person import Tracker
 
 BODY = (0, -1, 12, 14, 16, 11, 13, 15, 24, 26, 28, 23, 25, 27, 5, 2, 8, 7, 31, 32)
 NECK = 1
@@ -25,30 +26,48 @@ FACE = (
     33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,
     61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87,
 )  # fmt: skip
+SEARCH_EVERY = 24
+HOLD_FRAMES = 12
 
 
-def detect(frames: Iterable[np.ndarray]) -> Keypoints:
-    """Return the keypoints of a clip's frames, each uint8 RGB (h, w, 3); one is held at a time."""
-    with Holistic(model_complexity=1) as model:
-        return stack([_points(model.process(frame)) for frame in frames])
+def detect(frames: Iterable[np.ndarray], *, person: str = "largest") -> Keypoints:
+    """Return the keypoints of one person through a clip's frames, each uint8 RGB (h, w, 3).
+
+    `person` is "largest", "center" or "x,y", see `animate.person.choose`. One frame is in memory
+    at a time. The last pose stays for 12 frames when the person is out of sight.
+    """
+    tracker = Tracker(person)
+    persons: list[Parts | None] = []
+    people: list[int] = []
+    region = None
+    with PersonDetector() as detector, PersonNetworks(detail=True) as networks:
+        for number, frame in enumerate(frames):
+            if region is None or number % SEARCH_EVERY == 0:
+                regions = detector.people(frame)
+            if region is None:
+                index = tracker.pick(np.array([r.box for r in regions]), frame)
+                region = None if index is None else regions[index]
+            seen = networks.person(frame, region) if region else None
+            if seen and tracker.pick(seen.region.box[None], frame) is None:
+                seen = None
+            region = seen.region if seen else None
+            persons.append(_parts(seen) if seen else None)
+            people.append(max(len(regions), seen is not None))
+    return hold(stack(persons, people), HOLD_FRAMES)
 
 
-def detect_picture(picture: np.ndarray) -> Keypoints:
+def detect_picture(picture: np.ndarray, *, person: str = "largest") -> Keypoints:
     """Return the keypoints of one picture, uint8 RGB (h, w, 3), as a clip of one frame."""
-    with Holistic(static_image_mode=True, model_complexity=1) as model:
-        return stack([_points(model.process(picture))])
+    return detect([picture], person=person)
 
 
-def _points(result) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
-    body = _body(result.pose_landmarks)
-    left, right = _array(result.left_hand_landmarks, 21), _array(result.right_hand_landmarks, 21)
-    mesh = _array(result.face_landmarks, 468)
-    face = np.concatenate([np.zeros((1, 3)), mesh[list(FACE)]])
-    return body, left, right, face, int(result.pose_landmarks is not None)
+def _parts(person: Person) -> Parts:
+    left, right = (_scored(hand, 21) for hand in (person.left_hand, person.right_hand))
+    face = np.concatenate([np.zeros((1, 3)), _scored(person.face, 468)[list(FACE)]])
+    return _body(person.body), left, right, face
 
 
-def _body(landmarks) -> np.ndarray:
-    points = _array(landmarks, 33)
+def _body(points: np.ndarray) -> np.ndarray:
     body = points[list(BODY)]
     body[NECK, :2] = points[SHOULDERS, :2].mean(axis=0)
     body[NECK, 2] = points[SHOULDERS, 2].min()
@@ -57,11 +76,8 @@ def _body(landmarks) -> np.ndarray:
     return body
 
 
-def _array(landmarks, count: int) -> np.ndarray:
-    """Return x, y and score (count, 3); face and hand landmarks, without visibility, score 1."""
-    if landmarks is None:
+def _scored(points: np.ndarray | None, count: int) -> np.ndarray:
+    """Return hand or face points, which have no visibility of their own, with score 1."""
+    if points is None:
         return np.zeros((count, 3))
-    has_score = landmarks.landmark[0].HasField("visibility")
-    return np.array(
-        [(p.x, p.y, p.visibility if has_score else 1) for p in landmarks.landmark[:count]]
-    )
+    return np.column_stack([points[:count, :2], np.ones(count)])
