@@ -7,6 +7,7 @@ from animate.errors import ClipError
 
 # Distances are in units of the box's longer side, sizes a ratio, looks the Bhattacharyya distance
 # of colour histograms (0 same, 1 nothing in common).
+MIN_LENGTH = 0.4
 MAX_STEP = 0.5
 STEP_PER_MISSED_FRAME = 0.05
 MAX_GROWTH = 2.5
@@ -19,18 +20,29 @@ LONG_GAP = 24
 def choose(boxes: np.ndarray, frame_size: tuple[int, int], person: str) -> int:
     """Return the index of the person meant by `person` among boxes (M, 4) x1 y1 x2 y2 in pixels.
 
-    "largest" has the largest area in the frame, "center" is nearest to the frame's vertical middle
-    line, "x,y" is the person at that pixel of the upright frame, or else the nearest one.
+    "largest" has the largest area, "center" is nearest to the frame's vertical middle line,
+    "x,y" is the person at that pixel of the upright frame, or else the nearest one.
     """
-    inside = np.clip(boxes, 0, (*frame_size, *frame_size))
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     if person == "largest":
-        return int(np.argmax(np.prod(inside[:, 2:] - inside[:, :2], axis=1)))
+        return _largest(boxes)
     if person == "center":
         return int(np.argmin(np.abs(centres[:, 0] - frame_size[0] / 2)))
     point = parse_point(person, frame_size)
     holds = (boxes[:, :2] <= point).all(axis=1) & (boxes[:, 2:] >= point).all(axis=1)
     return int(np.argmin(np.linalg.norm(centres - point, axis=1) + np.where(holds, 0, 1e6)))
+
+
+def _largest(boxes: np.ndarray) -> int:
+    """Return the largest box of those that are not much flatter or shorter than the longest."""
+    sides = boxes[:, 2:] - boxes[:, :2]
+    areas, lengths = sides.prod(axis=1), sides.max(axis=1)
+    best, length = 0, lengths.max()
+    for i in range(len(boxes)):
+        larger = i == 0 or areas[i] > areas[best]
+        if larger and lengths[i] >= MIN_LENGTH * length:
+            best, length = i, lengths[i]
+    return best
 
 
 def parse_point(person: str, frame_size: tuple[int, int]) -> np.ndarray:

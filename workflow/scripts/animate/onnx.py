@@ -1,0 +1,46 @@
+"""ONNX networks on the processor that was asked for."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from animate.errors import ClipError
+
+GPU_PROVIDER = "CUDAExecutionProvider"
+CPU_PROVIDER = "CPUExecutionProvider"
+
+
+class Network:
+    """An ONNX network with one image input (n, 3, h, w) and its first output.
+
+    `device` is "cpu", "cuda", or "auto": the GPU when onnxruntime has it. Raises ClipError when the
+    file is missing or damaged, and when a GPU was asked for but only the CPU could be used.
+    """
+
+    def __init__(self, path: Path, device: str = "auto") -> None:
+        if not path.is_file():
+            raise ClipError(f"model file {path} is missing; download the preprocessing models")
+        has_gpu = GPU_PROVIDER in onnxruntime.get_available_providers()
+        wants_gpu = device == "cuda" or (device == "auto" and has_gpu)
+        providers = [GPU_PROVIDER] * (wants_gpu and has_gpu) + [CPU_PROVIDER]
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), providers=providers)
+        except Exception as error:
+            raise ClipError(f"model file {path} is damaged; download it again") from error
+        if wants_gpu and GPU_PROVIDER not in self._session.get_providers():
+            raise ClipError(
+                f"{path.name} should run on a GPU, but onnxruntime could load only its CPU provider;"
+                " install onnxruntime-gpu, or ask for the CPU"
+            )
+        self._input = self._session.get_inputs()[0]
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Return the output (n, ...) for float32 `images` (n, 3, h, w), in batches it accepts."""
+        batch = self._input.shape[0]
+        size = batch if isinstance(batch, int) else len(images)
+        outputs = [
+            self._session.run(None, {self._input.name: images[start : start + size]})[0]
+            for start in range(0, len(images), size)
+        ]
+        return np.concatenate(outputs)
