@@ -49,7 +49,7 @@ def write_tiny_model(folder: Path, seed: int = 0) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model_index.json").unlink(missing_ok=True)
     _write(folder / "transformer", seed, lambda: WanAnimateTransformer3DModel(**TRANSFORMER))
-    _write(folder / "vae", seed, lambda: AutoencoderKLWan(base_dim=8, num_res_blocks=1))
+    _write(folder / "vae", seed, lambda: AutoencoderKLWan(base_dim=2, num_res_blocks=1))
     tokenizer = tiny_tokenizer()
     tokenizer.save_pretrained(folder / "tokenizer")
     _write(folder / "text_encoder", seed, lambda: UMT5EncoderModel(_text_config(len(tokenizer))))
