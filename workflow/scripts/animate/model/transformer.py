@@ -210,7 +210,7 @@ class SamplingTransformer(nn.Module):
         tokens = self._condition_tokens(condition_latents, pose_latents)
         rotary = [table.to(self.device) for table in rotary_table(grid, self.head_size)]
         image = self.condition_embedder.image_embedder(image_embeds.to(self.dtype))
-        text, motion = self._embed_text(prompt_embeds), self.encode_faces(face)
+        text, motion = self._embed_text(prompt_embeds), self._encode_faces(face)
         return SegmentConstants(
             grid,
             self.sequence.first_token(tokens.shape[1]),
@@ -220,25 +220,27 @@ class SamplingTransformer(nn.Module):
         )
 
     def unguided_constants(
-        self, constants: SegmentConstants, face: torch.Tensor, prompt_embeds: torch.Tensor
+        self, constants: SegmentConstants, face_frames: int, prompt_embeds: torch.Tensor
     ) -> SegmentConstants:
-        """Return `constants` with another face and prompt, for guidance; the rest is shared."""
-        text, motion = self._embed_text(prompt_embeds), self.encode_faces(face)
+        """Return `constants` with another prompt and black faces, for guidance."""
+        size = self.motion_encoder.size
+        black = torch.full((1, 3, size, size), -1.0, device=self.device, dtype=self.dtype)
+        motion = self.motion_encoder(black).expand(len(prompt_embeds), face_frames, -1)
+        text, face = self._embed_text(prompt_embeds), self._face_features(motion)
         blocks = [
-            block.constants(text, old.image, motion)
+            block.constants(text, old.image, face)
             for block, old in zip(self.blocks, constants.blocks, strict=True)
         ]
         return replace(constants, blocks=blocks)
 
-    def encode_faces(self, face: torch.Tensor) -> torch.Tensor:
-        """Return face features (B, 1 + latent frames, n, C) of crops (B, 3, F, S, S) in -1..1.
-
-        The first, for the reference's latent frame, are zeros.
-        """
+    def _encode_faces(self, face: torch.Tensor) -> torch.Tensor:
         crops = face.transpose(1, 2).flatten(0, 1)
         motion = [self.motion_encoder(batch.to(self.dtype)) for batch in crops.split(FACE_BATCH)]
-        features = self.face_encoder(torch.cat(motion).unflatten(0, (face.shape[0], -1)))
-        return F.pad(features, (0, 0, 0, 0, 1, 0))
+        return self._face_features(torch.cat(motion).unflatten(0, (face.shape[0], -1)))
+
+    def _face_features(self, motion: torch.Tensor) -> torch.Tensor:
+        """Return (B, T, n, C) of motion (B, F, m); the reference's frame, the first, has none."""
+        return F.pad(self.face_encoder(motion), (0, 0, 0, 0, 1, 0))
 
     def forward(
         self, latents: torch.Tensor, time: TimeEmbedding, constants: SegmentConstants

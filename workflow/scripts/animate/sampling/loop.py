@@ -76,9 +76,8 @@ class Painter:
         )
         if self.settings.guidance_scale <= 1:
             return [constants]
-        blank = torch.full_like(face, -1)
         negative = self.negative_prompt_embeds.to(device)
-        return [constants, model.unguided_constants(constants, blank, negative)]
+        return [constants, model.unguided_constants(constants, face.shape[2], negative)]
 
     def _denoise(self, latents: torch.Tensor, branches: list, on_step: OnStep) -> torch.Tensor:
         s = self.settings

@@ -1,0 +1,177 @@
+"""Checkpoints in original naming convert to what the official encoders return."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from diffusers import AutoencoderKLWan
+from safetensors.torch import load_file, save_file
+from transformers import CLIPVisionModel, UMT5EncoderModel
+
+from animate.errors import ClipError
+from animate.model import convert
+from animate.model.checkpoint import load_transformer
+from animate.model.convert import convert_checkpoint, convert_transformer
+from animate.model.text import tokenize
+from animate.model.tiny import tiny_tokenizer
+from animate.model.vae import WanCodec
+from golden_model import (
+    DATA,
+    encoder_parts,
+    enlarge,
+    original_weights,
+    relative_error,
+    write_original_transformer,
+)
+
+TOLERANCE = 1e-5
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """The golden models in the original folder's layout."""
+    folder = tmp_path_factory.mktemp("original")
+    parts = {name: original_weights(part) for name, part in encoder_parts().items()}
+    torch.save(parts["text_encoder"], folder / convert.TEXT_ENCODER)
+    torch.save(parts["vae"], folder / convert.VAE)
+    clip = {f"visual.{name}": tensor for name, tensor in parts["image_encoder"].items()}
+    clip["textual.token_embedding.weight"] = torch.zeros(2)
+    torch.save(clip, folder / convert.IMAGE_ENCODER)
+    write_original_transformer(folder)
+    tiny_tokenizer().save_pretrained(folder / convert.TOKENIZER)
+    (folder / "relighting_lora.ckpt").write_bytes(b"lora")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def converted(original, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("converted")
+    with pytest.MonkeyPatch.context() as patch:
+        # Small shards, so that there are several.
+        patch.setattr(convert, "SHARD_BYTES", 1 << 20)
+        convert_checkpoint(original, folder, image_heads=4)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return {k: torch.from_numpy(v) for k, v in np.load(DATA / "encoders.npz").items()}
+
+
+def test_text_encoder_equals_official(converted, golden):
+    encoder = UMT5EncoderModel.from_pretrained(converted / "text_encoder")
+    ids = golden["token_ids"][:, : int(golden["token_mask"].sum())]
+    with torch.inference_mode():
+        result = encoder(ids).last_hidden_state[0]
+    assert relative_error(result, golden["text_output"]) < TOLERANCE
+
+
+def test_image_encoder_equals_official(converted, golden):
+    encoder = CLIPVisionModel.from_pretrained(converted / "image_encoder")
+    with torch.inference_mode():
+        output = encoder(pixel_values=enlarge(golden["image"], 7), output_hidden_states=True)
+    assert relative_error(output.hidden_states[-2], golden["image_output"]) < TOLERANCE
+
+
+def test_vae_equals_official(converted, golden):
+    codec = WanCodec(AutoencoderKLWan.from_pretrained(converted / "vae"))
+    with torch.inference_mode():
+        latents = codec.encode(golden["video"])
+        decoded = codec.decode(golden["latents"])
+    assert relative_error(latents, golden["latents"]) < TOLERANCE
+    assert relative_error(decoded, golden["decoded"].clamp(-1, 1)) < TOLERANCE
+
+
+def test_converted_folder_is_complete(converted, original):
+    assert (converted / "model_index.json").is_file()
+    assert len(list((converted / "transformer").glob("*.safetensors"))) > 3
+    assert (converted / "relighting_lora.ckpt").read_bytes() == b"lora"
+    assert tokenize(converted / "tokenizer", "an owl") == tokenize(
+        original / convert.TOKENIZER, "an owl"
+    )
+
+
+def test_characters_outside_the_vocabulary_differ(converted):
+    ids = tokenize(converted / "tokenizer", "视频")
+    assert ids[-1] == 1
+    assert len(set(ids)) > 5
+
+
+def test_long_prompts_keep_the_end_mark(converted):
+    ids = tokenize(converted / "tokenizer", "a" * 2000)
+    assert len(ids) == 512
+    assert ids[-1] == 1
+
+
+@pytest.fixture
+def damaged(tmp_path):
+    """Return a function that converts the golden transformer after a change to its tensors."""
+
+    def convert_changed(change):
+        write_original_transformer(tmp_path / "original", shards=1)
+        path = next((tmp_path / "original").glob("*.safetensors"))
+        tensors = load_file(path)
+        change(tensors)
+        save_file(tensors, path)
+        convert_transformer(tmp_path / "original", tmp_path / "converted")
+
+    return convert_changed
+
+
+def test_missing_tensor_is_named(damaged):
+    with pytest.raises(ClipError, match=r"missing blocks\.3\.attn1\.to_q\.weight"):
+        damaged(lambda tensors: tensors.pop("blocks.3.self_attn.q.weight"))
+
+
+def test_unexpected_tensor_is_named(damaged):
+    with pytest.raises(ClipError, match=r"unexpected blocks\.77\.alien"):
+        damaged(lambda tensors: tensors.update({"blocks.77.alien": torch.zeros(1)}))
+
+
+def test_misshapen_tensor_is_named(damaged):
+    with pytest.raises(ClipError, match=r"misshapen proj_out\.weight \(64, 5\) instead of"):
+        damaged(lambda tensors: tensors.update({"head.head.weight": torch.zeros(64, 5)}))
+
+
+def test_blur_kernels_of_some_checkpoints_are_accepted(damaged):
+    key = "motion_encoder.enc.net_app.convs.1.conv2.0.kernel"
+    damaged(lambda tensors: tensors.update({key: torch.zeros(4, 4)}))
+
+
+def test_damaged_file_is_named(converted, tmp_path):
+    (tmp_path / "config.json").write_text((converted / "transformer/config.json").read_text())
+    source = sorted((converted / "transformer").glob("*.safetensors"))[0]
+    (tmp_path / "model.safetensors").write_bytes(source.read_bytes()[:-100])
+    with pytest.raises(ClipError, match=r"model\.safetensors is damaged"):
+        load_transformer(tmp_path, torch.float32, CPU)
+
+
+def test_missing_shard_is_noticed(converted, tmp_path):
+    for path in (converted / "transformer").iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    sorted(tmp_path.glob("*.safetensors"))[1].unlink()
+    with pytest.raises(ClipError, match="missing"):
+        load_transformer(tmp_path, torch.float32, CPU)
+
+
+def test_code_in_a_checkpoint_does_not_run(original, tmp_path):
+    class Attack:
+        def __reduce__(self):
+            return json.loads, ("{}",)
+
+    torch.save({"blocks.0": Attack()}, tmp_path / "evil.pth")
+    with pytest.raises(ClipError, match="cannot be read"):
+        convert.convert_vae(tmp_path / "evil.pth", tmp_path / "vae")
+
+
+def test_parts_that_modulate_or_normalise_stay_fp32(converted):
+    model = load_transformer(converted / "transformer", torch.bfloat16, CPU)
+    kept = {name for name, p in model.named_parameters() if p.dtype == torch.float32}
+    for part in ("scale_shift_table", "blocks.0.scale_shift_table", "blocks.0.norm2.weight"):
+        assert part in kept
+    assert "motion_encoder.motion_synthesis_weight" in kept
+    assert "condition_embedder.time_embedder.linear_1.weight" in kept
+    assert "blocks.0.attn1.to_q.weight" not in kept
+    assert model.motion_encoder.res_blocks[0].conv2.blur_kernel.sum() == 1
