@@ -30,7 +30,7 @@ class Network:
             raise ClipError(f"model file {path} is damaged; download it again") from error
         if wants_gpu and GPU_PROVIDER not in self._session.get_providers():
             raise ClipError(
-                f"{path.name} should run on a GPU, but onnxruntime could load only its CPU provider;"
+                f"{path.name} should run on a GPU, but onnxruntime loaded only its CPU provider;"
                 " install onnxruntime-gpu, or ask for the CPU"
             )
         self._input = self._session.get_inputs()[0]

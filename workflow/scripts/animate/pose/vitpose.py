@@ -1,4 +1,4 @@
-"""Pose with the official networks: YOLOv10 finds the people, ViTPose-H their COCO-WholeBody points."""
+"""Pose with the official networks: YOLOv10 finds the people, ViTPose-H their points."""
 
 from collections.abc import Iterable, Iterator
 from itertools import islice
