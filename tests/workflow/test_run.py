@@ -9,11 +9,6 @@ import pytest
 pytestmark = pytest.mark.xdist_group("workflow")
 
 
-def streams(path):
-    with av.open(str(path)) as container:
-        return {stream.type: stream for stream in container.streams}
-
-
 def decoded_frames(path):
     with av.open(str(path)) as container:
         return sum(1 for _ in container.decode(video=0))

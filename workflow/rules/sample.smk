@@ -43,6 +43,8 @@ rule sample:
     resources:
         gpu=lambda wildcards: clip_of(wildcards).settings["gpus"],
     params:
+        # Only params that do not depend on input or output make a job run again.
+        settings=settings(*SAMPLING_SETTINGS),
         job=sampler_job,
         gpus=lambda wildcards: clip_of(wildcards).settings["gpus"],
         version=1,
