@@ -1,9 +1,16 @@
-"""Where the weights come from."""
+"""Where the weights come from: pinned, fetched once, verified, and linked into model folders."""
+
+
+include: "weights.smk"
+
+
+onstart:
+    restore_weights()
 
 
 rule tiny_model:
     output:
-        f"{CONFIG['models']}/tiny/model_index.json",
+        f"{MODELS}/tiny/model_index.json",
     log:
         f"{LOGS}/tiny_model.log",
     conda:
@@ -13,3 +20,107 @@ rule tiny_model:
         version=1,
     shell:
         'python "$SCRIPTS"/tiny_model.py --output {params.folder:q} --log {log:q}'
+
+
+# The lock is an input: other pins relink the folder. Its users take it as ancient().
+rule download_diffusers:
+    input:
+        lock_input,
+    output:
+        sources=f"{MODELS}/{{model}}/sources.json",
+        index=f"{MODELS}/{{model}}/model_index.json",
+    log:
+        f"{LOGS}/download/{{model}}.log",
+    wildcard_constraints:
+        model=one_of("diffusers"),
+    localrule: True
+    conda:
+        "../../envs/sample.yaml"
+    params:
+        options=MODEL_OPTIONS,
+        needs=model_needs,
+        force=force_option,
+        version=1,
+    shell:
+        'python "$SCRIPTS"/download_model.py {params.options} {params.force}'
+        " --needs {params.needs:q} --log {log:q}"
+
+
+use rule download_diffusers as download_files with:
+    output:
+        sources=f"{MODELS}/{{model}}/sources.json",
+    wildcard_constraints:
+        model=one_of("original", "files"),
+
+
+rule convert:
+    input:
+        ancient(f"{MODELS}/{{model}}/sources.json"),
+    output:
+        f"{MODELS}/{{model}}/model_index.json",
+    log:
+        f"{LOGS}/convert/{{model}}.log",
+    wildcard_constraints:
+        model=one_of("original"),
+    conda:
+        "../../envs/sample.yaml"
+    params:
+        folder=lambda wildcards, output: os.path.dirname(output[0]),
+        revision=weights_revision,
+        version=1,
+    shell:
+        'python "$SCRIPTS"/convert_checkpoint.py --input {params.folder:q}/original'
+        " --output {params.folder:q} --log {log:q}"
+
+
+rule download:
+    input:
+        [folder_anchor(name) for name in {CONFIG["model"]: None, **NEEDED_PARTS}],
+    log:
+        f"{LOGS}/download.log",
+    localrule: True
+    conda:
+        "../../envs/sample.yaml"
+    params:
+        options=MODEL_OPTIONS,
+        needs=NEEDS,
+    shell:
+        'python "$SCRIPTS"/download_model.py {params.options} --needs {params.needs:q} --log {log:q}'
+
+
+rule verify_models:
+    log:
+        f"{LOGS}/verify_models.log",
+    localrule: True
+    conda:
+        "../../envs/sample.yaml"
+    params:
+        options=MODEL_OPTIONS,
+        needs=NEEDS,
+    shell:
+        'python "$SCRIPTS"/verify_models.py {params.options} --needs {params.needs:q} --log {log:q}'
+
+
+rule update_models:
+    log:
+        f"{LOGS}/update_models.log",
+    localrule: True
+    conda:
+        "../../envs/sample.yaml"
+    params:
+        options=MODEL_OPTIONS,
+    shell:
+        'python "$SCRIPTS"/update_models.py {params.options} --log {log:q}'
+
+
+rule models_status:
+    log:
+        f"{LOGS}/models_status.log",
+    localrule: True
+    conda:
+        "../../envs/sample.yaml"
+    params:
+        options=MODEL_OPTIONS,
+        needs=NEEDS,
+    shell:
+        'python "$SCRIPTS"/models_status.py {params.options} --needs {params.needs:q} --log {log:q}'

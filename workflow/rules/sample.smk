@@ -3,7 +3,7 @@
 
 rule prompt:
     input:
-        f"{MODEL}/model_index.json",
+        ancient(f"{MODEL}/model_index.json"),
     output:
         f"{PROMPTS}/{{key}}.safetensors",
     log:
@@ -13,6 +13,7 @@ rule prompt:
     params:
         text=lambda wildcards: PROMPT_TEXTS[wildcards.key],
         model=lambda wildcards, input: os.path.dirname(input[0]),
+        weights=weights_revision,
         version=1,
     shell:
         'python "$SCRIPTS"/encode_prompt.py --log {log:q} --model {params.model:q}'
@@ -21,7 +22,7 @@ rule prompt:
 
 rule sample:
     input:
-        model=f"{MODEL}/model_index.json",
+        model=ancient(f"{MODEL}/model_index.json"),
         pose=f"{CLIP}/src_pose.mp4",
         face=f"{CLIP}/src_face.mp4",
         reference=f"{CLIP}/src_ref.png",
@@ -47,6 +48,7 @@ rule sample:
         settings=settings(*SAMPLING_SETTINGS),
         job=sampler_job,
         gpus=lambda wildcards: clip_of(wildcards).settings["gpus"],
+        weights=weights_revision,
         version=1,
     shell:
         "printf '%s' {params.job:q} > {output.job:q} && "

@@ -1,0 +1,255 @@
+"""Downloads with the real client against a hub that misbehaves."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from models.client import DECLARATION
+
+NAMES = ("a.bin", "b/c.bin", "config.json")
+BIG = 40_000_000
+
+
+def wanted(hub):
+    return {name: hub.files[name] for name in NAMES}
+
+
+def add_big_file(hub):
+    hub.files["b/c.bin"] = os.urandom(BIG)
+    hub.push("Maker/Model", hub.files)
+
+
+def wait_for(condition, seconds=30):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_declared_files_are_fetched_once_and_linked(client, hub):
+    client.run("download_model")
+    assert client.installed() == wanted(hub)
+    assert not hub.downloads("README.md")
+    count = len(hub.requests)
+    client.run("download_model")
+    assert len(hub.requests) == count, "the second run needs no network"
+
+
+def test_lock_names_commit_sizes_and_hashes(client, hub):
+    client.run("download_model")
+    locked = client.lock()["Maker/Model"]
+    assert (locked["revision"], locked["commit"]) == ("main", hub.commit)
+    assert sorted(locked["files"]) == sorted(NAMES)
+    assert locked["files"]["a.bin"]["size"] == len(hub.files["a.bin"])
+    assert all(len(file["sha256"]) == 64 for file in locked["files"].values())
+
+
+def test_cut_transfer_is_resumed(client, hub):
+    add_big_file(hub)
+    hub.faults.cut_at["b/c.bin"] = 0.3
+    client.run("download_model")
+    assert client.installed() == wanted(hub)
+    first, second = hub.downloads("b/c.bin")
+    assert first.sent == 0.3 * BIG
+    assert second.start > 0.2 * BIG
+    assert first.sent + second.sent < 1.1 * BIG
+
+
+def test_busy_hub_is_asked_again(client, hub):
+    hub.faults.statuses |= {"info": [503], "tree": [429], "a.bin": [503, 429], "b/c.bin": [500]}
+    client.run("download_model")
+    assert client.installed() == wanted(hub)
+    assert [r.status for r in hub.requests if r.path == "a.bin"] == [503, 429, 302, 200]
+
+
+def test_wrong_byte_is_caught_and_that_file_alone_fetched_again(client, hub):
+    hub.faults.wrong_bytes["a.bin"] = 1
+    client.run("download_model")
+    assert client.installed() == wanted(hub)
+    assert len(hub.downloads("a.bin")) == 2
+    assert len(hub.downloads("b/c.bin")) == 1
+
+
+def test_file_that_stays_wrong_is_named_and_never_shown(client, hub):
+    hub.faults.wrong_bytes["a.bin"] = 9
+    message = client.fail("download_model")
+    assert "a.bin arrives damaged (SHA-256" in message
+    assert client.installed() == {}
+
+
+def test_absent_file_is_named(client, hub):
+    hub.faults.absent.add("b/c.bin")
+    assert "file b/c.bin: it is not on the hub" in client.fail("download_model")
+    assert client.installed() == {}
+
+
+def test_pattern_without_a_file_is_named(client, hub):
+    del hub.files["a.bin"]
+    hub.push("Maker/Model", hub.files)
+    assert "Maker/Model has no file 'a.bin'" in client.fail("download_model")
+
+
+def test_missing_token_is_asked_for_and_a_token_is_never_logged(client, hub):
+    hub.faults.token = "hf_secret_token"
+    message = client.fail("download_model")
+    assert "repository Maker/Model: it asks for a token" in message
+    assert "HF_TOKEN" in message
+    client.environment["HF_TOKEN"] = hub.faults.token
+    output = client.run("download_model", "--log", "download.log")
+    output += (client.folder / "download.log").read_text()
+    assert client.installed() == wanted(hub)
+    assert "hf_secret_token" not in output
+    assert "do-not-log-me" not in output
+    for path in client.folder.rglob("*"):
+        assert not path.is_file() or b"hf_secret_token" not in path.read_bytes()
+
+
+def test_lock_holds_when_the_branch_moves(client, hub):
+    client.run("download_model")
+    before = client.installed()
+    hub.files["a.bin"] = os.urandom(5000)
+    moved = hub.push("Maker/Model", hub.files)
+    shutil.rmtree(client.folder / "cache")
+    client.run("download_model")
+    assert client.installed() == before
+    assert client.lock()["Maker/Model"]["commit"] == hub.commit
+    output = client.run("update_models")
+    assert f"{hub.commit} (main) -> {moved} (main)" in output
+    assert "changed a.bin: 200000 -> 5000 bytes" in output
+    client.run("download_model")
+    assert client.installed() == wanted(hub)
+    assert "unchanged" in client.run("update_models")
+
+
+@pytest.mark.parametrize("name", ["../evil.bin", "b/../../evil.bin", "/etc/evil.bin", "b\\evil"])
+def test_name_that_leaves_the_folder_is_refused(client, hub, name):
+    hub.faults.listed_too = [name]
+    assert "evil" in (message := client.fail("download_model"))
+    assert "leaves the model's folder" in message
+    assert not list(client.folder.rglob("*evil*"))
+
+
+def test_name_in_a_tampered_lock_is_refused(client, hub):
+    client.run("download_model")
+    path = client.folder / "config" / "models.lock.yaml"
+    path.write_text(path.read_text().replace("b/c.bin", "../evil.bin"))
+    assert "leaves the model's folder" in client.fail("download_model")
+
+
+def test_two_downloads_at_once_share_the_work(client, hub):
+    hub.faults.bytes_per_second = 200_000
+    processes = [client.start("download_model") for _ in range(2)]
+    outputs = [process.communicate(timeout=60)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outputs
+    assert client.installed() == wanted(hub)
+    assert sum(request.sent for request in hub.downloads("b/c.bin")) == len(hub.files["b/c.bin"])
+
+
+def test_killed_download_goes_on_where_it_was(client, hub):
+    add_big_file(hub)
+    hub.faults.bytes_per_second = 20_000_000
+    process = client.start("download_model")
+    wait_for(lambda: any(r.sent > 0.6 * BIG for r in hub.downloads("b/c.bin")))
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert client.installed() == {}
+    hub.faults.bytes_per_second = float("inf")
+    client.run("download_model")
+    assert client.installed() == wanted(hub)
+    assert sum(request.sent for request in hub.downloads("b/c.bin")) < 1.4 * BIG
+
+
+@contextmanager
+def small_disk(folder, size):
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder])
+    if mounted.returncode:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_too_small_disk_is_named_before_anything_is_fetched(client, hub):
+    with small_disk(client.folder / "cache", 300_000):
+        message = client.fail("download_model")
+    assert "model toy needs 500.0 kB more" in message
+    assert f"{client.folder}/cache has" in message
+    assert not hub.downloads("a.bin")
+
+
+def test_disk_that_fills_up_meanwhile_is_named_and_what_arrived_is_kept(client, hub):
+    add_big_file(hub)
+    hub.faults.bytes_per_second = 40_000_000
+    with small_disk(client.folder / "cache", 60_000_000):
+        process = client.start("download_model")
+        wait_for(lambda: hub.downloads("b/c.bin"))
+        ballast = client.folder / "cache" / "ballast"
+        ballast.write_bytes(bytes(35_000_000))
+        message = process.communicate()[0].splitlines()[-1]
+        assert "file b/c.bin: the disk of the cache is full" in message
+        assert client.installed() == {}
+        ballast.unlink()
+        client.run("download_model")
+        assert client.installed() == wanted(hub)
+    assert sum(request.sent for request in hub.downloads("b/c.bin")) < 1.9 * BIG
+
+
+def test_offline_everything_comes_from_the_cache_or_is_asked_for(client, hub):
+    client.environment["HF_HUB_OFFLINE"] = "1"
+    assert "HF_HUB_OFFLINE is set" in client.fail("download_model")
+    del client.environment["HF_HUB_OFFLINE"]
+    client.run("download_model")
+    client.environment["HF_HUB_OFFLINE"] = "1"
+    shutil.rmtree(client.folder / "models")
+    client.run("download_model")
+    assert client.installed() == wanted(hub)
+
+
+def test_existing_cache_is_used_in_place(client, hub):
+    """What plain huggingface_hub has in its cache is verified and linked, not fetched."""
+    client.declare(DECLARATION | {"cache": None})
+    code = "from huggingface_hub import snapshot_download; snapshot_download('Maker/Model')"
+    subprocess.run(
+        [sys.executable, "-c", code],
+        env=client.environment,
+        check=True,
+        capture_output=True,
+    )
+    cache = client.folder / "hf_home" / "hub" / "models--Maker--Model"
+    before = {path: path.lstat().st_mtime_ns for path in cache.rglob("*") if path.is_file()}
+    client.run("download_model")
+    assert client.installed() == wanted(hub)
+    assert len(hub.downloads("a.bin")) == len(hub.downloads("b/c.bin")) == 1
+    after = {path: path.lstat().st_mtime_ns for path in cache.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_folder_of_the_users_is_linked_and_never_written(client, hub):
+    own = client.folder / "own weights"
+    for name in NAMES:
+        (own / name).parent.mkdir(parents=True, exist_ok=True)
+        (own / name).write_bytes(hub.files[name])
+    client.declare(DECLARATION | {"repositories": {"Maker/Model": {"path": str(own)}}})
+    client.run("download_model")
+    assert client.installed() == wanted(hub)
+    assert hub.requests == []
+    assert sorted(path.name for path in own.rglob("*") if path.is_file()) == sorted(
+        name.split("/")[-1] for name in NAMES
+    )
+    (own / "a.bin").unlink()
+    assert "Maker/Model has no file 'a.bin'" in client.fail("download_model")
+
+
+def test_force_fetches_everything_again(client, hub):
+    client.run("download_model")
+    client.run("download_model", "--force")
+    assert client.installed() == wanted(hub)
+    assert len(hub.downloads("a.bin")) == len(hub.downloads("b/c.bin")) == 2

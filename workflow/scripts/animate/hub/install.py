@@ -1,0 +1,163 @@
+"""A model's folder: links to its verified files, and the record of where they come from."""
+
+import json
+import logging
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from animate.atomic import atomic_output
+from animate.hub.cache import Cache, replace_link
+from animate.hub.declaration import INDEX, Declaration, Model, Part
+from animate.hub.digest import VerifiedFiles, fault_of
+from animate.hub.headers import check_headers
+from animate.hub.lock import read_lock
+from animate.hub.names import matches
+from animate.hub.pin import pinned
+from animate.hub.progress import Progress
+from animate.hub.source import SourceFile, source_files
+from animate.hub.transfer import fetch
+
+RECORD = "sources.json"
+PARALLEL_CHECKS = 4
+
+
+@dataclass(frozen=True)
+class Installation:
+    """Some parts of a model, and the folder that shows them under the names of the hub."""
+
+    declaration: Declaration
+    lock_path: Path
+    model: Model
+    parts: tuple[Part, ...]
+    folder: Path
+
+    def files(self) -> list[SourceFile]:
+        """Return the files of the parts, as far as their repositories are pinned."""
+        return source_files(self.declaration, read_lock(self.lock_path), self.parts)
+
+    def install(self, force: bool = False) -> None:
+        """Make the folder complete: pin, fetch what is missing, verify, link; the record last.
+
+        With `force` everything is fetched again. What is complete is left as it is, in seconds.
+
+        Raises:
+            ClipError: something cannot be pinned, fetched or linked, or is not what it should be.
+        """
+        self._pin()
+        files = self.files()
+        verified = VerifiedFiles(self.folder)
+        self._fetch(files, verified, force)
+        # A folder of the user's may hold weights of the user's: only its headers are checked.
+        bad = hash_files([file for file in files if file.in_cache], verified, only_new=True)
+        self._fetch(list(bad), verified, force=True)
+        self._link(files)
+        check_headers(self.folder)
+        if self.model.layout == "diffusers":
+            from animate.hub.architecture import check_architecture
+
+            check_architecture(self.folder)
+            (index,) = (file.path for file in files if file.place == INDEX)
+            _write(self.folder / INDEX, index.read_text("utf-8"))
+        self._record(files)
+
+    def verify(self) -> dict[SourceFile, str]:
+        """Hash every file against the lock; fetch the bad ones of the cache again.
+
+        Returns what was found wrong, file by file, before anything was fetched.
+        """
+        files = self.files()
+        verified = VerifiedFiles(self.folder)
+        bad = hash_files(files, verified, only_new=False)
+        self._fetch([file for file in bad if file.in_cache], verified, force=True)
+        return bad
+
+    def _pin(self) -> None:
+        patterns: dict[str, list[str]] = {}
+        for part in self.parts:
+            if not self.declaration.repositories[part.repository].path:
+                patterns.setdefault(part.repository, []).extend(part.files)
+        for name, needed in patterns.items():
+            pinned(self.declaration, self.lock_path, name, needed)
+
+    def _fetch(self, files: list[SourceFile], verified: VerifiedFiles, force: bool) -> None:
+        lock = read_lock(self.lock_path)
+        cache = Cache.at(self.declaration.cache)
+        hub_files = [file for file in files if file.in_cache]
+        absent = [file for file in hub_files if force or not _is_whole(file)]
+        wanted = [(file.repository, lock[file.repository], file.name) for file in absent]
+        fetch(self.model.name, cache, wanted, force)
+        for file in absent:
+            verified.add(file.path)
+        verified.save()
+
+    def _link(self, files: Iterable[SourceFile]) -> None:
+        places = {self.folder / file.place: file.path for file in files if file.place != INDEX}
+        # Another commit may have cut the weights into other files.
+        for part in self.parts:
+            root = self.folder / part.folder
+            shown = {str(p.relative_to(root)): p for p in root.rglob("*") if p.is_symlink()}
+            for name in matches(shown, part.files):
+                if shown[name] not in places:
+                    shown[name].unlink()
+        for place, path in places.items():
+            place.parent.mkdir(parents=True, exist_ok=True)
+            replace_link(place, path.absolute())
+
+    def _record(self, files: Iterable[SourceFile]) -> None:
+        lock = read_lock(self.lock_path)
+        path = self.folder / RECORD
+        record = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        record |= {
+            part.name: {
+                "repository": part.repository,
+                **_origin(self.declaration, lock, part),
+                "files": {f.place: f.pin and f.pin.sha256 for f in files if f.part == part.name},
+            }
+            for part in self.parts
+        }
+        _write(path, json.dumps(record, indent=2) + "\n")
+        logging.info("model %s is complete in %s", self.model.name, self.folder)
+
+
+def hash_files(
+    files: Iterable[SourceFile], verified: VerifiedFiles, only_new: bool
+) -> dict[SourceFile, str]:
+    """Return the files whose content is not the pinned one, each with what is wrong.
+
+    With `only_new`, files that were verified before and are unchanged since are not read. Files
+    that have no pin are not read either.
+    """
+    files = [f for f in files if f.pin and not (only_new and f.path in verified)]
+    progress = Progress("verified", sum(file.size for file in files))
+
+    def check(file: SourceFile) -> str:
+        return fault_of(file.path, file.pin, partial(progress.reach, file.place))
+
+    with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
+        faults = dict(zip(files, pool.map(check, files), strict=True))
+    progress.close()
+    for file, fault in faults.items():
+        verified.discard(file.path) if fault else verified.add(file.path)
+    verified.save()
+    return {file: fault for file, fault in faults.items() if fault}
+
+
+def _is_whole(file: SourceFile) -> bool:
+    return file.path.is_file() and file.path.stat().st_size == file.size
+
+
+def _write(path: Path, text: str) -> None:
+    # An unchanged file keeps its time, so that nothing that depends on it runs again.
+    if not path.is_file() or path.read_text("utf-8") != text:
+        with atomic_output(path) as temporary:
+            temporary.write_text(text, "utf-8")
+
+
+def _origin(declaration: Declaration, lock: dict, part: Part) -> dict[str, str]:
+    path = declaration.repositories[part.repository].path
+    if path:
+        return {"path": str(path)}
+    return {"revision": lock[part.repository].revision, "commit": lock[part.repository].commit}

@@ -1,0 +1,92 @@
+"""The pinned commit of each repository, with the size and SHA-256 of every file."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import yaml
+
+from animate.atomic import atomic_output
+from animate.errors import ClipError
+from animate.hub.names import checked_name
+
+HEADER = (
+    "# The pinned commit, sizes and SHA-256 of each repository."
+    " Written by the workflow; commit it.\n"
+)
+
+
+@dataclass(frozen=True)
+class LockedFile:
+    """One file: bytes, SHA-256, and the git hash of a file that is not in large-file storage."""
+
+    size: int
+    sha256: str
+    git: str | None = None
+
+    @property
+    def blob(self) -> str:
+        """The file's name among the blobs of a Hugging Face cache."""
+        return self.git or self.sha256
+
+
+@dataclass(frozen=True)
+class LockedRepository:
+    """The declared revision, the commit it meant when pinned, and the declared files there."""
+
+    revision: str
+    commit: str
+    files: dict[str, LockedFile]
+
+
+Lock = dict[str, LockedRepository]
+
+
+def read_lock(path: Path) -> Lock:
+    """Return the pinned repositories by name; none when there is no file yet."""
+    if not path.exists():
+        return {}
+    try:
+        document = yaml.load(path.read_text("utf-8"), Loader=yaml.CSafeLoader) or {}
+        return {name: _repository(name, entry) for name, entry in document.items()}
+    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        raise ClipError(
+            f"{path} cannot be read ({error!r}): restore it, or delete it to pin anew"
+        ) from error
+
+
+def write_lock(path: Path, lock: Lock) -> None:
+    """Write the lock in one step, in a stable order."""
+    document = {name: _document(lock[name]) for name in sorted(lock)}
+    with atomic_output(path) as temporary:
+        temporary.write_text(HEADER + yaml.safe_dump(document, sort_keys=False), "utf-8")
+
+
+def changes(name: str, old: LockedRepository | None, new: LockedRepository) -> Iterator[str]:
+    """Yield one line for each difference between two pins of a repository."""
+    if old is None:
+        yield f"{name}: pinned at {new.commit} ({new.revision}), {len(new.files)} files"
+        return
+    if old.commit == new.commit and old.files == new.files:
+        yield f"{name}: unchanged at {new.commit} ({new.revision})"
+        return
+    yield f"{name}: {old.commit} ({old.revision}) -> {new.commit} ({new.revision})"
+    for file in sorted(old.files.keys() | new.files.keys()):
+        before, after = old.files.get(file), new.files.get(file)
+        if before is None or after is None:
+            yield f"  {'removed' if after is None else 'added'} {file}"
+        elif before.sha256 != after.sha256:
+            yield f"  changed {file}: {before.size} -> {after.size} bytes"
+
+
+def _repository(name: str, entry: dict) -> LockedRepository:
+    files = {checked_name(name, file): LockedFile(**f) for file, f in entry["files"].items()}
+    return LockedRepository(entry["revision"], entry["commit"], files)
+
+
+def _document(locked: LockedRepository) -> dict:
+    files = {
+        name: {key: value for key, value in asdict(locked.files[name]).items() if value is not None}
+        for name in sorted(locked.files)
+    }
+    return {"revision": locked.revision, "commit": locked.commit, "files": files}

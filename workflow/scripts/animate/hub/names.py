@@ -1,0 +1,40 @@
+"""File names from the hub: which may be trusted, and which a pattern selects."""
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from pathlib import PurePosixPath
+
+from animate.errors import ClipError
+
+
+def checked_name(repository: str, name: str) -> str:
+    """Return a file's name, or raise a `ClipError` when it could leave the model's folder."""
+    parts = PurePosixPath(name).parts
+    unsafe = not parts or name.startswith("/") or ".." in parts or "\\" in name
+    if unsafe or not name.isprintable():
+        raise ClipError(
+            f"repository {repository} offers the file {name!r}, whose name leaves the model's"
+            " folder: nothing was fetched; choose another revision or repository"
+        )
+    return name
+
+
+def matches(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """Return the names that match any of the patterns; `*` stands for folders too."""
+    patterns = list(patterns)
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
+
+
+def select(repository: str, names: Iterable[str], patterns: Iterable[str]) -> list[str]:
+    """Return the names that match the patterns; a `ClipError` names a pattern without a match."""
+    names = list(names)
+    selected: set[str] = set()
+    for pattern in patterns:
+        matching = matches(names, [pattern])
+        if not matching:
+            raise ClipError(
+                f"repository {repository} has no file '{pattern}': correct `files`, `revision`"
+                " or `path` in config/models.yaml"
+            )
+        selected.update(matching)
+    return sorted(selected)

@@ -1,0 +1,93 @@
+"""From a branch or tag to a commit whose every file has a known size and SHA-256."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from huggingface_hub import HfApi
+from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils import WeakFileLock
+
+from animate.hub.cache import Cache
+from animate.hub.client import explained, patiently
+from animate.hub.declaration import Declaration, Repository
+from animate.hub.digest import sha256_of
+from animate.hub.lock import LockedFile, LockedRepository, changes, read_lock, write_lock
+from animate.hub.names import checked_name, matches
+from animate.hub.transfer import fetch
+
+
+def pinned(
+    declaration: Declaration, lock_path: Path, name: str, patterns: list[str]
+) -> LockedRepository:
+    """Return the pin of a repository from the lock; what the lock lacks is looked up and added.
+
+    A changed `revision` is looked up anew. A pattern that the pin has no file for, because it was
+    declared later, is searched for at the pinned commit.
+    """
+    repository = declaration.repositories[name]
+    guard = Cache.at(declaration.cache).lock(name, "pin")
+    locked = read_lock(lock_path).get(name)
+    if _serves(locked, repository, patterns):
+        return locked
+    with explained(name):
+        guard.parent.mkdir(parents=True, exist_ok=True)
+    with WeakFileLock(guard):
+        locked = read_lock(lock_path).get(name)
+        if not _serves(locked, repository, patterns):
+            same = locked is not None and locked.revision == repository.revision
+            revision = locked.commit if same else repository.revision
+            locked = _look_up(declaration, repository, revision)
+            write_lock(lock_path, read_lock(lock_path) | {name: locked})
+    return locked
+
+
+def update_pins(declaration: Declaration, lock_path: Path) -> Iterator[str]:
+    """Look up every repository that is not used in place, and yield what changed, as lines."""
+    for repository in declaration.repositories.values():
+        if repository.path:
+            yield f"{repository.name}: used in place at {repository.path}"
+            continue
+        lock = read_lock(lock_path)
+        new = _look_up(declaration, repository, repository.revision)
+        write_lock(lock_path, lock | {repository.name: new})
+        yield from changes(repository.name, lock.get(repository.name), new)
+
+
+def _serves(locked: LockedRepository | None, repository: Repository, patterns: list[str]) -> bool:
+    if locked is None or locked.revision != repository.revision:
+        return False
+    return all(matches(locked.files, [pattern]) for pattern in patterns)
+
+
+def _look_up(declaration: Declaration, repository: Repository, revision: str) -> LockedRepository:
+    name, api = repository.name, HfApi()
+    with explained(name):
+        commit = patiently(lambda: api.model_info(name, revision=revision).sha, name)
+        entries = patiently(
+            lambda: list(api.list_repo_tree(name, recursive=True, revision=commit)), name
+        )
+    listed = {checked_name(name, e.path): e for e in entries if isinstance(e, RepoFile)}
+    declared = matches(listed, declaration.patterns(name))
+    files = {file: _listed_file(listed[file]) for file in declared}
+    locked = LockedRepository(repository.revision, commit, files)
+    return replace(locked, files=files | _hashed_small_files(declaration, name, locked))
+
+
+def _listed_file(entry: RepoFile) -> LockedFile:
+    if entry.lfs is not None:
+        return LockedFile(entry.lfs.size, entry.lfs.sha256)
+    return LockedFile(entry.size, "", git=entry.blob_id)
+
+
+def _hashed_small_files(
+    declaration: Declaration, name: str, locked: LockedRepository
+) -> dict[str, LockedFile]:
+    """Fetch the files outside large-file storage: the hub tells their git hash only."""
+    cache = Cache.at(declaration.cache)
+    small = {file: entry for file, entry in locked.files.items() if entry.git}
+    fetch(f"repository {name}", cache, [(name, locked, file) for file in small])
+    return {
+        file: replace(entry, sha256=sha256_of(cache.file(name, locked.commit, file)))
+        for file, entry in small.items()
+    }

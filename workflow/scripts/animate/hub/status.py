@@ -1,0 +1,51 @@
+"""The table of what each model has on disk."""
+
+from collections.abc import Collection, Iterable, Iterator
+from pathlib import Path
+
+from animate.hub.digest import VerifiedFiles
+from animate.hub.install import Installation
+from animate.hub.progress import size_text
+from animate.hub.source import SourceFile
+
+COLUMNS = ("model", "part", "needed", "size", "present", "verified", "path")
+
+
+def status_rows(installation: Installation, needed: Collection[str]) -> Iterator[tuple[str, ...]]:
+    """Yield one row of texts per part; nothing is read but the files' metadata."""
+    verified = VerifiedFiles(installation.folder)
+    files = installation.files()
+    for part in installation.parts:
+        own = [file for file in files if file.part == part.name]
+        present = [file for file in own if file.path.is_file()]
+        yield (
+            installation.model.name,
+            part.name,
+            "yes" if part.name in needed else "no",
+            size_text(sum(file.size for file in own)) if own else "not pinned",
+            _share(present, own),
+            _share([file for file in present if file.path in verified], own),
+            str(_common_folder(own)) if own else "-",
+        )
+
+
+def table_text(rows: Iterable[tuple[str, ...]]) -> str:
+    """Return rows under the column names, aligned."""
+    table = [COLUMNS, *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = (
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in table
+    )
+    return "\n".join(lines)
+
+
+def _share(some: list[SourceFile], every: list[SourceFile]) -> str:
+    if not every:
+        return "-"
+    return "yes" if len(some) == len(every) else f"{len(some)} of {len(every)} files"
+
+
+def _common_folder(files: list[SourceFile]) -> Path:
+    file = files[0]
+    return file.path.parents[len(Path(file.name).parts) - 1]
