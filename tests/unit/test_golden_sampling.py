@@ -1,5 +1,6 @@
 """Our forward and loop return what the official implementation returned, to rounding."""
 
+import copy
 import json
 
 import numpy as np
@@ -7,7 +8,6 @@ import pytest
 import torch
 
 from animate.model.checkpoint import load_transformer
-from animate.model.convert import convert_transformer
 from animate.model.image import fit_reference
 from animate.model.transformer import SamplingTransformer
 from animate.sampling.conditions import SegmentFrames, to_video
@@ -15,7 +15,16 @@ from animate.sampling.loop import Painter, paint_clip
 from animate.sampling.segments import plan_segments
 from animate.sampling.settings import SamplingSettings
 from animate.sampling.solvers import make_solver
-from golden_model import DATA, ToyCodec, enlarge, relative_error, write_original_transformer
+from golden_model import (
+    DATA,
+    RememberedMotion,
+    ToyCodec,
+    deepened,
+    enlarge,
+    load_golden_transformer,
+    relative_error,
+    transformer_part,
+)
 
 TOLERANCE = 1e-5
 CPU = torch.device("cpu")
@@ -23,21 +32,81 @@ RUNS = ("animate_1", "animate_5", "replace_1", "replace_5")
 
 
 @pytest.fixture(scope="module")
-def diffusers_folder(tmp_path_factory):
+def weights(tmp_path_factory):
     """The golden transformer, from original naming through our conversion."""
-    folder = tmp_path_factory.mktemp("golden")
-    write_original_transformer(folder / "original")
-    convert_transformer(folder / "original", folder / "diffusers")
-    return folder / "diffusers"
+    return load_golden_transformer(tmp_path_factory.mktemp("golden"))
 
 
 @pytest.fixture(scope="module")
-def transformer(diffusers_folder):
-    return SamplingTransformer(load_transformer(diffusers_folder, torch.float32, CPU))
+def transformer(weights):
+    return SamplingTransformer(weights)
+
+
+@pytest.fixture(scope="module")
+def quick(weights):
+    """The same with the faces' motion remembered."""
+    model = SamplingTransformer(weights)
+    model.motion_encoder = RememberedMotion()
+    return model
 
 
 @pytest.mark.parametrize("case", [0, 1, 2])
-def test_forward_equals_official(transformer, case):
+def test_forward_equals_official(quick, case):
+    assert forward_error(quick, case) < TOLERANCE
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_loop_equals_official(quick, run):
+    assert loop_error(quick, run) < TOLERANCE
+
+
+def test_forward_with_motion_encoder_equals_official(transformer):
+    assert forward_error(transformer, 2) < TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [0, 1])
+def test_other_forwards_with_motion_encoder_equal_official(transformer, case):
+    assert forward_error(transformer, case) < TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", RUNS)
+def test_loop_with_motion_encoder_equals_official(transformer, run):
+    assert loop_error(transformer, run) < TOLERANCE
+
+
+def test_same_weights_in_diffusers_layout(weights, quick, tmp_path):
+    """A folder written by diffusers itself loads to the same bits as our converted one."""
+    weights.save_pretrained(tmp_path)
+    loaded = load_transformer(tmp_path, torch.float32, CPU)
+    for (name, ours), theirs in zip(weights.named_parameters(), loaded.parameters(), strict=True):
+        assert torch.equal(ours, theirs), name
+    model = SamplingTransformer(loaded)
+    model.motion_encoder = RememberedMotion()
+    assert forward_error(model, 0) < TOLERANCE
+
+
+def test_bf16_stays_near_fp32(tmp_path):
+    """40 layers, the same weights: the residual stream and what modulates it stay fp32."""
+    load_golden_transformer(tmp_path, deepened(transformer_part(), 40))
+    rounded = load_transformer(tmp_path / "diffusers", torch.bfloat16, CPU)
+    exact = copy.deepcopy(rounded).float()
+    results = []
+    for weights in (exact, rounded):
+        model = SamplingTransformer(weights)
+        model.motion_encoder = RememberedMotion()
+        results.append(golden_forward(model, 0)[0])
+    assert relative_error(results[1], results[0]) < 0.004
+
+
+def forward_error(transformer, case: int) -> float:
+    """Return the relative error of one recorded forward."""
+    return relative_error(*golden_forward(transformer, case))
+
+
+def golden_forward(transformer, case: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return our output and the official one for the inputs of a recorded forward."""
     data = np.load(DATA / "transformer_forward.npz")
 
     def get(name):
@@ -53,15 +122,15 @@ def test_forward_equals_official(transformer, case):
         )
         time = transformer.time_embedding(get("timestep")[None])
         result = transformer(get("noisy_latents")[None], time, constants)[0]
-    assert relative_error(result, get("output")) < TOLERANCE
+    return result, get("output")
 
 
-@pytest.mark.parametrize("run", RUNS)
-def test_sampling_loop_equals_official(transformer, run):
+def loop_error(transformer, run: str) -> float:
+    """Return the relative error of one recorded run of the whole loop."""
     data = np.load(DATA / f"generate_{run}.npz")
     result = sample_golden_run(transformer, data)
     assert result.shape == data["frames"].shape
-    assert relative_error(result, torch.from_numpy(data["frames"])) < TOLERANCE
+    return relative_error(result, torch.from_numpy(data["frames"]))
 
 
 def sample_golden_run(transformer, data) -> torch.Tensor:

@@ -44,11 +44,15 @@ TRANSFORMER = {
 }
 
 
-def write_tiny_model(folder: Path, seed: int = 0) -> None:
-    """Write the model folder; the same seed gives the same bytes. The index is written last."""
+def write_tiny_model(folder: Path, seed: int = 0, face_size: int = 512) -> None:
+    """Write the model folder; the same seed gives the same bytes. The index is written last.
+
+    The published model's `face_size`, the side of the face crops, is 512; tests take less.
+    """
+    transformer = TRANSFORMER | {"motion_encoder_size": face_size}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model_index.json").unlink(missing_ok=True)
-    _write(folder / "transformer", seed, lambda: WanAnimateTransformer3DModel(**TRANSFORMER))
+    _write(folder / "transformer", seed, lambda: WanAnimateTransformer3DModel(**transformer))
     _write(folder / "vae", seed, lambda: AutoencoderKLWan(base_dim=2, num_res_blocks=1))
     tokenizer = tiny_tokenizer()
     tokenizer.save_pretrained(folder / "tokenizer")

@@ -1,0 +1,216 @@
+"""Whole runs of the sampler on the tiny model: clip lengths, shapes, resuming, faults."""
+
+import errno
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from animate.errors import ClipError
+from animate.sampling import journal as journal_module
+from animate.sampling import run as run_module
+from animate.sampling.progress import Progress
+from animate.sampling.run import Machine, run_job
+from animate.sampling.settings import read_job
+from animate.video import VideoWriter, video_info
+from sampler_clip import RATE, change_settings, result_frames, write_clip, write_model
+
+CPU = Machine(torch.device("cpu"), torch.float32)
+
+
+class Interrupted(Exception):
+    """Stands for the end of a process."""
+
+
+class StepCounter(Progress):
+    """Counts the steps done and can stop the run after some of them."""
+
+    def __init__(self, stop_after: int | None = None):
+        super().__init__("test")
+        self.steps = 0
+        self._stop_after = stop_after
+
+    def step(self, segment, step):
+        self.steps += 1
+        if self.steps == self._stop_after:
+            raise Interrupted
+
+    def say(self, message):
+        self.last = message
+
+
+def sample(path: Path, stop_after: int | None = None) -> int:
+    """Run a settings file in this process; return how many steps were done."""
+    progress = StepCounter(stop_after)
+    run_job(read_job(path), CPU, progress)
+    return progress.steps
+
+
+def interrupt(path: Path, steps: int) -> None:
+    with pytest.raises(Interrupted):
+        sample(path, stop_after=steps)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.mark.parametrize(
+    ("frames", "segments"),
+    [(1, 1), (2, 1), (5, 1), (76, 1), (77, 1), (78, 2), (153, 2), (154, 3)],
+)
+def test_clip_lengths(model, tmp_path, frames, segments):
+    path = write_clip(tmp_path, model, frames)
+    assert sample(path) == segments
+    info = video_info(tmp_path / "sampled.mp4")
+    assert (info.frame_count, info.frame_rate, info.size) == (frames, RATE, (32, 32))
+    assert len(result_frames(path)) == frames
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5, 77, 78])
+def test_clip_lengths_with_five_conditioning_frames(model, tmp_path, frames):
+    path = write_clip(tmp_path, model, frames, "replace", conditioning_frames=5)
+    assert sample(path) == (2 if frames == 78 else 1)
+    assert len(result_frames(path)) == frames
+
+
+@pytest.mark.parametrize(("mode", "size"), [("animate", (32, 64)), ("replace", (48, 32))])
+@pytest.mark.parametrize(("segment_frames", "frames"), [(5, 11), (49, 50), (105, 60)])
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_shapes(model, tmp_path, mode, size, segment_frames, frames, guidance):
+    path = write_clip(
+        tmp_path, model, frames, mode, size, segment_frames=segment_frames, guidance_scale=guidance
+    )
+    sample(path)
+    assert result_frames(path).shape == (frames, *size[::-1], 3)
+
+
+def test_guidance_changes_the_result(model, tmp_path):
+    results = []
+    for scale in (1.0, 2.0):
+        path = write_clip(tmp_path / str(scale), model, 5, segment_frames=5, guidance_scale=scale)
+        sample(path)
+        results.append(result_frames(path))
+    assert not np.array_equal(*results)
+
+
+@pytest.fixture
+def clip(model, tmp_path):
+    """A clip of three segments, and its frames when nothing interrupts it."""
+    path = write_clip(tmp_path / "whole", model, 13, segment_frames=5, steps=2)
+    assert sample(path) == 6
+    path = write_clip(tmp_path / "clip", model, 13, segment_frames=5, steps=2)
+    return path, result_frames(tmp_path / "whole" / "settings.json")
+
+
+def test_resumed_clip_is_the_same(clip):
+    path, whole = clip
+    interrupt(path, 3)
+    assert not (path.parent / "sampled.mp4").exists()
+    interrupt(path, 1)
+    interrupt(path, 3)
+    assert sample(path) == 2
+    assert np.array_equal(result_frames(path), whole)
+    assert not (path.parent / ".journal").exists()
+
+
+def test_touched_inputs_are_the_same_clip(clip):
+    path, _ = clip
+    interrupt(path, 5)
+    for file in path.parent.iterdir():
+        os.utime(file)
+    assert sample(path) == 2
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda path, model: change_settings(path, seed=1),
+        lambda path, model: change_settings(path, relighting_lora=True),
+        lambda path, model: write_model(model, seed=1),
+        lambda path, model: (path.parent / "src_ref.png").write_bytes(
+            (path.parent / "other.png").read_bytes()
+        ),
+    ],
+    ids=["setting", "lora", "model", "input"],
+)
+def test_a_change_starts_afresh(tmp_path, change):
+    import cv2
+
+    model = write_model(tmp_path / "model")
+    path = write_clip(tmp_path / "clip", model, 13, segment_frames=5)
+    cv2.imwrite(str(path.parent / "other.png"), np.zeros((8, 8, 3), np.uint8))
+    interrupt(path, 3)
+    change(path, model)
+    assert sample(path) == 3
+
+
+@pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])
+def test_a_damaged_segment_is_redone(clip, damage):
+    path, whole = clip
+    interrupt(path, 5)
+    segment = sorted((path.parent / ".journal").iterdir())[1]
+    data = bytearray(segment.read_bytes())
+    data[-20] ^= 1
+    segment.write_bytes({"truncate": data[:-7], "flip": data, "empty": b""}[damage])
+    assert sample(path) == 4
+    assert np.array_equal(result_frames(path), whole)
+
+
+def test_leftovers_of_killed_runs_are_removed(clip):
+    path, _ = clip
+    leftover = path.parent / ".sampled.12345.part.mp4"
+    leftover.write_bytes(b"half a video")
+    sample(path)
+    assert not leftover.exists()
+
+
+def full(*_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_full_disk_keeps_finished_segments(clip, monkeypatch):
+    path, whole = clip
+    interrupt(path, 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(journal_module.os, "fsync", full)
+        with pytest.raises(ClipError, match=r"no space left .* its 1 finished segments are kept"):
+            sample(path)
+    with monkeypatch.context() as patch:
+        patch.setattr(VideoWriter, "write", full)
+        with pytest.raises(ClipError, match="no space left"):
+            sample(path)
+    assert sample(path) == 4
+    assert np.array_equal(result_frames(path), whole)
+
+
+def test_relighting_lora_is_used_in_replacement_only(model, tmp_path):
+    for mode, expected in (("replace", 1), ("animate", 0)):
+        job = read_job(write_clip(tmp_path / mode, model, 2, mode))
+        assert len(run_module.lora_files(job)) == expected
+
+
+def test_relighting_lora_that_is_not_there(model, tmp_path):
+    path = write_clip(tmp_path, model, 2, relighting_lora=True)
+    job = json.loads(path.read_text()) | {"model": str(tmp_path)}
+    path.write_text(json.dumps(job))
+    with pytest.raises(ClipError, match="relighting_lora is true, but the model has no"):
+        run_module.lora_files(read_job(path))
+
+
+def test_unequal_lengths_are_refused(model, tmp_path):
+    path = write_clip(tmp_path, model, 6)
+    write_clip(tmp_path / "other", model, 7)
+    (tmp_path / "src_face.mp4").write_bytes((tmp_path / "other/src_face.mp4").read_bytes())
+    with pytest.raises(ClipError, match=r"src_face\.mp4 \(face\) has 7 frames but .* 6"):
+        sample(path)
+
+
+def test_a_folder_that_is_no_model(model, tmp_path):
+    path = write_clip(tmp_path, tmp_path, 2)
+    with pytest.raises(ClipError, match="is not a model folder"):
+        sample(path)
