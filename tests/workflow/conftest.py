@@ -23,7 +23,8 @@ def finished(tmp_path_factory):
     shutil.move(project.folder / "demo" / "driving.mp4", project.folder / SPACED_VIDEO)
     shutil.move(project.folder / "demo" / "character.png", project.folder / "character.png")
     project.write_table(*ROWS)
-    project.output = project.snakemake().stdout
+    done = project.snakemake()
+    project.output = done.stdout + done.stderr
     return project
 
 

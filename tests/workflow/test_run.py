@@ -14,7 +14,7 @@ def decoded_frames(path):
         return sum(1 for _ in container.decode(video=0))
 
 
-@pytest.mark.parametrize(("clip", "frames"), [("dance", 37), ("swap", 37)])
+@pytest.mark.parametrize(("clip", "frames"), [("dance", 37), ("swap", 38)])
 def test_result_is_a_playable_video_with_sound(finished, clip, frames):
     path = finished.folder / "results" / clip / f"{clip}.mp4"
     content = path.read_bytes()

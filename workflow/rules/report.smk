@@ -39,10 +39,9 @@ rule page:
             f"{CLIP}/{{clip}}.html",
             caption="../report/clip.rst",
             category="Clips",
-            labels=lambda wildcards: {
-                "clip": wildcards.clip,
-                "mode": clip_of(wildcards).mode,
-            },
+            # A second label of two values would become a switch between clips.
+            subcategory=lambda wildcards: clip_of(wildcards).mode,
+            labels=lambda wildcards: {"clip": wildcards.clip},
         ),
     log:
         f"{LOGS}/page/{{clip}}.log",

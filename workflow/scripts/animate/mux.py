@@ -14,7 +14,13 @@ SOUND_RATE = 48_000
 SOUND_BITS_PER_SECOND = 192_000
 
 
-def mux_sound(video: Path, sound: Path | None, start: float, output: Path) -> None:
+def mux_sound(
+    video: Path,
+    sound: Path | None,
+    start: float,
+    output: Path,
+    bits_per_second: int = SOUND_BITS_PER_SECOND,
+) -> None:
     """Write `output`: the H.264 stream of `video` as it is, and the sound of `sound` as AAC.
 
     The sound runs from `start` (seconds of the file `sound`) for as long as the video does: what is
@@ -28,7 +34,7 @@ def mux_sound(video: Path, sound: Path | None, start: float, output: Path) -> No
             samples = _open_sound(sound)
             audio = target.add_stream("aac", rate=SOUND_RATE) if samples else None
             if audio:
-                audio.bit_rate = SOUND_BITS_PER_SECOND
+                audio.bit_rate = bits_per_second
                 audio.layout = "stereo"
             duration = _copy_packets(source, picture, target, copied)
             if audio:

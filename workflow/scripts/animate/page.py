@@ -4,6 +4,7 @@ import base64
 import tempfile
 from collections.abc import Iterable
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,11 @@ from animate.timeline import Timeline
 from animate.video import VideoWriter, read_frames, read_video, video_info
 
 TEMPLATES = Path(__file__).parents[2] / "report"
-PREVIEW_SIDE = 400
+PREVIEW_SECONDS = 10
+PREVIEW_SIDES = 400, 280, 200, 140, 100
+SOUND_BITS_PER_SECOND = 64_000
+# Chromium opens no data: address above 2 MiB, and the report writes the whole page into one.
+VIDEO_BYTES = 330_000
 
 
 def render_page(
@@ -28,7 +33,7 @@ def render_page(
     result: Path,
     provenance: dict[str, Any],
 ) -> str:
-    """Return a self-contained HTML page; pictures are at most PREVIEW_SIDE pixels on a side."""
+    """Return a self-contained HTML page; pictures are small, videos short."""
     driving = _video_data(read_frames(driving_video, timeline), timeline.frame_rate)
     drawn = _video_data(read_video(pose), timeline.frame_rate)
     finished = _video_data(read_video(result), video_info(result).frame_rate, sound=result)
@@ -50,7 +55,7 @@ def render_page(
     )
 
 
-def _shrunk(frame: np.ndarray, side: int = PREVIEW_SIDE) -> np.ndarray:
+def _shrunk(frame: np.ndarray, side: int = PREVIEW_SIDES[0]) -> np.ndarray:
     """Return the frame with even sides, the longer of them at most `side`."""
     height, width = frame.shape[:2]
     scale = min(1, side / max(height, width))
@@ -59,17 +64,23 @@ def _shrunk(frame: np.ndarray, side: int = PREVIEW_SIDE) -> np.ndarray:
 
 
 def _video_data(frames: Iterable[np.ndarray], rate: Fraction, sound: Path | None = None) -> str:
-    """Return frames as a data URI of an H.264 video, with the sound of a file where given."""
+    """Return the first seconds as a data URI of an H.264 video, with a file's sound where given."""
+    shrunk = [_shrunk(frame) for frame in islice(frames, round(PREVIEW_SECONDS * rate))]
+    for side in PREVIEW_SIDES:
+        content = _encode([_shrunk(frame, side) for frame in shrunk], rate, sound)
+        if len(content) <= VIDEO_BYTES:
+            break
+    return _data_uri("video/mp4", content)
+
+
+def _encode(frames: list[np.ndarray], rate: Fraction, sound: Path | None) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         silent, finished = Path(folder) / "silent.mp4", Path(folder) / "preview.mp4"
-        shrunk = map(_shrunk, frames)
-        first = next(shrunk)
-        with VideoWriter(silent, first.shape[1::-1], rate, "preview") as writer:
-            writer.write(first)
-            for frame in shrunk:
+        with VideoWriter(silent, frames[0].shape[1::-1], rate, "preview") as writer:
+            for frame in frames:
                 writer.write(frame)
-        mux_sound(silent, sound, 0, finished)
-        return _data_uri("video/mp4", finished.read_bytes())
+        mux_sound(silent, sound, 0, finished, SOUND_BITS_PER_SECOND)
+        return finished.read_bytes()
 
 
 def _image_data(image: np.ndarray) -> str:

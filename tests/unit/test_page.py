@@ -1,0 +1,64 @@
+"""The report's page: small enough to open inside the report, whatever the videos are."""
+
+import re
+from base64 import b64decode
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from animate.page import PREVIEW_SECONDS, render_page
+from animate.timeline import make_timeline
+from animate.video import VideoWriter, read_video
+
+# 2 MiB of base64 text, as Chromium allows for an address.
+LARGEST_PAGE = 2 * 1024 * 1024 * 3 // 4
+
+
+def write_noise(path, frames):
+    random = np.random.default_rng(0)
+    with VideoWriter(path, (320, 256), Fraction(25)) as video:
+        for _ in range(frames):
+            video.write(random.integers(0, 256, (256, 320, 3), np.uint8))
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    write_noise(folder / "noise.mp4", 25 * (PREVIEW_SECONDS + 2))
+    Image.new("RGB", (300, 200), "red").save(folder / "reference.png")
+    timeline = make_timeline(folder / "noise.mp4", resolution_area=320 * 256, fps="source")
+    provenance = {
+        "clip": "a<b",
+        "mode": "animate",
+        "model": {"path": "models/tiny"},
+        "settings": {"prompt": "<script>alert(1)</script>", "end": None},
+        "output": {
+            "frames": 300, "size": [320, 256], "frame_rate": "25", "path": "p", "sha256": "s",
+        },
+        "inputs": {},
+        "packages": {},
+    }  # fmt: skip
+    video = folder / "noise.mp4"
+    return render_page(video, timeline, video, folder / "reference.png", video, provenance)
+
+
+def test_page_of_incompressible_videos_opens_in_chromium(page):
+    assert len(page.encode()) < LARGEST_PAGE
+
+
+def test_each_video_plays_its_first_seconds(page, tmp_path):
+    sources = re.findall(r'src="data:video/mp4;base64,([^"]+)"', page)
+    assert len(sources) == 3
+    (tmp_path / "preview.mp4").write_bytes(b64decode(sources[0]))
+    assert sum(1 for _ in read_video(tmp_path / "preview.mp4")) == 25 * PREVIEW_SECONDS
+
+
+def test_texts_of_the_user_are_escaped(page):
+    assert "<script>alert(1)" not in page
+    assert "a&lt;b" in page
+
+
+def test_tiny_models_noise_is_explained(page):
+    assert "noise by design" in page
