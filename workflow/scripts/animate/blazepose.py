@@ -76,6 +76,8 @@ node {
 # The circle around a body grows by this factor to the square that the networks were trained on.
 REGION_SCALE = 1.25
 SAME_PERSON_DISTANCE = 0.15
+SHOULDERS = [11, 12]
+HIPS = [23, 24]
 
 
 @dataclass(frozen=True)
@@ -100,12 +102,6 @@ class Region:
         reach = self.side / (4 * REGION_SCALE)
         return self.x + reach * math.sin(self.angle), self.y - reach * math.cos(self.angle)
 
-    @property
-    def box(self) -> np.ndarray:
-        """The trunk's square x1, y1, x2, y2 in pixels, around the chest."""
-        reach = self.side / (4 * REGION_SCALE)
-        return np.array([*self.chest, *self.chest]) + np.array([-1, -1, 1, 1]) * reach
-
     def distance(self, other: Self) -> float:
         """Return how far apart two bodies' chests are, in units of the larger side."""
         return math.dist(self.chest, other.chest) / max(self.side, other.side)
@@ -114,7 +110,9 @@ class Region:
 @dataclass(frozen=True)
 class Person:
     """One person's landmarks, in 0..1 of the frame: `body` (33, 3) x, y and visibility, hands
-    (21, 2) and face (468, 2) or None; `region` to look at in the next frame; `mask` (h, w) or None.
+    (21, 3) and face (468, 3) or None; `region` to look at in the next frame; `trunk`, the square x1,
+    y1, x2, y2 in pixels around shoulders and hips; `visible`, the box of what is in the frame;
+    `mask` (h, w) of confidences or None.
     """
 
     body: np.ndarray
@@ -122,6 +120,8 @@ class Person:
     right_hand: np.ndarray | None
     face: np.ndarray | None
     region: Region
+    trunk: np.ndarray
+    visible: np.ndarray
     mask: np.ndarray | None
 
 
@@ -201,11 +201,16 @@ class PersonNetworks:
         if result.landmarks is None:
             return None
         hips, top = _array(result.circle)[:2, :2] * (width, height)
+        body = _array(result.landmarks)
+        pixels = body[:, :2] * (width, height)
+        inside = np.clip(pixels, 0, (width, height))
         details = ("left_hand", "right_hand", "face")
         return Person(
-            _array(result.landmarks),
+            body,
             *(_array(getattr(result, part, None)) for part in details),
             region=Region.around(hips, top),
+            trunk=_trunk(pixels),
+            visible=np.concatenate([inside.min(axis=0), inside.max(axis=0)]),
             mask=result.mask if self._mask else None,
         )
 
@@ -224,6 +229,14 @@ def _tiles(frame: np.ndarray) -> list[tuple[int, int, int]]:
         starts = np.linspace(0, length - side, count).astype(int)
         tiles += [(int(s), 0, side) if width > height else (0, int(s), side) for s in starts]
     return tiles
+
+
+def _trunk(pixels: np.ndarray) -> np.ndarray:
+    shoulders, hips = pixels[SHOULDERS], pixels[HIPS]
+    width = np.linalg.norm(shoulders[0] - shoulders[1])
+    half = max(width, np.linalg.norm(shoulders.mean(axis=0) - hips.mean(axis=0))) / 2
+    middle = (shoulders.mean(axis=0) + hips.mean(axis=0)) / 2
+    return np.concatenate([middle - half, middle + half])
 
 
 def _array(landmarks) -> np.ndarray | None:

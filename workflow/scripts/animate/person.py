@@ -70,15 +70,20 @@ class Tracker:
         self._looks: np.ndarray | None = None
         self._missed = 0
 
-    def pick(self, boxes: np.ndarray, frame: np.ndarray) -> int | None:
+    def pick(
+        self, boxes: np.ndarray, frame: np.ndarray, whole: np.ndarray | None = None
+    ) -> int | None:
         """Return the index of the person among boxes (M, 4) of the next frame, None if not there.
 
-        The first call with boxes chooses the person. `frame` is uint8 RGB (h, w, 3).
+        The first call with boxes chooses the person, by their `whole` boxes (M, 4) when `boxes`
+        only holds a part of them. `frame` is uint8 RGB (h, w, 3).
         """
-        index = None
-        if len(boxes):
-            looks = [_looks(frame, box) for box in boxes]
-            index = self._first(boxes, frame) if self._box is None else self._same(boxes, looks)
+        looks = [_looks(frame, box) for box in boxes]
+        if self._box is not None or not len(boxes):
+            index = self._same(boxes, looks) if len(boxes) else None
+        else:
+            shown = boxes if whole is None else whole
+            index = choose(shown, frame.shape[1::-1], self._person)
         if index is None:
             self._missed += 1
             return None
@@ -88,9 +93,6 @@ class Tracker:
             self._looks = LOOKS_MEMORY * self._looks + (1 - LOOKS_MEMORY) * looks[index]
         self._box, self._missed = boxes[index], 0
         return index
-
-    def _first(self, boxes: np.ndarray, frame: np.ndarray) -> int:
-        return choose(boxes, frame.shape[1::-1], self._person)
 
     def _same(self, boxes: np.ndarray, looks: list[np.ndarray]) -> int | None:
         size, sizes = _side(self._box), _side(boxes)

@@ -75,7 +75,8 @@ def scan(path: Path) -> Scan:
         if first is None:
             raise ClipError(f"driving video {path} has no frames; export it again")
         last_duration = duration * stream.time_base if duration else step
-        _refuse_cut_off(path, stream, len(times), times[-1] - times[0] + last_duration)
+        if _promised(container, stream) - times[-1] + times[0] - last_duration > CUT_OFF_SECONDS:
+            raise ClipError(_cut_off(path, len(times)))
         picture = _picture(path, stream, first, interlaced=2 * interlaced > len(times))
         sound = bool(container.streams.audio)
         return Scan(times, last_duration, rates, Fraction(stream.time_base), picture, sound)
@@ -94,7 +95,7 @@ def upright_frames(path: Path, picture: Picture) -> Iterator[np.ndarray]:
 @contextmanager
 def _open(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     if not path.is_file():
-        raise ClipError(f"driving video {path} does not exist; correct its path")
+        raise ClipError(f"driving video {path} is no file; correct its path")
     try:
         container = av.open(str(path))
     except av.FFmpegError as error:
@@ -143,10 +144,13 @@ def _time(frame: VideoFrame, earlier: list[Fraction], step: Fraction) -> Fractio
     return Fraction(0) if time is None else Fraction(time)
 
 
-def _refuse_cut_off(path: Path, stream: VideoStream, count: int, seconds: Fraction) -> None:
-    promised = stream.duration * stream.time_base if stream.duration else seconds
-    if promised - seconds > CUT_OFF_SECONDS:
-        raise ClipError(_cut_off(path, count))
+def _promised(container: InputContainer, stream: VideoStream) -> Fraction:
+    """Return the seconds of video the header speaks of, 0 where it does not."""
+    if stream.duration:
+        return stream.duration * stream.time_base
+    sound_may_be_longer = bool(container.streams.audio)
+    known = container.duration and not sound_may_be_longer
+    return Fraction(container.duration, av.time_base) if known else Fraction(0)
 
 
 def _cut_off(path: Path, count: int) -> str:

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Iterator
 import cv2
 import numpy as np
 
-from animate.blazepose import PersonDetector, PersonNetworks, Region
+from animate.blazepose import Person, PersonDetector, PersonNetworks
 from animate.drawing import LIMBS, SCORE_THRESHOLD
 
 CONFIDENCE = 0.5
 NECK = 1
 # How far the neck may lie from the middle of the trunk, in units of the trunk's square.
-MAX_DISTANCE = 0.6
+MAX_DISTANCE = 0.8
 
 
 def masks(frames: Iterable[np.ndarray], body: np.ndarray) -> Iterator[np.ndarray]:
@@ -23,26 +23,24 @@ def masks(frames: Iterable[np.ndarray], body: np.ndarray) -> Iterator[np.ndarray
     region = None
     with PersonDetector() as detector, PersonNetworks(mask=True) as networks:
         for frame, points in zip(frames, body, strict=True):
-            if region is None or not _is_person(region, points):
-                region = _person(detector.people(frame), points)
             seen = networks.person(frame, region) if region else None
+            if seen is None or not _is_person(seen, points):
+                people = (networks.person(frame, found) for found in detector.people(frame))
+                seen = next((person for person in people if _is_person(person, points)), None)
             region = seen.region if seen else None
-            if seen is None or not _is_person(seen.region, points):
+            if seen is None:
                 yield np.zeros(frame.shape[:2], np.uint8)
             else:
                 yield _crossed((seen.mask > CONFIDENCE).astype(np.uint8), points)
 
 
-def _person(regions: list[Region], points: np.ndarray) -> Region | None:
-    return next((region for region in regions if _is_person(region, points)), None)
-
-
-def _is_person(region: Region, points: np.ndarray) -> bool:
-    """Say whether the body points belong to the person in the region."""
-    if points[NECK, 2] == 0:
+def _is_person(person: Person | None, points: np.ndarray) -> bool:
+    """Say whether the body points are those of the person: their neck is on the trunk's top."""
+    if person is None or points[NECK, 2] == 0:
         return False
-    side = region.box[2] - region.box[0]
-    return np.linalg.norm(points[NECK, :2] - region.chest) < MAX_DISTANCE * side
+    side = person.trunk[2] - person.trunk[0]
+    middle = (person.trunk[:2] + person.trunk[2:]) / 2
+    return np.linalg.norm(points[NECK, :2] - middle) < MAX_DISTANCE * side
 
 
 def _crossed(mask: np.ndarray, points: np.ndarray) -> np.ndarray:

@@ -13,13 +13,12 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from animate.blazepose import Person, PersonDetector, PersonNetworks
+from animate.blazepose import SHOULDERS, Person, PersonDetector, PersonNetworks
 from animate.keypoints import Keypoints, Parts, hold, stack
 from animate.person import Tracker
 
 BODY = (0, -1, 12, 14, 16, 11, 13, 15, 24, 26, 28, 23, 25, 27, 5, 2, 8, 7, 31, 32)
 NECK = 1
-SHOULDERS = [11, 12]
 FACE = (
     162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389,
     71, 63, 105, 66, 107, 336, 296, 334, 293, 301, 168, 197, 5, 4, 75, 97, 2, 326, 305,
@@ -39,18 +38,18 @@ def detect(frames: Iterable[np.ndarray], *, person: str = "largest") -> Keypoint
     tracker = Tracker(person)
     persons: list[Parts | None] = []
     people: list[int] = []
-    region = None
+    seen = None
     with PersonDetector() as detector, PersonNetworks(detail=True) as networks:
         for number, frame in enumerate(frames):
-            if region is None or number % SEARCH_EVERY == 0:
+            if seen is None or number % SEARCH_EVERY == 0:
                 regions = detector.people(frame)
-            if region is None:
-                index = tracker.pick(np.array([r.box for r in regions]), frame)
-                region = None if index is None else regions[index]
-            seen = networks.person(frame, region) if region else None
-            if seen and tracker.pick(seen.region.box[None], frame) is None:
-                seen = None
-            region = seen.region if seen else None
+            candidates = [networks.person(frame, r) for r in ([seen.region] if seen else regions)]
+            candidates = [candidate for candidate in candidates if candidate]
+            trunks, whole = (
+                [getattr(c, part) for c in candidates] for part in ("trunk", "visible")
+            )
+            index = tracker.pick(np.array(trunks), frame, np.array(whole))
+            seen = None if index is None else candidates[index]
             persons.append(_parts(seen) if seen else None)
             people.append(max(len(regions), seen is not None))
     return hold(stack(persons, people), HOLD_FRAMES)
