@@ -110,9 +110,9 @@ class Region:
 @dataclass(frozen=True)
 class Person:
     """One person's landmarks, in 0..1 of the frame: `body` (33, 3) x, y and visibility, hands
-    (21, 3) and face (468, 3) or None; `region` to look at in the next frame; `trunk`, the square x1,
-    y1, x2, y2 in pixels around shoulders and hips; `visible`, the box of what is in the frame;
-    `mask` (h, w) of confidences or None.
+    (21, 3) and face (468, 3) or None; `region` to look at in the next frame; `trunk`, the square
+    x1, y1, x2, y2 in pixels around shoulders and hips; `visible`, the box of what is in the
+    frame; `mask` (h, w) of confidences or None.
     """
 
     body: np.ndarray

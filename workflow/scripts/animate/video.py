@@ -22,8 +22,8 @@ EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_
 KEYFRAME_DISTANCE = 48
 MASK_THRESHOLD = 127
 PRESETS = {
-    "picture": {"crf": "14", "preset": "veryfast"},
-    "drawing": {"crf": "8", "preset": "veryfast"},
+    "picture": {"crf": "10", "preset": "veryfast"},
+    "drawing": {"crf": "6", "preset": "veryfast"},
     "mask": {"crf": "4", "preset": "veryfast"},
     "preview": {"crf": "28", "preset": "veryfast"},
 }

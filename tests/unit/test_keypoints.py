@@ -1,0 +1,38 @@
+"""COCO-WholeBody points split as officially; keypoints survive the file; short gaps are held."""
+
+from pathlib import Path
+
+import numpy as np
+
+from animate.keypoints import Keypoints, from_wholebody, hold, stack
+
+GOLDEN = np.load(Path(__file__).parents[1] / "data" / "wholebody_to_body20.npz")
+
+
+def parts(value: float) -> tuple[np.ndarray, ...]:
+    return tuple(np.full((points, 3), value) for points in (20, 21, 21, 69))
+
+
+def test_equals_the_official_split():
+    split = from_wholebody(GOLDEN["wholebody"])
+    for name, found in zip(("body", "left_hand", "right_hand", "face"), split, strict=True):
+        np.testing.assert_allclose(found, GOLDEN[name], atol=1e-12)
+
+
+def test_file_keeps_every_value_and_has_the_same_bytes_twice(tmp_path):
+    keypoints = stack([parts(0.25), None], [1, 0])
+    for name in ("a.npz", "b.npz"):
+        keypoints.save(tmp_path / name)
+    loaded = Keypoints.load(tmp_path / "a.npz")
+    for name, value in vars(keypoints).items():
+        np.testing.assert_array_equal(getattr(loaded, name), value)
+    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
+
+
+def test_short_gap_keeps_the_last_pose_and_a_long_one_goes_blank():
+    keypoints = hold(
+        stack([None, parts(0.5), None, None, None, parts(0.75)], [0, 1, 0, 0, 0, 1]), 2
+    )
+    assert keypoints.body[:, 0, 2].tolist() == [0, 0.5, 0.5, 0.5, 0, 0.75]
+    assert keypoints.found.tolist() == [False, True, False, False, False, True]
+    assert keypoints.face_found.tolist() == [False, True, False, False, False, True]

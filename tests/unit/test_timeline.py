@@ -1,0 +1,116 @@
+"""Sizes and frames are chosen as officially, and every kind of video is read right or refused."""
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from animate.errors import ClipError
+from animate.timeline import Timeline, frame_indices, make_timeline, model_size, parse_rate
+from animate.video import read_frames
+from difficult import UNEVEN_MS, VIDEOS, quadrants, write_clip
+
+DATA = Path(__file__).parents[1] / "data"
+AREA = 320 * 192
+
+
+@pytest.mark.parametrize("row", json.loads((DATA / "frame_size.json").read_text())["rows"])
+def test_size_equals_the_official_one(row):
+    width, height, area, *expected = row
+    assert model_size(width, height, area) == tuple(expected)
+
+
+@pytest.mark.parametrize("case", json.loads((DATA / "frame_indices.json").read_text()))
+def test_frames_equal_the_official_choice(case):
+    source, target = (Fraction(str(case[f"{name}_fps"])) for name in ("video", "target"))
+    count = int(case["frames"] / source * target)
+    assert frame_indices(case["frames"], source, count, target) == case["indices"]
+
+
+@pytest.mark.parametrize("name", VIDEOS)
+def test_difficult_video_is_read_right_or_refused(name, tmp_path):
+    video = VIDEOS[name]
+    path = video.make(tmp_path)
+    if video.error:
+        with pytest.raises(ClipError, match=video.error) as caught:
+            make_timeline(path, resolution_area=AREA, **dict(video.settings))
+        assert "\n" not in str(caught.value) and path.name in str(caught.value)
+        return
+    timeline = make_timeline(path, resolution_area=AREA, **dict(video.settings))
+    assert timeline.frame_rate == video.rate
+    assert timeline.frame_count == video.count
+    assert timeline.source_size == video.size
+    frames = list(read_frames(path, timeline))
+    assert len(frames) == video.count
+    assert {frame.shape for frame in frames} == {(*video.size[::-1], 3)}
+    if video.corners:
+        upright = np.rot90(quadrants(), -video.turns)
+        for y, x in ((5, 5), (5, -5), (-5, 5), (-5, -5)):
+            assert np.abs(frames[-1][y, x].astype(int) - upright[y, x]).max() <= 6
+
+
+def test_uneven_frames_are_chosen_by_their_times(tmp_path):
+    path = write_clip(tmp_path / "a.mp4", times=UNEVEN_MS)
+    timeline = make_timeline(path, resolution_area=AREA, fps=25)
+    nearest = [int(np.argmin(np.abs(np.array(UNEVEN_MS) - 40 * k))) for k in range(24)]
+    assert list(timeline.source_indices) == nearest
+
+
+def test_frames_come_in_order_and_repeat(tmp_path):
+    greys = [np.full((64, 96, 3), 20 * number, np.uint8) for number in range(12)]
+    path = write_clip(tmp_path / "a.mp4", greys)
+    timeline = make_timeline(path, resolution_area=AREA, fps=36, start=0.125, end=0.375)
+    shown = [round(frame.mean() / 20) for frame in read_frames(path, timeline)]
+    assert shown == list(timeline.source_indices)
+    assert shown == [3, 4, 4, 5, 6, 6, 7, 8, 8]
+    assert timeline.start == Fraction(1, 8)
+
+
+def test_interlaced_combs_are_removed(tmp_path):
+    """Both fields of a moving edge are recorded at different places; the frame must not comb."""
+    frames = []
+    for number in range(12):
+        frame = np.zeros((192, 320, 3), np.uint8)
+        frame[0::2, : 40 + 16 * number] = 255
+        frame[1::2, : 48 + 16 * number] = 255
+        frames.append(frame)
+    path = write_clip(tmp_path / "a.mp4", frames, options={"x264-params": "interlaced=1:tff=1"})
+    timeline = make_timeline(path, resolution_area=AREA)
+    read = list(read_frames(path, timeline))[6].astype(int)
+    combed = frames[6].astype(int)
+    assert np.abs(np.diff(read, axis=0)).mean() < 0.6 * np.abs(np.diff(combed, axis=0)).mean()
+
+
+def test_reference_shape_sets_the_size(tmp_path):
+    timeline = make_timeline(
+        write_clip(tmp_path / "a.mp4"), resolution_area=AREA, frame_shape=(9, 16)
+    )
+    assert timeline.model_size == model_size(9, 16, AREA)
+    assert timeline.source_size == (320, 192)
+
+
+def test_timeline_survives_the_file(tmp_path):
+    rate = Fraction(30000, 1001)
+    timeline = make_timeline(
+        write_clip(tmp_path / "a.mp4", rate=rate, sound=1), resolution_area=AREA
+    )
+    timeline.to_json(tmp_path / "timeline.json")
+    assert Timeline.from_json(tmp_path / "timeline.json") == timeline
+    assert timeline.has_sound and timeline.duration == 12 / rate
+    assert json.loads((tmp_path / "timeline.json").read_text())["frame_rate"] == "30000/1001"
+
+
+@pytest.mark.parametrize("fps", [0, -1, 1e9, "fast", "1/0", ""])
+def test_impossible_rates_are_refused(fps):
+    with pytest.raises(ClipError, match="frame rate"):
+        parse_rate(fps)
+
+
+def test_video_that_became_shorter_is_noticed(tmp_path):
+    path = write_clip(tmp_path / "a.mp4")
+    timeline = make_timeline(path, resolution_area=AREA)
+    write_clip(path, [quadrants()] * 6)
+    with pytest.raises(ClipError, match="changed since"):
+        list(read_frames(path, timeline))
