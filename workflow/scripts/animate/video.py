@@ -22,7 +22,7 @@ EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_
 KEYFRAME_DISTANCE = 48
 MASK_THRESHOLD = 127
 PRESETS = {
-    "picture": {"crf": "10", "preset": "veryfast"},
+    "picture": {"crf": "7", "preset": "veryfast"},
     "drawing": {"crf": "6", "preset": "veryfast"},
     "mask": {"crf": "4", "preset": "veryfast"},
     "preview": {"crf": "28", "preset": "veryfast"},

@@ -1,0 +1,117 @@
+"""One person is chosen and stays the same."""
+
+import numpy as np
+import pytest
+
+from animate.errors import ClipError
+from animate.matte import backend as matte
+from animate.metrics import mask_metrics, pose_metrics
+from animate.person import Tracker, choose
+from animate.pose import backend as pose
+from difficult import crossing, leaves_and_returns, plain, still, tiny, upside_down
+
+BOXES = np.array([[0, 0, 50, 80], [280, 100, 380, 300], [400, 50, 640, 360]], float)
+SIZE = (640, 360)
+NECK = 1
+
+
+@pytest.mark.parametrize(
+    ("person", "index"),
+    [("largest", 2), ("center", 1), ("20,30", 0), ("390, 60", 1), ("410,60", 2)],
+)
+def test_choice(person, index):
+    assert choose(BOXES, SIZE, person) == index
+
+
+@pytest.mark.parametrize("person", ["tallest", "1", "1,2,3", "700,10", "-1,5", ""])
+def test_choice_that_cannot_be(person):
+    with pytest.raises(ClipError, match="person"):
+        choose(BOXES, SIZE, person)
+
+
+def two_people(first: int, second: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return a frame with a red and a green box at these x, and the boxes."""
+    frame = np.full((360, 640, 3), 90, np.uint8)
+    boxes = np.array([[first, 100, first + 80, 300], [second, 100, second + 80, 300]], float)
+    for (x1, y1, x2, y2), colour in zip(boxes.astype(int), ((200, 0, 0), (0, 200, 0)), strict=True):
+        frame[max(y1, 0) : y2, max(x1, 0) : x2] = colour
+    return frame, boxes
+
+
+def test_tracker_keeps_the_person_when_two_cross_and_the_order_changes():
+    tracker, picks = Tracker("100,200"), []
+    for step in range(30):
+        frame, boxes = two_people(60 + 15 * step, 500 - 15 * step)
+        order = -1 if step % 2 else 1
+        picks.append(tracker.pick(boxes[::order], frame))
+        assert picks[-1] in (None, 0 if order == 1 else 1)
+    assert picks.count(None) < 10 and picks[-1] is not None
+
+
+def test_tracker_does_not_take_another_person_when_its_own_is_gone():
+    tracker = Tracker("100,200")
+    frame, boxes = two_people(60, 300)
+    assert tracker.pick(boxes, frame) == 0
+    for step in range(60):
+        frame, boxes = two_people(-200, max(300 - 10 * step, 60))
+        assert tracker.pick(boxes[1:], frame) is None
+    frame, boxes = two_people(500, 60)
+    assert tracker.pick(boxes, frame) == 0
+
+
+def test_passer_by_never_takes_over():
+    keypoints = pose("mediapipe").detect(crossing())
+    assert keypoints.found.all() and keypoints.people.max() == 2
+    drift = keypoints.body[:, NECK, 0] * 640 - (220 + 2 * np.arange(40))
+    assert np.abs(drift).max() < 15
+
+
+def test_point_chooses_the_other_person():
+    keypoints = pose("mediapipe").detect(list(crossing())[:2], person="540,240")
+    assert (keypoints.body[:, NECK, 0] * 640 > 480).all()
+
+
+def test_person_who_leaves_is_blank_and_returns():
+    keypoints = pose("mediapipe").detect(leaves_and_returns())
+    assert keypoints.found[:12].all() and keypoints.found[-10:].all()
+    gone = ~keypoints.found
+    assert gone[20:30].all() and not keypoints.body[28, :, 2].any()
+    assert keypoints.body[np.flatnonzero(gone)[0]].any()
+    metrics = pose_metrics(keypoints, SIZE)
+    assert metrics["held_or_blank"] == gone.sum() == metrics["longest_gap"]
+    assert metrics["body"] == pytest.approx(1 - gone.mean(), abs=1e-4)
+    assert metrics["jumps"] == 0
+
+
+@pytest.mark.parametrize("value", [0, 128, 255])
+def test_nobody_in_a_plain_picture(value):
+    keypoints = pose("mediapipe").detect(plain(value))
+    metrics = pose_metrics(keypoints, SIZE)
+    assert (metrics["body"], metrics["people"], metrics["longest_gap"]) == (0, 0, 6)
+    masks = list(matte("mediapipe").masks(plain(value), keypoints.body))
+    assert mask_metrics(masks) == {"mask": 0, "without_mask": 6, "mask_area": 0}
+
+
+@pytest.mark.parametrize(("scene", "x", "y"), [(upside_down, 345, 155), (tiny, 323, 322)])
+def test_person_upside_down_or_tiny_is_found(scene, x, y):
+    keypoints = pose("mediapipe").detect(scene())
+    assert keypoints.found.all()
+    necks = keypoints.body[:, NECK, :2] * SIZE
+    assert np.abs(necks - (x, y)).max() < 25
+
+
+def test_mask_covers_the_person_and_not_the_passer_by():
+    frames = list(crossing())[:8]
+    keypoints = pose("mediapipe").detect(frames)
+    body = keypoints.body * (*SIZE, 1)
+    for number, mask in enumerate(matte("mediapipe").masks(frames, body)):
+        assert mask.dtype == np.uint8 and set(np.unique(mask)) == {0, 1}
+        left = 100 + 2 * number
+        assert mask[200:, left + 80 : left + 200].mean() > 0.8
+        assert mask[:, 430:].mean() < 0.02
+
+
+def test_still_person_does_not_tremble():
+    keypoints = pose("mediapipe").detect(still())
+    steps = np.diff(keypoints.body[2:, NECK, :2] * SIZE, axis=0)
+    assert np.abs(steps).max() < 5

@@ -1,0 +1,91 @@
+"""The real SAM 2 predictor, with random weights: windows, prompts and shapes."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+build_sam = pytest.importorskip("sam2.build_sam", reason="the sam2 package is optional")
+
+from animate.errors import ClipError  # noqa: E402
+from animate.matte.sam2 import PROMPT_POINTS, load_predictor, masks, prompts  # noqa: E402
+
+COUNT, WINDOW, OVERLAP = 7, 4, 2
+IMAGE_SIZE = 128
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """A file of random weights in the released layout and under a released name."""
+    torch.manual_seed(0)
+    model = build_sam.build_sam2_video_predictor("configs/sam2.1/sam2.1_hiera_t.yaml", None, "cpu")
+    path = tmp_path_factory.mktemp("sam2") / "sam2.1_hiera_tiny.pt"
+    torch.save({"model": model.state_dict()}, path)
+    return path
+
+
+def bodies(*seen: int) -> np.ndarray:
+    """Return body points (7, 20, 3) in pixels, of a person seen in these frames."""
+    body = np.zeros((COUNT, 20, 3))
+    body[list(seen)] = (80, 40, 1)
+    return body
+
+
+def run(checkpoint, body: np.ndarray) -> tuple[list[np.ndarray], int]:
+    """Return the masks, and the most frames that were taken ahead of the mask handed out."""
+    taken = 0
+
+    def frames():
+        nonlocal taken
+        for number in range(COUNT):
+            taken += 1
+            yield np.full((96, 160, 3), 20 * number, np.uint8)
+
+    found, ahead = [], 0
+    for mask in masks(
+        frames(), body, checkpoint=checkpoint, device="cpu",
+        window=WINDOW, overlap=OVERLAP, image_size=IMAGE_SIZE,
+    ):  # fmt: skip
+        ahead = max(ahead, taken - len(found))
+        found.append(mask)
+    return found, ahead
+
+
+def test_every_frame_has_a_mask_and_only_a_window_is_in_memory(checkpoint):
+    found, ahead = run(checkpoint, bodies(*range(COUNT)))
+    assert len(found) == COUNT and ahead <= WINDOW
+    for mask in found:
+        assert mask.shape == (96, 160) and mask.dtype == np.uint8 and mask.max() <= 1
+
+
+def test_frames_before_the_person_is_seen_are_tracked_backwards(checkpoint):
+    found, _ = run(checkpoint, bodies(2, 3))
+    assert len(found) == COUNT and found[0].any()
+
+
+def test_nobody_means_empty_masks(checkpoint):
+    found, _ = run(checkpoint, bodies())
+    assert len(found) == COUNT and not any(mask.any() for mask in found)
+
+
+def test_prompts_are_the_seen_points_of_four_spread_frames():
+    body = np.ones((41, 20, 3))
+    body[:, 10, 2] = 0
+    body[20] = 0
+    chosen = prompts(body)
+    assert list(chosen) == [0, 13, 27, 40]
+    assert {len(points) for points in chosen.values()} == {len(PROMPT_POINTS) - 1}
+    assert prompts(np.zeros((3, 20, 3))) == {}
+
+
+@pytest.mark.parametrize("name", ["sam2_hiera_large.pt", "weights.pt"])
+def test_missing_checkpoint_is_named(tmp_path, name):
+    with pytest.raises(ClipError, match=name):
+        load_predictor(tmp_path / name)
+
+
+def test_gpu_that_is_not_there_is_missed(checkpoint):
+    if torch.cuda.is_available():
+        load_predictor(checkpoint, "cuda")
+    else:
+        with pytest.raises(ClipError, match="GPU"):
+            load_predictor(checkpoint, "cuda")

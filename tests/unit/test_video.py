@@ -1,0 +1,130 @@
+"""The clip's videos keep count, rate and duration exactly, and pictures and masks well."""
+
+from fractions import Fraction
+
+import av
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+
+from animate.drawing import draw_pose
+from animate.errors import ClipError
+from animate.video import VideoWriter, read_masks, read_segment, read_video, video_info
+
+RATE = Fraction(30000, 1001)
+
+
+def write(path, frames, quality="picture", rate=RATE):
+    with VideoWriter(path, frames[0].shape[1::-1], rate, quality) as video:
+        for frame in frames:
+            video.write(frame)
+    return path
+
+
+def faces(count: int = 12) -> list[np.ndarray]:
+    """Return a photograph that moves, like a face crop or a background."""
+    picture = cv2.resize(data.astronaut(), (544, 544), interpolation=cv2.INTER_AREA)
+    return [picture[i : i + 512, 2 * i : 2 * i + 512] for i in range(count)]
+
+
+def poses(count: int = 12) -> list[np.ndarray]:
+    """Return the drawing of a body that moves."""
+    rng = np.random.default_rng(0)
+    body = np.column_stack([rng.uniform(100, 700, 20), rng.uniform(50, 430, 20), np.ones(20)])
+    hand = np.column_stack([rng.uniform(300, 360, 21), rng.uniform(200, 260, 21), np.ones(21)])
+    return [
+        draw_pose((832, 480), np.add(body, (3 * i, i, 0)), hand, np.add(hand, (99, 9, 0)))
+        for i in range(count)
+    ]
+
+
+def decibels(a: np.ndarray, b: np.ndarray) -> float:
+    return 10 * np.log10(255**2 / np.mean((a.astype(float) - b.astype(float)) ** 2))
+
+
+def planes(frame: np.ndarray) -> np.ndarray:
+    """Return what yuv420p can hold of an RGB frame."""
+    return (
+        av.VideoFrame.from_ndarray(frame).reformat(format="yuv420p", dst_colorspace=1).to_ndarray()
+    )
+
+
+@pytest.mark.parametrize("rate", [RATE, Fraction(24), Fraction(16), Fraction(2997, 100)])
+def test_count_rate_and_duration_are_exact(tmp_path, rate):
+    path = write(tmp_path / "a.mp4", faces(13), rate=rate)
+    info = video_info(path)
+    assert (info.frame_count, info.frame_rate, info.size) == (13, rate, (512, 512))
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        assert stream.duration * stream.time_base == 13 / rate
+        times = [frame.pts * frame.time_base for frame in container.decode(stream)]
+    assert times == [number / rate for number in range(13)]
+
+
+def test_file_plays_in_browsers(tmp_path):
+    path = write(tmp_path / "a.mp4", faces(3))
+    with av.open(str(path)) as container:
+        context = container.streams.video[0].codec_context
+        assert (context.name, context.profile, context.pix_fmt) == ("h264", "High", "yuv420p")
+        assert (context.colorspace, context.color_primaries, context.color_trc) == (1, 1, 1)
+    content = path.read_bytes()
+    assert content.index(b"moov") < content.index(b"mdat")
+
+
+def test_every_mask_pixel_survives(tmp_path):
+    rng = np.random.default_rng(0)
+    masks = []
+    for size in (4, 9, 23, 60):
+        noise = cv2.resize(rng.random((480 // size, 832 // size)), (832, 480))
+        masks += [(noise > share).astype(np.uint8) for share in (0.2, 0.5, 0.8)]
+    path = write(tmp_path / "a.mp4", [mask * 255 for mask in masks], "mask")
+    for mask, read in zip(masks, read_masks(path), strict=True):
+        np.testing.assert_array_equal(read, mask)
+
+
+def test_faces_keep_40_decibels(tmp_path):
+    face = cv2.resize(data.astronaut()[40:240, 130:330], (540, 540))
+    frames = [face[i : i + 512, i : i + 512] for i in range(12)]
+    read = read_video(write(tmp_path / "a.mp4", frames))
+    assert min(decibels(a, b) for a, b in zip(read, frames, strict=True)) >= 40
+
+
+@pytest.mark.parametrize(("quality", "least"), [("picture", 40), ("drawing", 45)])
+def test_nothing_but_the_colour_resolution_of_the_format_is_lost(tmp_path, quality, least):
+    frames = poses() if quality == "drawing" else faces()
+    path = write(tmp_path / "a.mp4", frames, quality)
+    with av.open(str(path)) as container:
+        coded = [frame.to_ndarray() for frame in container.decode(video=0)]
+    assert min(decibels(a, planes(b)) for a, b in zip(coded, frames, strict=True)) >= least
+
+
+def test_colours_do_not_drift(tmp_path):
+    frames = faces(4)
+    read = np.stack(list(read_video(write(tmp_path / "a.mp4", frames))))
+    assert np.abs(read.astype(float).mean((0, 1, 2)) - np.stack(frames).mean((0, 1, 2))).max() < 0.5
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 5), (47, 50), (48, 49), (90, 120), (0, 120)])
+def test_segments_are_the_same_frames(tmp_path, start, stop):
+    frames = [np.full((64, 96, 3), 2 * number, np.uint8) for number in range(120)]
+    path = write(tmp_path / "a.mp4", frames)
+    whole = np.stack(list(read_video(path)))
+    np.testing.assert_array_equal(read_segment(path, start, stop), whole[start:stop])
+    assert abs(whole[stop - 1].mean() - 2 * (stop - 1)) < 1.5
+
+
+def test_segment_beyond_the_end_is_refused(tmp_path):
+    path = write(tmp_path / "a.mp4", faces(4))
+    with pytest.raises(ClipError, match="no frames"):
+        read_segment(path, 2, 6)
+
+
+def test_nothing_is_left_when_writing_fails(tmp_path):
+    with (
+        pytest.raises(ValueError, match="frame of"),
+        VideoWriter(tmp_path / "a.mp4", (96, 64), RATE) as video,
+    ):
+        video.write(np.zeros((64, 96, 3), np.uint8))
+        video.write(np.zeros((32, 96, 3), np.uint8))
+    assert not list(tmp_path.iterdir())
