@@ -8,6 +8,7 @@ from animate.stage import run_stage, stage_parser
 def main(args) -> None:
     """Write the embedding of the text to `--output`."""
     import torch
+
     from animate.model.text import encode_prompt, save_prompt
 
     text = args.text_file.read_text(encoding="utf-8") if args.text_file else args.text

@@ -1,0 +1,108 @@
+"""A sampler killed at any moment goes on where it was and returns the same bits."""
+
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import sampler_child
+from sampler_clip import change_settings, result_frames, write_clip, write_model
+
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["sampler_child"])
+TIMEOUT = 120
+
+
+@pytest.fixture(scope="module", autouse=True)
+def import_path():
+    """Let the fork server find what it is to preload."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+        yield
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("model"))
+
+
+def start(path: Path):
+    """Start the sampler as a process that reports the stages it enters."""
+    receiver, sender = PROCESSES.Pipe(duplex=False)
+    process = PROCESSES.Process(target=sampler_child.main, args=(path, sender))
+    process.start()
+    sender.close()
+    return process, receiver
+
+
+def run_to_end(path: Path) -> dict[str, float]:
+    """Run without interruption; return how long each stage took, at its longest."""
+    process, receiver = start(path)
+    durations: dict[str, float] = {}
+    before = None
+    while True:
+        try:
+            stage, moment = receiver.recv()
+        except EOFError:
+            break
+        if before is not None:
+            durations[before[0]] = max(durations.get(before[0], 0), moment - before[1])
+        before = stage, moment
+    process.join(TIMEOUT)
+    assert process.exitcode == 0
+    return durations
+
+
+def kill_in(path: Path, stage: str, durations: dict[str, float], rng: random.Random) -> bool:
+    """Kill a run at a random moment of a random occurrence of a stage; False if it ended first."""
+    process, receiver = start(path)
+    occurrences = rng.randint(1, 2)
+    try:
+        while occurrences:
+            occurrences -= receiver.recv()[0] == stage
+    except EOFError:
+        process.join(TIMEOUT)
+        return False
+    time.sleep(rng.random() * durations.get(stage, 0))
+    process.kill()
+    process.join(TIMEOUT)
+    return process.exitcode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("mode", ["animate", "replace"])
+@pytest.mark.parametrize(
+    "rounds", [pytest.param(1, id="once"), pytest.param(10, id="ten times", marks=pytest.mark.slow)]
+)
+def test_killed_in_every_stage(model, tmp_path, mode, rounds):
+    rng = random.Random(rounds)
+    settings = {"segment_frames": 13, "steps": 3, "conditioning_frames": 5}
+    whole = write_clip(tmp_path / "whole", model, 36, mode, **settings)
+    durations = run_to_end(whole)
+    kills = 0
+    for number in range(rounds):
+        path = write_clip(tmp_path / str(number), model, 36, mode, **settings)
+        for stage in sampler_child.STAGES:
+            kills += kill_in(path, stage, durations, rng)
+        run_to_end(path)
+        assert np.array_equal(result_frames(path), result_frames(whole))
+        left = {file.name for file in path.parent.iterdir()}
+        assert left == {file.name for file in whole.parent.iterdir()}
+    # A run that resumes near the end may finish before its kill.
+    assert kills >= 3 * rounds
+
+
+def test_killed_run_with_a_changed_setting_starts_afresh(model, tmp_path):
+    settings = {"segment_frames": 13, "steps": 1}
+    path = write_clip(tmp_path / "clip", model, 30, **settings)
+    other = write_clip(tmp_path / "other", model, 30, **settings, seed=3)
+    run_to_end(other)
+    assert kill_in(path, "decode", {}, random.Random(0))
+    change_settings(path, seed=3)
+    run_to_end(path)
+    assert np.array_equal(result_frames(path), result_frames(other))

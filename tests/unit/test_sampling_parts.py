@@ -1,0 +1,186 @@
+"""The sampler's small parts: settings, segments, masks, colours, progress, prompts."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from animate.errors import ClipError
+from animate.model.image import fit_reference
+from animate.model.sequence import attend_within_frames, attention
+from animate.model.text import clean_prompt
+from animate.sampling.color import match_colors, statistics
+from animate.sampling.conditions import SegmentFrames, background_mask, fold_mask
+from animate.sampling.loop import segment_noise
+from animate.sampling.progress import Progress, duration
+from animate.sampling.segments import bounce, plan_segments
+from animate.sampling.settings import read_job
+from sampler_clip import write_clip, write_model
+
+
+@pytest.fixture(scope="module")
+def settings_file(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("clip")
+    return write_clip(folder, write_model(folder / "model"), 2, "replace", guidance_scale=2.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"segment_frames": 78}, "segment_frames is 78, but must be 4n"),
+        ({"segment_frames": 5, "conditioning_frames": 5}, "must be fewer than"),
+        ({"conditioning_frames": 2}, "must be 1 or 5"),
+        ({"steps": -1}, "steps is -1"),
+        ({"steps": True}, "steps is True"),
+        ({"guidance_scale": 0.5}, "guidance_scale"),
+        ({"shift": 0}, "shift"),
+        ({"solver": "euler"}, "must be unipc or dpm"),
+        ({"seed": -1}, "seed"),
+        ({"relighting_lora": "maybe"}, "auto, true or false"),
+        ({"color_match": 2}, "color_match"),
+        ({"steeps": 3}, "unknown steeps"),
+    ],
+)
+def test_wrong_settings_are_refused(settings_file, tmp_path, change, message):
+    job = json.loads(settings_file.read_text())
+    job["settings"] |= change
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(job))
+    with pytest.raises(ClipError, match=message):
+        read_job(path)
+
+
+def test_wrong_jobs_are_refused(settings_file, tmp_path):
+    path = tmp_path / "settings.json"
+    whole = json.loads(settings_file.read_text())
+
+    def refused(message, **change):
+        path.write_text(json.dumps({k: v for k, v in (whole | change).items() if v is not None}))
+        with pytest.raises(ClipError, match=message):
+            read_job(path)
+
+    refused("lacks output", output=None)
+    refused("mode 'dance'", mode="dance")
+    refused("unknown color", color=1)
+    refused("lacks mask", inputs={k: v for k, v in whole["inputs"].items() if k != "mask"})
+    refused("lacks negative", inputs={k: v for k, v in whole["inputs"].items() if "neg" not in k})
+    refused("pose input gone.mp4 does not exist", inputs=whole["inputs"] | {"pose": "gone.mp4"})
+    path.write_text("{")
+    with pytest.raises(ClipError, match="cannot be read"):
+        read_job(path)
+
+
+def test_segments_cover_every_frame_once():
+    for count in (1, 2, 5, 12, 13, 14, 25, 26, 100):
+        for conditioning in (1, 5):
+            segments = plan_segments(count, 13, conditioning)
+            shown = [
+                frame for s in segments for frame in s.sources[s.overlap : s.overlap + s.new_frames]
+            ]
+            assert shown == list(range(count))
+            assert all(len(s.sources) == 13 for s in segments)
+            for before, after in pairwise(segments):
+                assert before.sources[-conditioning:] == after.sources[:conditioning]
+
+
+def test_padding_plays_back_and_forth():
+    assert [bounce(i, 4) for i in range(10)] == [0, 1, 2, 3, 2, 1, 0, 1, 2, 3]
+    assert [bounce(i, 2) for i in range(4)] == [0, 1, 0, 1]
+    assert [bounce(i, 1) for i in range(3)] == [0, 0, 0]
+
+
+def test_windows_stay_small_in_a_long_clip():
+    for segment in plan_segments(1000, 77, 1):
+        start, stop = segment.window
+        assert stop - start <= 77
+
+
+def test_reference_is_fitted_and_centred():
+    fitted = fit_reference(np.full((10, 20, 3), 200, np.uint8), 32, 48)
+    assert fitted.shape == (48, 32, 3)
+    assert (fitted[16:32] == 200).all()
+    assert not fitted[:16].any()
+    assert not fitted[32:].any()
+
+
+def test_masks_keep_the_background_and_repeat_the_first_frame():
+    mask = np.zeros((5, 16, 16, 3), np.uint8)
+    mask[:, 8:] = 255
+    mask[2, 0] = 127
+    kept = background_mask(mask)
+    assert kept.shape == (5, 2, 2)
+    assert torch.equal(kept[2], torch.tensor([[1.0, 1.0], [0.0, 0.0]]))
+    folded = fold_mask(torch.arange(5.0).view(5, 1, 1))
+    assert folded.shape == (1, 4, 2, 1, 1)
+    assert folded[0, :, :, 0, 0].T.tolist() == [[0, 0, 0, 0], [1, 2, 3, 4]]
+
+
+@pytest.mark.parametrize(("first", "length"), [(0, 12), (3, 5), (2, 12), (7, 4)])
+def test_attention_within_frames_of_a_shard(first, length):
+    """A shard of the tokens, with padding after the last, sees what the whole sequence sees."""
+    generator = torch.Generator().manual_seed(0)
+    q = torch.randn(1, 16, 2, 8, generator=generator)
+    k, v = torch.randn(2, 1, 3, 5, 2, 8, generator=generator)
+    expected = torch.cat(
+        [attention(q[:, 4 * t : 4 * t + 4], k[:, t], v[:, t]) for t in range(3)], dim=1
+    )
+    result = attend_within_frames(q[:, first : first + length], k, v, first, 4)
+    assert result.shape[1] == length
+    real = min(first + length, 12) - first
+    assert torch.allclose(result[:, :real], expected[:, first : first + real], atol=1e-6)
+
+
+def test_noise_is_drawn_in_order_on_the_cpu():
+    generator = torch.Generator().manual_seed(7)
+    first, second = (segment_noise(generator, 13, 32, 48) for _ in range(2))
+    expected = torch.randn(2, 16, 5, 4, 6, generator=torch.Generator().manual_seed(7))
+    assert torch.equal(torch.cat((first, second)), expected)
+
+
+def test_color_match_moves_within_its_bound():
+    generator = torch.Generator().manual_seed(0)
+    painted = torch.rand(1, 3, 5, 16, 16, generator=generator) * 0.4 - 0.2
+    reference = torch.full((1, 3, 16, 16), 0.5) + 0.1 * torch.randn(1, 3, 16, 16)
+    frames = SegmentFrames(pose=None, face=None)
+    near = match_colors(painted, frames, reference, 0.5)
+    assert torch.allclose(statistics(near)[0], statistics(reference)[0], atol=0.02)
+    bounded = match_colors(painted, frames, reference, 0.05)
+    change = statistics(bounded)[0] - statistics(painted)[0]
+    assert torch.allclose(change, torch.full((3,), 0.1), atol=1e-4)
+
+
+def test_color_match_in_replacement_follows_the_kept_background():
+    painted = torch.zeros(1, 3, 2, 16, 16)
+    background = np.full((2, 16, 16, 3), 140, np.uint8)
+    mask = np.zeros((2, 16, 16, 3), np.uint8)
+    mask[:, 4:12] = 255
+    background[mask > 0] = 0
+    frames = SegmentFrames(background, background, background, mask)
+    matched = match_colors(painted, frames, torch.ones(1, 3, 16, 16), 0.5)
+    assert torch.allclose(matched, torch.full_like(painted, 140 / 127.5 - 1), atol=1e-3)
+    everything = SegmentFrames(background, background, background, np.full_like(mask, 255))
+    assert torch.equal(match_colors(painted, everything, torch.ones(1, 3, 4, 4), 0.5), painted)
+
+
+def test_progress_estimates_the_time_left(tmp_path, capsys):
+    now = iter(range(0, 1000, 10))
+    progress = Progress("owl", tmp_path / "logs" / "owl.log", clock=lambda: next(now))
+    progress.plan(segments=3, finished=1, steps=2)
+    progress.step(1, 1)
+    progress.step(1, 2)
+    lines = (tmp_path / "logs" / "owl.log").read_text().splitlines()
+    assert capsys.readouterr().out.splitlines() == lines
+    assert lines[0].endswith("clip owl: 3 segments of 2 steps, 1 of them already sampled")
+    assert "segment 2/3 step 1/2, 10.00 s per step, about 30 s left" in lines[1]
+    assert "segment 2/3 step 2/2, 10.00 s per step, about 20 s left" in lines[2]
+
+
+def test_durations():
+    assert [duration(s) for s in (7.4, 185, 3725)] == ["7 s", "3 min 05 s", "1 h 02 min"]
+
+
+def test_prompts_are_cleaned():
+    assert clean_prompt("  a &amp;amp; b\n\tc  ") == "a & b c"
+    assert clean_prompt("schÃ¶n") == "schön"
