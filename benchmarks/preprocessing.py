@@ -1,0 +1,161 @@
+"""Measure frames per second and peak memory of each preprocessing stage.
+
+`python benchmarks/preprocessing.py VIDEO` runs every stage in a process of its own on the
+first frames of the video, and again on a clip of ten times as many made by repetition.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from fractions import Fraction
+from itertools import cycle, islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from animate.drawing import draw_pose
+from animate.face import CROP_SIZE, crop_face, face_track
+from animate.keypoints import Keypoints
+from animate.letterbox import Letterbox
+from animate.matte import backend as matte
+from animate.matte.growth import background, grow
+from animate.pose import backend as pose
+from animate.timeline import Timeline, make_timeline
+from animate.video import VideoWriter, read_frames, read_masks, read_video
+
+SIZE = (1280, 720)
+REPEATS = 10
+
+
+class Stages:
+    """The stages of one clip in a folder, each by its name, returning the frames it handled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.video = folder, folder / "clip.mp4"
+
+    def _timeline(self) -> Timeline:
+        return Timeline.from_json(self.folder / "timeline.json")
+
+    def _writer(self, name: str, quality: str, size: tuple[int, int] = SIZE) -> VideoWriter:
+        return VideoWriter(self.folder / name, size, self._timeline().frame_rate, quality)
+
+    def timeline(self) -> int:
+        timeline = make_timeline(self.video, resolution_area=SIZE[0] * SIZE[1])
+        timeline.to_json(self.folder / "timeline.json")
+        return timeline.frame_count
+
+    def keypoints(self) -> int:
+        keypoints = pose("mediapipe").detect(read_frames(self.video, self._timeline()))
+        keypoints.save(self.folder / "keypoints.npz")
+        return len(keypoints)
+
+    def src_pose(self) -> int:
+        keypoints = Keypoints.load(self.folder / "keypoints.npz")
+        place = Letterbox(SIZE, SIZE)
+        parts = [
+            place.points(p) for p in (keypoints.body, keypoints.left_hand, keypoints.right_hand)
+        ]
+        with self._writer("src_pose.mp4", "drawing") as video:
+            for body, left, right in zip(*parts, strict=True):
+                video.write(draw_pose(SIZE, body, left, right))
+        return len(keypoints)
+
+    def src_face(self) -> int:
+        timeline = self._timeline()
+        faces = Keypoints.load(self.folder / "keypoints.npz").face
+        boxes = face_track(faces, SIZE, timeline.frame_rate)
+        with self._writer("src_face.mp4", "picture", (CROP_SIZE, CROP_SIZE)) as video:
+            for frame, box in zip(read_frames(self.video, timeline), boxes, strict=True):
+                video.write(crop_face(frame, box))
+        return len(faces)
+
+    def person_mask(self) -> int:
+        body = Letterbox(SIZE, SIZE).points(Keypoints.load(self.folder / "keypoints.npz").body)
+        frames = read_frames(self.video, self._timeline())
+        with self._writer("person_mask.mp4", "mask") as video:
+            for mask in matte("mediapipe").masks(frames, body):
+                video.write(mask * 255)
+        return len(body)
+
+    def src_mask(self) -> int:
+        count = 0
+        with self._writer("src_mask.mp4", "mask") as video:
+            for mask in read_masks(self.folder / "person_mask.mp4"):
+                count += 1
+                video.write(grow(mask) * 255)
+        return count
+
+    def src_bg(self) -> int:
+        timeline = self._timeline()
+        masks = read_masks(self.folder / "src_mask.mp4")
+        with self._writer("src_bg.mp4", "picture") as video:
+            for frame, mask in zip(read_frames(self.video, timeline), masks, strict=True):
+                video.write(background(frame, mask))
+        return timeline.frame_count
+
+
+STAGES = ("timeline", "keypoints", "src_pose", "src_face", "person_mask", "src_mask", "src_bg")
+TO_POSE_AND_FACE = STAGES[:4]
+
+
+def run_stage(folder: Path, name: str) -> None:
+    """Run one stage and print its frames, seconds (after imports) and peak memory in MB."""
+    begin = time.perf_counter()
+    frames = getattr(Stages(folder), name)()
+    seconds = time.perf_counter() - begin
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"frames": frames, "seconds": seconds, "memory": memory}))
+
+
+def measure(folder: Path) -> dict[str, dict[str, float]]:
+    """Run all stages in a folder with a clip, each in a new process."""
+    results = {}
+    for name in STAGES:
+        command = [sys.executable, __file__, "--stage", name, "--folder", str(folder)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        results[name] = json.loads(done.stdout.splitlines()[-1])
+    return results
+
+
+def write_clip(path: Path, source: Path, frames: int, count: int) -> None:
+    """Write the first `frames` frames of `source` at 1280x720, repeated up to `count`."""
+    place = None
+    with VideoWriter(path, SIZE, Fraction(25)) as video:
+        for frame in islice(cycle(list(islice(read_video(source), frames))), count):
+            place = place or Letterbox(frame.shape[1::-1], SIZE)
+            video.write(place.image(frame))
+
+
+def main(source: Path, frames: int) -> None:
+    """Print the table of one clip and of the same clip ten times as long."""
+    with TemporaryDirectory() as name:
+        tables = []
+        for repeats in (1, REPEATS):
+            folder = Path(name) / str(repeats)
+            folder.mkdir()
+            write_clip(folder / "clip.mp4", source, frames, frames * repeats)
+            tables.append(measure(folder))
+    short, long = tables
+    print(f"| stage | frames/s | MB, {frames} frames | MB, {frames * REPEATS} frames | ratio |")
+    print("|---|---|---|---|---|")
+    for stage in STAGES:
+        speed = long[stage]["frames"] / long[stage]["seconds"]
+        before, after = short[stage]["memory"], long[stage]["memory"]
+        print(f"| {stage} | {speed:.1f} | {before:.0f} | {after:.0f} | {after / before:.2f} |")
+    seconds = sum(long[stage]["seconds"] for stage in TO_POSE_AND_FACE)
+    print(f"\n{' + '.join(TO_POSE_AND_FACE)}: {frames * REPEATS / seconds:.1f} frames/s")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("video", type=Path, nargs="?")
+    parser.add_argument("--frames", type=int, default=48)
+    parser.add_argument("--stage", choices=STAGES)
+    parser.add_argument("--folder", type=Path)
+    args = parser.parse_args()
+    if args.stage:
+        run_stage(args.folder, args.stage)
+    else:
+        main(args.video, args.frames)
