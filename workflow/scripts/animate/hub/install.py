@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from animate.hub.digest import VerifiedFiles, fault_of
 from animate.hub.headers import check_headers
 from animate.hub.lock import read_lock
 from animate.hub.names import matches
+from animate.hub.parallel import in_parallel
 from animate.hub.pin import pinned
 from animate.hub.progress import Progress
 from animate.hub.source import SourceFile, source_files
@@ -136,9 +136,7 @@ def hash_files(
     def check(file: SourceFile) -> str:
         return fault_of(file.path, file.pin, partial(progress.reach, file.place))
 
-    with ThreadPoolExecutor(PARALLEL_CHECKS) as pool:
-        faults = dict(zip(files, pool.map(check, files), strict=True))
-    progress.close()
+    faults = dict(zip(files, in_parallel(check, files, PARALLEL_CHECKS, progress), strict=True))
     for file, fault in faults.items():
         verified.discard(file.path) if fault else verified.add(file.path)
     verified.save()

@@ -8,6 +8,10 @@ import time
 SECONDS_BETWEEN_LINES = {True: 0.5, False: 30.0}
 
 
+class Stopped(Exception):
+    """Raised where files are worked on, when another one failed or the user interrupts."""
+
+
 class Progress:
     """Bytes done of a total, summed over files that are worked on in parallel."""
 
@@ -18,6 +22,7 @@ class Progress:
         self._before: dict[str, int] = {}
         self._started = self._shown = time.monotonic()
         self._guard = threading.Lock()
+        self._stopped = False
 
     def start(self, file: str, position: int) -> None:
         """Note that a file was done up to this byte before this run."""
@@ -26,13 +31,23 @@ class Progress:
             self._done[file] = position
 
     def reach(self, file: str, position: int) -> None:
-        """Note that a file is done up to this byte, and tell the user now and then."""
+        """Note that a file is done up to this byte, and tell the user now and then.
+
+        Raises:
+            Stopped: after `stop`.
+        """
+        if self._stopped:
+            raise Stopped
         with self._guard:
             self._done[file] = position
             now = time.monotonic()
             if now - self._shown >= SECONDS_BETWEEN_LINES[sys.stdout.isatty()]:
                 self._shown = now
                 self._show(now)
+
+    def stop(self) -> None:
+        """End the work on all files at its next step."""
+        self._stopped = True
 
     def close(self) -> None:
         """Tell the user how it ended, when there was anything to do."""

@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from animate.hub.cache import Cache
 from animate.hub.client import explained, patiently
 from animate.hub.digest import fault_of
 from animate.hub.lock import LockedFile, LockedRepository
+from animate.hub.parallel import in_parallel
 from animate.hub.progress import FileProgress, Progress
 
 PARALLEL_FILES = 8
@@ -58,13 +58,9 @@ def fetch(model: str, cache: Cache, wanted: Wanted, force: bool = False) -> None
         needed = missing_bytes(cache, wanted)
     cache.check_space(model, needed)
     progress = Progress("fetched", sum(locked.files[name].size for _, locked, name in wanted))
-    pool = ThreadPoolExecutor(PARALLEL_FILES)
-    try:
-        for result in [pool.submit(_fetch_file, cache, *w, progress, force) for w in wanted]:
-            result.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-        progress.close()
+    in_parallel(
+        lambda file: _fetch_file(cache, *file, progress, force), wanted, PARALLEL_FILES, progress
+    )
 
 
 def _fetch_file(

@@ -1,0 +1,101 @@
+"""A tiny model in both published layouts, small only where a converted checkpoint may be."""
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLWan, WanAnimateTransformer3DModel
+from safetensors.torch import load_file, save_file
+from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
+
+from animate.model import convert
+from animate.model.folder import RELIGHTING_LORA, write_model_index, write_schedule_and_processor
+from animate.model.original_names import (
+    Names,
+    image_encoder_names,
+    text_encoder_names,
+    transformer_names,
+    vae_names,
+)
+from animate.model.tiny import randomise, tiny_tokenizer
+
+WIDTH, HEADS, LAYERS, TEXT, FFN, FREQUENCIES, IMAGE = 32, 2, 5, 32, 64, 32, 1280
+REPOSITORIES = "Wan-AI/Wan2.2-Animate-14B-Diffusers", "Wan-AI/Wan2.2-Animate-14B"
+
+
+def write_diffusers(folder: Path) -> None:
+    """Write the Diffusers layout, without the relighting LoRA, as published."""
+    tokenizer = tiny_tokenizer()
+    text = UMT5Config(
+        vocab_size=len(tokenizer), d_model=TEXT, d_kv=8, d_ff=64, num_layers=2, num_heads=4
+    )
+    image = CLIPVisionConfig(
+        hidden_size=IMAGE,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=convert.IMAGE_HEADS,
+        image_size=224,
+        patch_size=14,
+        hidden_act="gelu",
+    )
+    transformer = WanAnimateTransformer3DModel(
+        num_attention_heads=HEADS,
+        attention_head_dim=WIDTH // HEADS,
+        added_kv_proj_dim=WIDTH,
+        text_dim=TEXT,
+        freq_dim=FREQUENCIES,
+        ffn_dim=FFN,
+        num_layers=LAYERS,
+    )
+    parts = {
+        "transformer": transformer,
+        "vae": AutoencoderKLWan(base_dim=8),
+        "text_encoder": UMT5EncoderModel(text),
+        "image_encoder": CLIPVisionModel(image),
+    }
+    for name, module in parts.items():
+        randomise(module, seed=0)
+        module.save_pretrained(folder / name)
+    tokenizer.save_pretrained(folder / "tokenizer")
+    write_schedule_and_processor(folder)
+    write_model_index(folder)
+
+
+def write_original(diffusers: Path, folder: Path) -> None:
+    """Write the same weights as the original checkpoint has them, and a relighting LoRA."""
+    folder.mkdir(parents=True)
+    config = {"dim": WIDTH, "num_heads": HEADS, "num_layers": LAYERS, "text_dim": TEXT}
+    config |= {"ffn_dim": FFN, "freq_dim": FREQUENCIES}
+    (folder / "config.json").write_text(json.dumps(config))
+    names = transformer_names(LAYERS, LAYERS // convert.FACE_BLOCK_EVERY)
+    weights = _original(diffusers / "transformer", names)
+    save_file(weights, folder / "diffusion_pytorch_model-00001-of-00001.safetensors")
+    text = _original(diffusers / "text_encoder", text_encoder_names(2))
+    torch.save(text, folder / convert.TEXT_ENCODER)
+    torch.save(_original(diffusers / "vae", vae_names()), folder / convert.VAE)
+    visual = _original(diffusers / "image_encoder", image_encoder_names(2))
+    visual["pos_embedding"] = visual["pos_embedding"][None]
+    visual = {f"visual.{name}": tensor for name, tensor in visual.items()}
+    torch.save(visual, folder / convert.IMAGE_ENCODER)
+    shutil.copytree(diffusers / "tokenizer", folder / convert.TOKENIZER)
+    lora = {
+        "blocks.0.self_attn.q.lora_A.weight": torch.ones(2, WIDTH),
+        "blocks.0.self_attn.q.lora_B.weight": torch.ones(WIDTH, 2),
+    }
+    torch.save({"state_dict": lora}, folder / RELIGHTING_LORA)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    """Return every file of a folder by its name there."""
+    paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+
+
+def _original(folder: Path, names: Names) -> dict[str, torch.Tensor]:
+    weights = {k: v for path in folder.glob("*.safetensors") for k, v in load_file(path).items()}
+    return {
+        old: torch.cat([weights[name] for name in new]) if len(new) > 1 else weights[new[0]].clone()
+        for old, new in names.items()
+        if new and new[0] in weights
+    }

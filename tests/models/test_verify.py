@@ -1,0 +1,194 @@
+"""Verification, headers, status, and what may be declared."""
+
+import json
+import os
+import re
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from animate.errors import ClipError
+from animate.hub.architecture import check_architecture
+from animate.hub.declaration import read_declaration
+from animate.hub.headers import check_headers, tensors_of
+from animate.table import Clip
+from models.client import DECLARATION, SCRIPTS
+
+ROOT = SCRIPTS.parents[1]
+
+
+def blob(client, name):
+    return (client.folder / "models" / "toy" / name).resolve()
+
+
+def spoil(path):
+    with path.open("r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last[0] ^ 1]))
+
+
+def test_bad_files_are_listed_and_they_alone_fetched_again(client, hub):
+    client.run("download_model")
+    spoil(blob(client, "a.bin"))
+    blob(client, "config.json").unlink()
+    output = client.run("verify_models")
+    assert re.search(r"a\.bin: SHA-256 \w{64} instead of \w{64}; fetched again", output)
+    assert re.search(r"config\.json: missing; fetched again", output)
+    assert "1 of 3 files were good" in output
+    assert [len(hub.downloads(name)) for name in ("a.bin", "b/c.bin")] == [2, 1]
+    assert client.installed()["a.bin"] == hub.files["a.bin"]
+    assert "3 of 3 files were good" in client.run("verify_models")
+
+
+def test_bad_file_in_a_cache_of_unknown_origin_is_fetched_again(client, hub):
+    client.run("download_model")
+    path = blob(client, "a.bin")
+    spoil(path)
+    (client.folder / "models" / "toy" / ".verified.json").unlink()
+    client.run("download_model")
+    assert client.installed()["a.bin"] == hub.files["a.bin"]
+
+
+def test_bad_file_of_the_users_is_named_and_left_alone(client, hub):
+    client.run("download_model")
+    own = client.folder / "own"
+    for name in ("a.bin", "b/c.bin", "config.json"):
+        (own / name).parent.mkdir(parents=True, exist_ok=True)
+        (own / name).write_bytes(hub.files[name])
+    spoil(own / "a.bin")
+    before = (own / "a.bin").read_bytes()
+    client.declare(DECLARATION | {"repositories": {"Maker/Model": {"path": "own"}}})
+    client.run("download_model")
+    message = client.fail("verify_models")
+    assert f"{own}/a.bin differ from the pinned commit" in message
+    assert (own / "a.bin").read_bytes() == before
+
+
+def test_status_shows_size_presence_and_verification(client, hub):
+    assert re.search(r"toy +weights +yes +not pinned +- +-", client.run("models_status"))
+    client.run("download_model")
+    assert re.search(r"toy +weights +yes +500\.0 kB +yes +yes +/", client.run("models_status"))
+    blob(client, "a.bin").unlink()
+    assert "2 of 3 files" in client.run("models_status")
+
+
+@pytest.fixture
+def weights(tmp_path):
+    path = tmp_path / "transformer" / "model.safetensors"
+    path.parent.mkdir()
+    save_file({"a": torch.ones(2, 3), "b": torch.ones(4, dtype=torch.bfloat16)}, path)
+    return path
+
+
+def change_header(path, change):
+    """Rewrite a file's header, of the same length as before."""
+    content = path.read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    header = change(content[8 : 8 + length].decode()).encode().ljust(length)
+    path.write_bytes(content[:8] + header + content[8 + length :])
+
+
+def test_header_tells_dtype_and_shape(weights):
+    assert tensors_of(weights) == {"a": ("F32", (2, 3)), "b": ("BF16", (4,))}
+
+
+@pytest.mark.parametrize(
+    "change, problem",
+    [
+        (lambda text: text.replace("[2,3]", "[2,4]"), "a is F32 [2, 4] in 24 bytes"),
+        (lambda text: text.replace('"F32"', '"F16"'), "a is F16 [2, 3] in 24 bytes"),
+        (lambda text: text.replace('"F32"', '"Q32"'), "Q32"),
+        (lambda text: text[1:], "Extra data"),
+    ],
+)
+def test_wrong_header_is_named(weights, change, problem):
+    change_header(weights, change)
+    with pytest.raises(ClipError, match=re.escape(problem)) as caught:
+        check_headers(weights.parents[1])
+    assert str(weights) in str(caught.value)
+
+
+def test_cut_file_is_named(weights):
+    weights.write_bytes(weights.read_bytes()[:-1])
+    with pytest.raises(ClipError, match="was cut"):
+        check_headers(weights.parents[1])
+
+
+def test_tensor_that_an_index_misplaces_is_named(weights):
+    index = weights.with_name("model.safetensors.index.json")
+    index.write_text(json.dumps({"weight_map": {"c": weights.name}}))
+    with pytest.raises(ClipError, match=r"places c in model\.safetensors"):
+        check_headers(weights.parents[1])
+
+
+def test_architecture_names_what_does_not_fit(tmp_path):
+    from animate.model.tiny import write_tiny_model
+
+    write_tiny_model(tmp_path)
+    check_architecture(tmp_path)
+    config = tmp_path / "vae" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"base_dim": 16}))
+    with pytest.raises(ClipError, match=r"vae is not a Wan2\.2-Animate vae: .*wrong shape"):
+        check_architecture(tmp_path)
+
+
+def clip(mode, **settings):
+    resolved = {"pose_backend": "mediapipe", "mask_backend": "mediapipe", "relighting_lora": "auto"}
+    return Clip("x", "v.mp4", "r.png", mode, resolved | settings)
+
+
+@pytest.mark.parametrize(
+    "clips, weights, backends",
+    [
+        ([], {"generation"}, set()),
+        ([clip("animate", mask_backend="sam2")], {"generation"}, set()),
+        ([clip("animate", pose_backend="vitpose")], {"generation"}, {"vitpose"}),
+        ([clip("replace", relighting_lora=False)], {"generation"}, set()),
+        (
+            [clip("animate"), clip("replace", mask_backend="sam2")],
+            {"generation", "relighting"},
+            {"sam2"},
+        ),
+    ],
+)
+def test_only_what_the_clips_need_is_fetched(clips, weights, backends):
+    models = read_declaration(ROOT / "config" / "models.yaml").models
+    for name in ("wan2.2-animate-14b", "wan2.2-animate-14b-original"):
+        assert {part.name for part in models[name].needed_parts(clips)} == weights
+    assert {part.name for part in models["preprocess"].needed_parts(clips)} == backends
+
+
+def test_nothing_of_flux_is_declared():
+    models = read_declaration(ROOT / "config" / "models.yaml").models.values()
+    patterns = [p for model in models for part in model.parts for p in part.files]
+    assert not [p for p in patterns if "FLUX" in p or p in ("*", "process_checkpoint/*")]
+
+
+@pytest.mark.parametrize(
+    "change, problem",
+    [
+        ({"repositories": {}}, "toy.parts.weights.repository: 'Maker/Model' is not under"),
+        ({"repositories": {"../x": {}}}, "'../x' is not allowed"),
+        ({"cash": "x"}, "cash: unknown; did you mean 'cache'?"),
+        (
+            {"models": {"toy": {"parts": {"weights": {}}}}},
+            "toy.parts.weights.files: missing",
+        ),
+    ],
+)
+def test_mistakes_of_the_declaration_are_named(client, change, problem):
+    client.declare(DECLARATION | change)
+    message = client.fail("download_model")
+    assert message.count("models.yaml") == 1
+    assert problem in message
+
+
+def test_pickles_are_read_as_weights_only():
+    loads = re.compile(r"torch\.load\((?!.*weights_only=True)")
+    sources = [path for path in Path(SCRIPTS).rglob("*.py") if loads.search(path.read_text())]
+    assert sources == []

@@ -1,0 +1,97 @@
+"""The whole workflow on a downloaded model: both layouts, a lost cache, other pins."""
+
+import shutil
+
+import pytest
+
+from animate.demo import write_demo
+from models.hub_server import Hub
+from models.layouts import REPOSITORIES, files_of, write_diffusers, write_original
+from workflow.project import new_project
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("models")]
+SETTINGS = """
+model: {model}
+defaults:
+  preset: draft
+  steps: 1
+  segment_frames: 5
+  resolution_area: 64x64
+  fps: 25
+"""
+CLIP = {"video": "../demo/driving.mp4", "reference": "../demo/character.png", "end": "0.2"}
+SWAP = {"clip": "swap", "mode": "replace", **CLIP}
+DANCE = {"clip": "dance", "mode": "animate", "prompt": "a new text", **CLIP}
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """Both repositories' files."""
+    folder = tmp_path_factory.mktemp("published")
+    write_diffusers(folder / "diffusers")
+    write_original(folder / "diffusers", folder / "original")
+    unused = {"process_checkpoint/sam2/sam2_hiera_large.pt": b"x" * 5000}
+    both = files_of(folder / "diffusers"), files_of(folder / "original") | unused
+    return dict(zip(REPOSITORIES, both, strict=True))
+
+
+@pytest.fixture
+def hub(published, monkeypatch):
+    hub = Hub()
+    for name, files in published.items():
+        hub.push(name, files)
+    monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+    yield hub
+    hub.close()
+
+
+@pytest.fixture
+def project(hub, tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf_home"))
+    project = new_project(tmp_path / "project")
+    write_demo(project.folder / "demo")
+    choose_model(project, "wan2.2-animate-14b")
+    project.write_table(SWAP)
+    return project
+
+
+def choose_model(project, model):
+    (project.folder / "quick.yaml").write_text(SETTINGS.format(model=model))
+
+
+def test_download_lost_cache_other_pins_other_layout(project, hub, tmp_path, published):
+    video = project.folder / "results" / "swap" / "sampled.mp4"
+    project.snakemake()
+    unused = {"process_checkpoint/sam2/sam2_hiera_large.pt", "Wan2.1_VAE.pth"}
+    assert not unused & {request.path for request in hub.requests}
+    assert project.pending_jobs() == {}
+
+    shutil.rmtree(tmp_path / "hf_home")
+    assert project.pending_jobs() == {}, "finished clips need no weights"
+    project.write_table(SWAP, DANCE)
+    pending = project.pending_jobs()
+    assert pending.keys() == {"", "dance"}
+    assert pending[""] == {"prompt": 1}
+    before = video.stat().st_mtime_ns, video.read_bytes()
+    project.snakemake()
+    assert video.stat().st_mtime_ns == before[0]
+    assert (project.folder / "results" / "dance" / "dance.mp4").exists()
+
+    count = len(hub.downloads("vae/config.json"))
+    project.snakemake("--forceall", "download")
+    assert len(hub.downloads("vae/config.json")) == count + 1
+    assert project.pending_jobs() == {}
+
+    name = REPOSITORIES[0]
+    commit = hub.push(name, published[name] | {"vae/README.md": b"new"})
+    assert project.pending_jobs() == {}, "the lock holds"
+    assert commit in project.snakemake("--", "update_models").stdout
+    pending = project.pending_jobs()
+    assert pending[""]["download_diffusers"] == 1
+    assert pending["swap"]["sample"] == pending["dance"]["sample"] == 1
+
+    choose_model(project, "wan2.2-animate-14b-original")
+    project.write_table(SWAP)
+    project.snakemake()
+    assert video.stat().st_mtime_ns != before[0]
+    assert video.read_bytes() == before[1], "both layouts hold the same weights"

@@ -1,0 +1,25 @@
+"""Work on several files at once that ends for all when it fails for one."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from animate.hub.progress import Progress
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_parallel(
+    work: Callable[[T], R], files: Iterable[T], threads: int, progress: Progress
+) -> list[R]:
+    """Return the result for each file, in order; the first error, or Ctrl-C, stops the others."""
+    pool = ThreadPoolExecutor(threads)
+    try:
+        return [job.result() for job in [pool.submit(work, file) for file in files]]
+    except BaseException:
+        progress.stop()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+        progress.close()
