@@ -21,3 +21,9 @@ rule all:
     input:
         finished_clips,
         refused_rows,
+
+
+rule previews:
+    input:
+        expand(f"{RESULTS}/{{clip}}/preview.png", clip=CLIPS),
+        refused_rows,

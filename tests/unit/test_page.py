@@ -18,9 +18,9 @@ LARGEST_PAGE = 2 * 1024 * 1024 * 3 // 4
 
 def write_noise(path, frames):
     random = np.random.default_rng(0)
-    with VideoWriter(path, (320, 256), Fraction(25)) as video:
+    with VideoWriter(path, (240, 192), Fraction(25)) as video:
         for _ in range(frames):
-            video.write(random.integers(0, 256, (256, 320, 3), np.uint8))
+            video.write(random.integers(0, 256, (192, 240, 3), np.uint8))
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def page(tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     write_noise(folder / "noise.mp4", 25 * (PREVIEW_SECONDS + 2))
     Image.new("RGB", (300, 200), "red").save(folder / "reference.png")
-    timeline = make_timeline(folder / "noise.mp4", resolution_area=320 * 256, fps="source")
+    timeline = make_timeline(folder / "noise.mp4", resolution_area=240 * 192, fps="source")
     provenance = {
         "clip": "a<b",
         "mode": "animate",
@@ -41,7 +41,12 @@ def page(tmp_path_factory):
         "packages": {},
     }  # fmt: skip
     video = folder / "noise.mp4"
-    return render_page(video, timeline, video, folder / "reference.png", video, provenance)
+    noise = np.random.default_rng(1).integers(0, 256, (900, 1640, 3), np.uint8)
+    Image.fromarray(noise).save(folder / "preview.png")
+    return render_page(
+        video, timeline, video, folder / "reference.png", video, provenance,
+        folder / "preview.png", {"body": 1.0},
+    )  # fmt: skip
 
 
 def test_page_of_incompressible_videos_opens_in_chromium(page):

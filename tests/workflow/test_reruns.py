@@ -26,7 +26,7 @@ def test_steps_of_one_clip(project, rows):
 def test_mask_kernel(project, rows):
     rows[1]["mask_kernel"] = "5"
     project.write_table(*rows)
-    assert project.pending_jobs() == {"swap": {"mask": 1, "background": 1, **SAMPLE}}
+    assert project.pending_jobs() == {"swap": {"mask": 1, "background": 1, "preview": 1, **SAMPLE}}
 
 
 def test_a_setting_that_the_clips_mode_does_not_use(project, rows):

@@ -119,6 +119,31 @@ def replacement_input(name):
     return of_clip
 
 
+def retarget_input(name):
+    """Return an input function: a file of the clip that only retargeting reads."""
+
+    def of_clip(wildcards):
+        retargets = clip_of(wildcards).settings["retarget"] != "none"
+        used = retargets and not replaces(wildcards)
+        return f"{RESULTS}/{wildcards.clip}/{name}" if used else []
+
+    return of_clip
+
+
+def backend_weights(setting, backend):
+    """Return an input function: the sign that the backend's weights are there, if it has any."""
+
+    def of_clip(wildcards):
+        chosen = clip_of(wildcards).settings[setting] == backend
+        return ancient(f"{CONFIG['models']}/preprocess/sources.json") if chosen else []
+
+    return of_clip
+
+
+pose_weights = backend_weights("pose_backend", "vitpose")
+mask_weights = backend_weights("mask_backend", "sam2")
+
+
 def text_key(text):
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

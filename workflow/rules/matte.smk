@@ -6,6 +6,7 @@ rule person_mask:
         video=driving_video,
         timeline=f"{CLIP}/timeline.json",
         keypoints=f"{CLIP}/keypoints.npz",
+        weights=mask_weights,
     output:
         f"{CLIP}/person_mask.mp4",
     log:
@@ -19,7 +20,8 @@ rule person_mask:
     shell:
         'python "$SCRIPTS"/person_mask.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --video {input.video:q}"
-        " --timeline {input.timeline:q} --keypoints {input.keypoints:q} --output {output:q}"
+        " --timeline {input.timeline:q} --keypoints {input.keypoints:q}"
+        " --weights {input.weights:q} --output {output:q}"
 
 
 rule mask:

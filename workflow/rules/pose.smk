@@ -5,6 +5,7 @@ rule keypoints:
     input:
         video=driving_video,
         timeline=f"{CLIP}/timeline.json",
+        weights=pose_weights,
     output:
         f"{CLIP}/keypoints.npz",
     log:
@@ -13,18 +14,40 @@ rule keypoints:
         "../../envs/preprocess.yaml"
     threads: 2
     params:
-        settings=settings("pose_backend"),
+        settings=settings("pose_backend", "person"),
         version=1,
     shell:
         'python "$SCRIPTS"/keypoints.py --clip {wildcards.clip} --log {log:q}'
-        " --settings {params.settings:q} --video {input.video:q}"
-        " --timeline {input.timeline:q} --output {output:q}"
+        " --settings {params.settings:q} --video {input.video:q} --timeline {input.timeline:q}"
+        " --weights {input.weights:q} --output {output:q}"
+
+
+rule reference_keypoints:
+    input:
+        reference=f"{CLIP}/src_ref.png",
+        weights=pose_weights,
+    output:
+        f"{CLIP}/reference_keypoints.npz",
+    log:
+        f"{LOGS}/reference_keypoints/{{clip}}.log",
+    conda:
+        "../../envs/preprocess.yaml"
+    threads: 2
+    params:
+        settings=settings("pose_backend"),
+        version=1,
+    shell:
+        'python "$SCRIPTS"/reference_keypoints.py --clip {wildcards.clip} --log {log:q}'
+        " --settings {params.settings:q} --reference {input.reference:q}"
+        " --weights {input.weights:q} --output {output:q}"
 
 
 rule pose_video:
     input:
         timeline=f"{CLIP}/timeline.json",
         keypoints=f"{CLIP}/keypoints.npz",
+        reference=retarget_input("src_ref.png"),
+        reference_keypoints=retarget_input("reference_keypoints.npz"),
     output:
         f"{CLIP}/src_pose.mp4",
     log:
@@ -35,7 +58,9 @@ rule pose_video:
         version=1,
     shell:
         'python "$SCRIPTS"/pose_video.py --clip {wildcards.clip} --log {log:q}'
-        " --timeline {input.timeline:q} --keypoints {input.keypoints:q} --output {output:q}"
+        " --timeline {input.timeline:q} --keypoints {input.keypoints:q}"
+        " --reference {input.reference:q} --reference-keypoints {input.reference_keypoints:q}"
+        " --output {output:q}"
 
 
 rule face_video:

@@ -1,4 +1,30 @@
-"""What made each result, and the page that shows it."""
+"""The preview of the preprocessing, what made each result, and the page that shows it."""
+
+
+rule preview:
+    input:
+        video=driving_video,
+        timeline=f"{CLIP}/timeline.json",
+        keypoints=f"{CLIP}/keypoints.npz",
+        mask=replacement_input("src_mask.mp4"),
+    output:
+        sheet=report(
+            f"{CLIP}/preview.png",
+            caption="../report/preview.rst",
+            category="Previews",
+            labels=lambda wildcards: {"clip": wildcards.clip},
+        ),
+        metrics=f"{CLIP}/metrics.json",
+    log:
+        f"{LOGS}/preview/{{clip}}.log",
+    conda:
+        "../../envs/preprocess.yaml"
+    params:
+        version=1,
+    shell:
+        'python "$SCRIPTS"/preview.py --clip {wildcards.clip} --log {log:q}'
+        " --video {input.video:q} --timeline {input.timeline:q} --keypoints {input.keypoints:q}"
+        " --mask {input.mask:q} --sheet {output.sheet:q} --metrics {output.metrics:q}"
 
 
 rule provenance:
@@ -34,6 +60,8 @@ rule page:
         reference=f"{CLIP}/src_ref.png",
         result=f"{CLIP}/{{clip}}.mp4",
         provenance=f"{CLIP}/{{clip}}.json",
+        preview=f"{CLIP}/preview.png",
+        metrics=f"{CLIP}/metrics.json",
     output:
         report(
             f"{CLIP}/{{clip}}.html",
@@ -53,4 +81,5 @@ rule page:
         'python "$SCRIPTS"/page.py --clip {wildcards.clip} --log {log:q}'
         " --driving-video {input.driving_video:q} --timeline {input.timeline:q}"
         " --pose {input.pose:q} --reference {input.reference:q} --result {input.result:q}"
-        " --provenance {input.provenance:q} --output {output:q}"
+        " --provenance {input.provenance:q} --preview {input.preview:q}"
+        " --metrics {input.metrics:q} --output {output:q}"

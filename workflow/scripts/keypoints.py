@@ -2,19 +2,23 @@
 
 from pathlib import Path
 
-from animate.pose import backend
+from animate.pose import backend, backend_options
 from animate.stage import run_stage, stage_parser
 from animate.timeline import Timeline
 from animate.video import read_frames
 
 
 def main(args):
+    name = args.settings["pose_backend"]
     frames = read_frames(args.video, Timeline.from_json(args.timeline))
-    backend(args.settings["pose_backend"]).detect(frames).save(args.output)
+    options = backend_options(name, args.weights)
+    keypoints = backend(name).detect(frames, person=args.settings["person"], **options)
+    keypoints.save(args.output)
 
 
 if __name__ == "__main__":
     parser = stage_parser(__doc__)
     for name in ("video", "timeline", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, nargs="?", help="sources.json beside the weights")
     run_stage(main, parser)

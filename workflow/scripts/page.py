@@ -17,6 +17,8 @@ def main(args):
         reference=args.reference,
         result=args.result,
         provenance=read_json(args.provenance),
+        preview=args.preview,
+        metrics=read_json(args.metrics),
     )
     with atomic_output(args.output) as temporary:
         temporary.write_text(page, "utf-8")
@@ -24,7 +26,8 @@ def main(args):
 
 if __name__ == "__main__":
     parser = stage_parser(__doc__)
-    for name in ("driving-video", "timeline", "pose", "reference", "result", "provenance"):
+    names = ("driving-video", "timeline", "pose", "reference", "result", "provenance")
+    for name in (*names, "preview", "metrics"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     run_stage(main, parser)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from animate.keypoints import Keypoints
 from animate.letterbox import Letterbox
-from animate.matte import backend
+from animate.matte import backend, backend_options
 from animate.stage import run_stage, stage_parser
 from animate.timeline import Timeline
 from animate.video import VideoWriter, read_frames
@@ -15,7 +15,8 @@ def main(args):
     place = Letterbox(timeline.source_size, timeline.model_size)
     body = place.points(Keypoints.load(args.keypoints).body)
     frames = map(place.image, read_frames(args.video, timeline))
-    masks = backend(args.settings["mask_backend"]).masks(frames, body)
+    name = args.settings["mask_backend"]
+    masks = backend(name).masks(frames, body, **backend_options(name, args.weights))
     with VideoWriter(args.output, timeline.model_size, timeline.frame_rate, "mask") as video:
         for mask in masks:
             video.write(mask * 255)
@@ -25,4 +26,5 @@ if __name__ == "__main__":
     parser = stage_parser(__doc__)
     for name in ("video", "timeline", "keypoints", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, nargs="?", help="sources.json beside the weights")
     run_stage(main, parser)

@@ -5,6 +5,8 @@ from pathlib import Path
 from animate.drawing import draw_pose
 from animate.keypoints import Keypoints
 from animate.letterbox import Letterbox
+from animate.reference import load_reference
+from animate.retarget import retarget
 from animate.stage import run_stage, stage_parser
 from animate.timeline import Timeline
 from animate.video import VideoWriter
@@ -12,8 +14,13 @@ from animate.video import VideoWriter
 
 def main(args):
     timeline = Timeline.from_json(args.timeline)
-    keypoints = Keypoints.load(args.keypoints)
-    place = Letterbox(timeline.source_size, timeline.model_size)
+    keypoints, frame_size = Keypoints.load(args.keypoints), timeline.source_size
+    if args.reference_keypoints:
+        reference_size = load_reference(args.reference).shape[1::-1]
+        reference = Keypoints.load(args.reference_keypoints)
+        keypoints = retarget(keypoints, frame_size, reference, reference_size)
+        frame_size = reference_size
+    place = Letterbox(frame_size, timeline.model_size)
     parts = (place.points(p) for p in (keypoints.body, keypoints.left_hand, keypoints.right_hand))
     with VideoWriter(args.output, timeline.model_size, timeline.frame_rate, "drawing") as video:
         for body, left_hand, right_hand in zip(*parts, strict=True):
@@ -24,4 +31,6 @@ if __name__ == "__main__":
     parser = stage_parser(__doc__)
     for name in ("timeline", "keypoints", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    for name in ("reference", "reference-keypoints"):
+        parser.add_argument(f"--{name}", type=Path, nargs="?", help="to retarget the pose to")
     run_stage(main, parser)

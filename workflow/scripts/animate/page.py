@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Iterable
 from fractions import Fraction
 from itertools import islice
+from math import sqrt
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from animate.video import VideoWriter, read_frames, read_video, video_info
 
 TEMPLATES = Path(__file__).parents[2] / "report"
 PREVIEW_SECONDS = 10
-PREVIEW_SIDES = 400, 280, 200, 140, 100
+PREVIEW_SIDE = 400
+SMALLEST_SIDE = 80
+PREVIEW_SHEET_SIDE = 1000
 SOUND_BITS_PER_SECOND = 64_000
 # Chromium opens no data: address above 2 MiB, and the report writes the whole page into one.
-VIDEO_BYTES = 330_000
+VIDEO_BYTES = 280_000
 
 
 def render_page(
@@ -32,6 +35,8 @@ def render_page(
     reference: Path,
     result: Path,
     provenance: dict[str, Any],
+    preview: Path,
+    metrics: dict[str, Any],
 ) -> str:
     """Return a self-contained HTML page; pictures are small, videos short."""
     driving = _video_data(read_frames(driving_video, timeline), timeline.frame_rate)
@@ -48,6 +53,8 @@ def render_page(
         pose=drawn,
         reference=_image_data(load_reference(reference)),
         result=finished,
+        preview=_image_data(load_reference(preview), PREVIEW_SHEET_SIDE),
+        metrics=metrics,
         settings=provenance["settings"],
         output=provenance["output"],
         inputs=provenance["inputs"],
@@ -55,7 +62,7 @@ def render_page(
     )
 
 
-def _shrunk(frame: np.ndarray, side: int = PREVIEW_SIDES[0]) -> np.ndarray:
+def _shrunk(frame: np.ndarray, side: int = PREVIEW_SIDE) -> np.ndarray:
     """Return the frame with even sides, the longer of them at most `side`."""
     height, width = frame.shape[:2]
     scale = min(1, side / max(height, width))
@@ -66,10 +73,10 @@ def _shrunk(frame: np.ndarray, side: int = PREVIEW_SIDES[0]) -> np.ndarray:
 def _video_data(frames: Iterable[np.ndarray], rate: Fraction, sound: Path | None = None) -> str:
     """Return the first seconds as a data URI of an H.264 video, with a file's sound where given."""
     shrunk = [_shrunk(frame) for frame in islice(frames, round(PREVIEW_SECONDS * rate))]
-    for side in PREVIEW_SIDES:
+    side, content = PREVIEW_SIDE, _encode(shrunk, rate, sound)
+    while len(content) > VIDEO_BYTES and side > SMALLEST_SIDE:
+        side = max(int(0.9 * side * sqrt(VIDEO_BYTES / len(content))), SMALLEST_SIDE)
         content = _encode([_shrunk(frame, side) for frame in shrunk], rate, sound)
-        if len(content) <= VIDEO_BYTES:
-            break
     return _data_uri("video/mp4", content)
 
 
@@ -83,8 +90,8 @@ def _encode(frames: list[np.ndarray], rate: Fraction, sound: Path | None) -> byt
         return finished.read_bytes()
 
 
-def _image_data(image: np.ndarray) -> str:
-    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(_shrunk(image), cv2.COLOR_RGB2BGR))
+def _image_data(image: np.ndarray, side: int = PREVIEW_SIDE) -> str:
+    _, encoded = cv2.imencode(".jpg", cv2.cvtColor(_shrunk(image, side), cv2.COLOR_RGB2BGR))
     return _data_uri("image/jpeg", encoded.tobytes())
 
 

@@ -1,9 +1,11 @@
 """Mask backends: modules with `masks`, from a clip's frames and body points to person masks."""
 
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 BACKENDS = ("mediapipe", "sam2")
+SAM2_FILE = "process_checkpoint/sam2/sam2_hiera_large.pt"
 
 
 def backend(name: str) -> ModuleType:
@@ -11,3 +13,11 @@ def backend(name: str) -> ModuleType:
     if name not in BACKENDS:
         raise ValueError(f"no mask backend {name!r}; there are {', '.join(BACKENDS)}")
     return import_module(f"animate.matte.{name}")
+
+
+def backend_options(name: str, weights: Path | None) -> dict[str, Path]:
+    """Return what a backend's `masks` takes beside frames and points: its checkpoint, if any.
+
+    `weights` is a file in the model folder that holds `process_checkpoint/`.
+    """
+    return {"checkpoint": weights.parent / SAM2_FILE} if name == "sam2" else {}

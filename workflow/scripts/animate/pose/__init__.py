@@ -1,6 +1,7 @@
 """Pose backends: modules with `detect` (a clip's frames) and `detect_picture` (one picture)."""
 
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 BACKENDS = ("mediapipe", "vitpose")
@@ -11,3 +12,11 @@ def backend(name: str) -> ModuleType:
     if name not in BACKENDS:
         raise ValueError(f"no pose backend {name!r}; there are {', '.join(BACKENDS)}")
     return import_module(f"animate.pose.{name}")
+
+
+def backend_options(name: str, weights: Path | None) -> dict[str, Path]:
+    """Return what a backend's functions take beside frames: where its weights are, if any.
+
+    `weights` is a file in the model folder that holds `process_checkpoint/`.
+    """
+    return {"models": weights.parent / "process_checkpoint"} if name == "vitpose" else {}

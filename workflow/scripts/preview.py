@@ -1,0 +1,35 @@
+"""Write the contact sheet of a clip's preprocessing, and its figures."""
+
+import json
+from pathlib import Path
+
+from animate.atomic import atomic_output
+from animate.face import face_track
+from animate.keypoints import Keypoints
+from animate.metrics import mask_metrics, pose_metrics
+from animate.preview import write_preview
+from animate.stage import run_stage, stage_parser
+from animate.timeline import Timeline
+from animate.video import read_frames, read_masks
+
+
+def main(args):
+    timeline = Timeline.from_json(args.timeline)
+    keypoints = Keypoints.load(args.keypoints)
+    boxes = face_track(keypoints.face, timeline.source_size, timeline.frame_rate)
+    frames = read_frames(args.video, timeline)
+    masks = read_masks(args.mask) if args.mask else None
+    write_preview(args.sheet, frames, keypoints, boxes, masks)
+    metrics = pose_metrics(keypoints, timeline.source_size)
+    if args.mask:
+        metrics |= mask_metrics(read_masks(args.mask))
+    with atomic_output(args.metrics) as temporary:
+        temporary.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    parser = stage_parser(__doc__)
+    for name in ("video", "timeline", "keypoints", "sheet", "metrics"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--mask", type=Path, nargs="?", help="of replacement")
+    run_stage(main, parser)

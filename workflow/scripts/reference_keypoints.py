@@ -1,0 +1,28 @@
+"""Find body and hands of the reference person, for retargeting."""
+
+from pathlib import Path
+
+from animate.errors import ClipError
+from animate.pose import backend, backend_options
+from animate.reference import load_reference
+from animate.stage import run_stage, stage_parser
+
+
+def main(args):
+    name = args.settings["pose_backend"]
+    picture = load_reference(args.reference)
+    keypoints = backend(name).detect_picture(picture, **backend_options(name, args.weights))
+    if not keypoints.found[0]:
+        raise ClipError(
+            "the reference image shows no person, which retarget basic needs; "
+            "take another picture or set retarget to none"
+        )
+    keypoints.save(args.output)
+
+
+if __name__ == "__main__":
+    parser = stage_parser(__doc__)
+    parser.add_argument("--reference", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, nargs="?", help="sources.json beside the weights")
+    parser.add_argument("--output", type=Path, required=True)
+    run_stage(main, parser)
