@@ -18,6 +18,7 @@ FACE_WHOLEBODY = slice(22, 91)
 LEFT_HAND_WHOLEBODY = slice(91, 112)
 RIGHT_HAND_WHOLEBODY = slice(112, 133)
 
+HOLD_FRAMES = 12
 # Body, left hand, right hand and face of one frame.
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 EMPTY: Parts = tuple(np.zeros((points, 3)) for points in (20, 21, 21, 69))
@@ -80,7 +81,7 @@ def stack(persons: Iterable[Parts | None], people: Iterable[int]) -> Keypoints:
     return Keypoints(body, left, right, face, found, np.array(people, np.int32))
 
 
-def hold(keypoints: Keypoints, frames: int) -> Keypoints:
+def hold(keypoints: Keypoints, frames: int = HOLD_FRAMES) -> Keypoints:
     """Show the last pose for up to `frames` frames in which the person was not found.
 
     Longer gaps are blank after that; `found` still says where the person was seen.

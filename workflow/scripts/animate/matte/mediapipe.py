@@ -23,8 +23,9 @@ def masks(frames: Iterable[np.ndarray], body: np.ndarray) -> Iterator[np.ndarray
     region = None
     with PersonDetector() as detector, PersonNetworks(mask=True) as networks:
         for frame, points in zip(frames, body, strict=True):
-            seen = networks.person(frame, region) if region else None
-            if seen is None or not _is_person(seen, points):
+            shown = points[:, 2].any()
+            seen = networks.person(frame, region) if shown and region else None
+            if shown and not _is_person(seen, points):
                 people = (networks.person(frame, found) for found in detector.people(frame))
                 seen = next((person for person in people if _is_person(person, points)), None)
             region = seen.region if seen else None
@@ -36,7 +37,7 @@ def masks(frames: Iterable[np.ndarray], body: np.ndarray) -> Iterator[np.ndarray
 
 def _is_person(person: Person | None, points: np.ndarray) -> bool:
     """Say whether the body points are those of the person: their neck is on the trunk's top."""
-    if person is None or points[NECK, 2] == 0:
+    if person is None:
         return False
     side = person.trunk[2] - person.trunk[0]
     middle = (person.trunk[:2] + person.trunk[2:]) / 2
@@ -49,5 +50,7 @@ def _crossed(mask: np.ndarray, points: np.ndarray) -> np.ndarray:
     for a, b in LIMBS:
         if min(points[a, 2], points[b, 2]) >= SCORE_THRESHOLD:
             cv2.line(skeleton, points[a, :2].astype(int), points[b, :2].astype(int), 1, 3)
-    _, areas = cv2.connectedComponents(mask)
-    return np.isin(areas, np.unique(areas[(skeleton & mask) > 0])).astype(np.uint8)
+    count, areas = cv2.connectedComponents(mask)
+    kept = np.zeros(count, np.uint8)
+    kept[areas[(skeleton & mask) > 0]] = 1
+    return kept[areas]

@@ -26,7 +26,6 @@ FACE = (
     61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87,
 )  # fmt: skip
 SEARCH_EVERY = 24
-HOLD_FRAMES = 12
 
 
 def detect(frames: Iterable[np.ndarray], *, person: str = "largest") -> Keypoints:
@@ -52,7 +51,7 @@ def detect(frames: Iterable[np.ndarray], *, person: str = "largest") -> Keypoint
             seen = None if index is None else candidates[index]
             persons.append(_parts(seen) if seen else None)
             people.append(max(len(regions), seen is not None))
-    return hold(stack(persons, people), HOLD_FRAMES)
+    return hold(stack(persons, people))
 
 
 def detect_picture(picture: np.ndarray, *, person: str = "largest") -> Keypoints:

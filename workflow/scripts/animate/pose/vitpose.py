@@ -21,7 +21,6 @@ MIN_BOX_SIDE = 10
 MEAN = np.array([0.485, 0.456, 0.406])
 SPREAD = np.array([0.229, 0.224, 0.225])
 BATCH = 8
-HOLD_FRAMES = 12
 
 
 def detect(
@@ -49,7 +48,7 @@ def detect(
         poses = iter(_poses(pose, seen, boxes))
         persons += [None if i is None else next(poses) for i in picks]
         people += [len(b) for b in found]
-    return hold(stack(persons, people), HOLD_FRAMES)
+    return hold(stack(persons, people))
 
 
 def detect_picture(picture: np.ndarray, **options) -> Keypoints:
