@@ -11,9 +11,9 @@ def main(args) -> None:
     for installation in installations(args, needed_parts(args)):
         bad = installation.verify()
         for file, fault in bad.items():
-            mended = "fetched again" if file.in_cache else "not ours to change"
+            mended = "fetched again" if file.hub_file else "not ours to change"
             print(f"{installation.model.name}: {file.path}: {fault}; {mended}", flush=True)
-        foreign += [str(file.path) for file in bad if not file.in_cache]
+        foreign += [str(file.path) for file in bad if not file.hub_file]
         count = len(installation.files())
         print(f"{installation.model.name}: {count - len(bad)} of {count} files were good")
     if foreign:

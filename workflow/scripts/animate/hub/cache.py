@@ -12,7 +12,7 @@ from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
 
 from animate.errors import ClipError
-from animate.hub.lock import LockedFile
+from animate.hub.lock import HubFile
 from animate.hub.progress import size_text
 
 
@@ -27,46 +27,46 @@ class Cache:
         """Return the cache in `folder`; None means where the environment puts it."""
         return cls(folder or Path(constants.HF_HUB_CACHE))
 
-    def blob(self, repository: str, file: LockedFile) -> Path:
+    def blob(self, file: HubFile) -> Path:
         """Return where a file's content lies, or will."""
-        return self._folder(repository) / "blobs" / file.blob
+        return self._folder(file.repository) / "blobs" / file.pin.blob
 
-    def partial(self, repository: str, file: LockedFile) -> Path:
+    def partial(self, file: HubFile) -> Path:
         """Return where the beginning of a file waits for the rest."""
-        blob = self.blob(repository, file)
+        blob = self.blob(file)
         return blob.with_name(f"{blob.name}.incomplete")
 
     def lock(self, repository: str, name: str) -> Path:
         """Return the lock file that huggingface_hub takes too before it writes a blob."""
         return self.root / ".locks" / _folder_name(repository) / f"{name}.lock"
 
-    def file(self, repository: str, commit: str, name: str) -> Path:
-        """Return the path of a commit's file: a link to its blob."""
-        return self._folder(repository) / "snapshots" / commit / name
+    def path(self, file: HubFile) -> Path:
+        """Return where a file is shown under its name: a link to its blob."""
+        return self._folder(file.repository) / "snapshots" / file.commit / file.name
 
-    def has(self, repository: str, commit: str, name: str, file: LockedFile) -> bool:
-        """Return whether a file is there with its full size."""
-        path = self.file(repository, commit, name)
-        return path.is_file() and path.stat().st_size == file.size
-
-    def point(self, repository: str, commit: str, name: str, file: LockedFile) -> None:
-        """Make the commit's link to a blob that is there."""
-        path = self.file(repository, commit, name)
+    def point(self, file: HubFile) -> None:
+        """Make the link to a blob that is there."""
+        path = self.path(file)
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_link(path, os.path.relpath(self.blob(repository, file), path.parent))
+        replace_link(path, os.path.relpath(self.blob(file), path.parent))
 
-    def check_space(self, model: str, needed: int) -> None:
+    def check_space(self, subject: str, needed: int) -> None:
         """Raise a `ClipError` when the cache's disk has fewer than `needed` bytes free."""
         disk = next(p for p in (self.root, *self.root.parents) if p.exists())
         free = shutil.disk_usage(disk).free
         if needed > free:
             raise ClipError(
-                f"model {model} needs {size_text(needed)} more and {self.root} has"
+                f"{subject} needs {size_text(needed)} more and {self.root} has"
                 f" {size_text(free)} free: free space, or move `cache` in config/models.yaml"
             )
 
     def _folder(self, repository: str) -> Path:
         return self.root / _folder_name(repository)
+
+
+def has_size(path: Path, size: int) -> bool:
+    """Return whether a file is there with this many bytes."""
+    return path.is_file() and path.stat().st_size == size
 
 
 def replace_link(path: Path, target: str | Path) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from animate.atomic import atomic_output
-from animate.hub.cache import Cache, replace_link
+from animate.hub.cache import Cache, has_size, replace_link
 from animate.hub.declaration import INDEX, Declaration, Model, Part
 from animate.hub.digest import VerifiedFiles, fault_of
 from animate.hub.headers import check_headers
@@ -51,7 +51,7 @@ class Installation:
         verified = VerifiedFiles(self.folder)
         self._fetch(files, verified, force)
         # A folder of the user's may hold weights of the user's: only its headers are checked.
-        bad = hash_files([file for file in files if file.in_cache], verified, only_new=True)
+        bad = hash_files([file for file in files if file.hub_file], verified, only_new=True)
         self._fetch(list(bad), verified, force=True)
         self._link(files)
         check_headers(self.folder)
@@ -71,7 +71,7 @@ class Installation:
         files = self.files()
         verified = VerifiedFiles(self.folder)
         bad = hash_files(files, verified, only_new=False)
-        self._fetch([file for file in bad if file.in_cache], verified, force=True)
+        self._fetch(list(bad), verified, force=True)
         return bad
 
     def _pin(self) -> None:
@@ -83,12 +83,9 @@ class Installation:
             pinned(self.declaration, self.lock_path, name, needed)
 
     def _fetch(self, files: list[SourceFile], verified: VerifiedFiles, force: bool) -> None:
-        lock = read_lock(self.lock_path)
+        absent = [f for f in files if f.hub_file and (force or not has_size(f.path, f.size))]
         cache = Cache.at(self.declaration.cache)
-        hub_files = [file for file in files if file.in_cache]
-        absent = [file for file in hub_files if force or not _is_whole(file)]
-        wanted = [(file.repository, lock[file.repository], file.name) for file in absent]
-        fetch(self.model.name, cache, wanted, force)
+        fetch(f"model {self.model.name}", cache, [file.hub_file for file in absent], force)
         for file in absent:
             verified.add(file.path)
         verified.save()
@@ -141,10 +138,6 @@ def hash_files(
         verified.discard(file.path) if fault else verified.add(file.path)
     verified.save()
     return {file: fault for file, fault in faults.items() if fault}
-
-
-def _is_whole(file: SourceFile) -> bool:
-    return file.path.is_file() and file.path.stat().st_size == file.size
 
 
 def _write(path: Path, text: str) -> None:

@@ -38,6 +38,20 @@ class LockedRepository:
     commit: str
     files: dict[str, LockedFile]
 
+    def hub_file(self, repository: str, name: str) -> "HubFile":
+        """Return a file with all that is needed to fetch it."""
+        return HubFile(repository, self.commit, name, self.files[name])
+
+
+@dataclass(frozen=True)
+class HubFile:
+    """A file of a repository at a commit, and what its content must be."""
+
+    repository: str
+    commit: str
+    name: str
+    pin: LockedFile
+
 
 Lock = dict[str, LockedRepository]
 

@@ -86,8 +86,9 @@ def _hashed_small_files(
     """Fetch the files outside large-file storage: the hub tells their git hash only."""
     cache = Cache.at(declaration.cache)
     small = {file: entry for file, entry in locked.files.items() if entry.git}
-    fetch(f"repository {name}", cache, [(name, locked, file) for file in small])
+    hub_files = {file: locked.hub_file(name, file) for file in small}
+    fetch(name, cache, hub_files.values())
     return {
-        file: replace(entry, sha256=sha256_of(cache.file(name, locked.commit, file)))
+        file: replace(entry, sha256=sha256_of(cache.path(hub_files[file])))
         for file, entry in small.items()
     }

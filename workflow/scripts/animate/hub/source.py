@@ -1,14 +1,14 @@
 """Where the files of a model's parts lie: in the cache, or in a folder of the user's."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from animate.errors import ClipError
 from animate.hub.cache import Cache
 from animate.hub.declaration import Declaration, Part
-from animate.hub.lock import LockedFile, LockedRepository
+from animate.hub.lock import HubFile, Lock, LockedFile
 from animate.hub.names import select
 
 
@@ -16,22 +16,20 @@ from animate.hub.names import select
 class SourceFile:
     """One file of a part: `path` is where it lies, `place` where the model's folder shows it.
 
-    `pin` is None for a file in a folder of the user's whose repository was never pinned.
+    `pin` is None when its repository was never pinned, `hub_file` when it lies in a folder of the
+    user's.
     """
 
     part: str
-    repository: str
     name: str
     path: Path
     place: str
     size: int
     pin: LockedFile | None
-    in_cache: bool
+    hub_file: HubFile | None
 
 
-def source_files(
-    declaration: Declaration, lock: dict[str, LockedRepository], parts: Iterable[Part]
-) -> list[SourceFile]:
+def source_files(declaration: Declaration, lock: Lock, parts: Iterable[Part]) -> list[SourceFile]:
     """Return every file of the parts; a `ClipError` names a pattern that no file matches.
 
     A repository that is not pinned yet and has no folder contributes nothing.
@@ -39,34 +37,25 @@ def source_files(
     return [file for part in parts for file in _part_files(declaration, lock, part)]
 
 
-def _part_files(
-    declaration: Declaration, lock: dict[str, LockedRepository], part: Part
-) -> list[SourceFile]:
-    repository = declaration.repositories[part.repository]
+def _part_files(declaration: Declaration, lock: Lock, part: Part) -> Iterator[SourceFile]:
+    own_folder = declaration.repositories[part.repository].path
     locked = lock.get(part.repository)
     pins = locked.files if locked else {}
-    if repository.path:
-        sizes = _sizes(repository.path)
-        paths = {name: repository.path / name for name in sizes}
-    else:
-        cache = Cache.at(declaration.cache)
-        sizes = {name: pin.size for name, pin in pins.items()}
-        paths = {name: cache.file(part.repository, locked.commit, name) for name in sizes}
-        if locked is None:
-            return []
-    return [
-        SourceFile(
+    if own_folder is None and locked is None:
+        return
+    sizes = _sizes(own_folder) if own_folder else {name: pin.size for name, pin in pins.items()}
+    cache = Cache.at(declaration.cache)
+    for name in select(part.repository, sizes, part.files):
+        hub_file = None if own_folder else locked.hub_file(part.repository, name)
+        yield SourceFile(
             part=part.name,
-            repository=part.repository,
             name=name,
-            path=paths[name],
+            path=own_folder / name if own_folder else cache.path(hub_file),
             place=f"{part.folder}/{name}" if part.folder else name,
             size=sizes[name],
             pin=pins.get(name),
-            in_cache=not repository.path,
+            hub_file=hub_file,
         )
-        for name in select(part.repository, sizes, part.files)
-    ]
 
 
 def _sizes(folder: Path) -> dict[str, int]:

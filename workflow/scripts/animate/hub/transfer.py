@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Iterable
-from functools import partial
 from pathlib import Path
 
 from huggingface_hub import hf_hub_url
@@ -11,32 +10,19 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import WeakFileLock, build_hf_headers
 
 from animate.errors import ClipError
-from animate.hub.cache import Cache
+from animate.hub.cache import Cache, has_size
 from animate.hub.client import explained, patiently
 from animate.hub.digest import fault_of
-from animate.hub.lock import LockedFile, LockedRepository
+from animate.hub.lock import HubFile
 from animate.hub.parallel import in_parallel
 from animate.hub.progress import FileProgress, Progress
 
 PARALLEL_FILES = 8
 DAMAGED_ARRIVALS = 2
 
-Wanted = Iterable[tuple[str, LockedRepository, str]]
 
-
-def missing_bytes(cache: Cache, wanted: Wanted) -> int:
-    """Return how many bytes of the wanted (repository, pin, file name) are still to come."""
-    total = 0
-    for repository, locked, name in wanted:
-        file = locked.files[name]
-        if not _is_whole(cache.blob(repository, file), file):
-            waiting = cache.partial(repository, file)
-            total += file.size - (min(waiting.stat().st_size, file.size) if waiting.exists() else 0)
-    return total
-
-
-def fetch(model: str, cache: Cache, wanted: Wanted, force: bool = False) -> None:
-    """Bring the wanted (repository, pin, file name) into the cache, each verified by its hash.
+def fetch(subject: str, cache: Cache, files: Iterable[HubFile], force: bool = False) -> None:
+    """Bring files into the cache, each verified by its hash; `subject` is for messages.
 
     A file that is there with its full size is left alone, unless `force`. Two runs share the work:
     the second waits for a file that the first is fetching. What has arrived of a file survives any
@@ -45,86 +31,67 @@ def fetch(model: str, cache: Cache, wanted: Wanted, force: bool = False) -> None
     Raises:
         ClipError: the disk is too small, or a file is refused, absent or arrives damaged.
     """
-    wanted = [
-        (repository, locked, name)
-        for repository, locked, name in wanted
-        if force or not cache.has(repository, locked.commit, name, locked.files[name])
-    ]
-    if not wanted:
+    files = [f for f in files if force or not has_size(cache.path(f), f.pin.size)]
+    if not files:
         return
-    if force:
-        needed = sum(locked.files[name].size for _, locked, name in wanted)
-    else:
-        needed = missing_bytes(cache, wanted)
-    cache.check_space(model, needed)
-    progress = Progress("fetched", sum(locked.files[name].size for _, locked, name in wanted))
+    cache.check_space(subject, sum(_bytes_to_come(cache, file, force) for file in files))
+    progress = Progress("fetched", sum(file.pin.size for file in files))
     in_parallel(
-        lambda file: _fetch_file(cache, *file, progress, force), wanted, PARALLEL_FILES, progress
+        lambda file: _fetch_file(cache, file, progress, force), files, PARALLEL_FILES, progress
     )
 
 
-def _fetch_file(
-    cache: Cache,
-    repository: str,
-    locked: LockedRepository,
-    name: str,
-    progress: Progress,
-    force: bool,
-) -> None:
-    file = locked.files[name]
-    blob, part = cache.blob(repository, file), cache.partial(repository, file)
-    lock = cache.lock(repository, file.blob)
-    with explained(repository, name):
+def _bytes_to_come(cache: Cache, file: HubFile, force: bool) -> int:
+    if not force and has_size(cache.blob(file), file.pin.size):
+        return 0
+    part = cache.partial(file)
+    return max(file.pin.size - (part.stat().st_size if part.exists() else 0), 0)
+
+
+def _fetch_file(cache: Cache, file: HubFile, progress: Progress, force: bool) -> None:
+    blob, part = cache.blob(file), cache.partial(file)
+    lock = cache.lock(file.repository, file.pin.blob)
+    with explained(file.repository, file.name):
         for folder in (blob.parent, lock.parent):
             folder.mkdir(parents=True, exist_ok=True)
         with WeakFileLock(lock):
-            if force:
-                part.unlink(missing_ok=True)
-            if force or not _is_whole(blob, file):
-                _fetch_whole(part, repository, locked.commit, name, file, progress)
+            if force or not has_size(blob, file.pin.size):
+                _fetch_whole(part, file, progress)
                 part.replace(blob)
-                logging.info("%s: fetched %s", repository, name)
-        cache.point(repository, locked.commit, name, file)
+                logging.info("%s: fetched %s", file.repository, file.name)
+        cache.point(file)
 
 
-def _is_whole(path: Path, file: LockedFile) -> bool:
-    return path.is_file() and path.stat().st_size == file.size
-
-
-def _fetch_whole(
-    part: Path, repository: str, commit: str, name: str, file: LockedFile, progress: Progress
-) -> None:
+def _fetch_whole(part: Path, file: HubFile, progress: Progress) -> None:
     for _ in range(DAMAGED_ARRIVALS):
-        patiently(partial(_resume, part, repository, commit, name, file, progress), name)
-        fault = fault_of(part, file)
+        patiently(lambda: _resume(part, file, progress), file.name)
+        fault = fault_of(part, file.pin)
         if not fault:
             return
-        logging.warning("%s: %s arrived damaged (%s)", repository, name, fault)
+        logging.warning("%s: %s arrived damaged (%s)", file.repository, file.name, fault)
         part.unlink()
     raise ClipError(
-        f"repository {repository}, file {name} arrives damaged ({fault}): start again later, or run"
-        " `snakemake update_models` if the file was replaced"
+        f"repository {file.repository}, file {file.name} arrives damaged ({fault}): start again"
+        " later, or run `snakemake update_models` if the file was replaced"
     )
 
 
-def _resume(
-    part: Path, repository: str, commit: str, name: str, file: LockedFile, progress: Progress
-) -> None:
+def _resume(part: Path, file: HubFile, progress: Progress) -> None:
     """Append to the partial file what it lacks.
 
     `hf_hub_download` gives each attempt a partial file of its own, which nobody resumes.
     """
-    if part.exists() and part.stat().st_size > file.size:
+    if part.exists() and part.stat().st_size > file.pin.size:
         part.unlink()
     with part.open("ab") as body:
         http_get(
-            hf_hub_url(repository, name, revision=commit),
+            hf_hub_url(file.repository, file.name, revision=file.commit),
             body,
             resume_size=os.fstat(body.fileno()).st_size,
             headers=build_hf_headers(),
-            expected_size=file.size,
-            displayed_filename=name,
+            expected_size=file.pin.size,
+            displayed_filename=file.name,
             tqdm_class=lambda initial=0, **_: FileProgress(
-                progress, f"{repository}/{name}", initial
+                progress, f"{file.repository}/{file.name}", initial
             ),
         )
