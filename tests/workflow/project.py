@@ -29,22 +29,29 @@ class Project:
 
     folder: Path
 
-    def snakemake(self, *options: str, check: bool = True) -> subprocess.CompletedProcess:
-        """Run snakemake with the project's quick settings and return what it printed."""
-        command = [sys.executable, "-m", "snakemake", "--profile", "local"]
-        command += ["--configfile", "quick.yaml", *options]
+    def start(self, *options: str) -> subprocess.Popen:
+        """Start snakemake with the project's quick settings."""
+        command = [sys.executable, "-m", "snakemake", *options, "--profile", "local"]
+        command += ["--configfile", "quick.yaml"]
         # Not activated: the jobs must find the environment by themselves.
         environment = os.environ | {"PATH": "/usr/bin:/bin"}
-        done = subprocess.run(
-            command, cwd=self.folder, env=environment, capture_output=True, text=True
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            command, cwd=self.folder, env=environment, stdout=pipe, stderr=pipe, text=True
         )
-        if check and done.returncode:
+
+    def snakemake(self, *options: str, check: bool = True) -> subprocess.CompletedProcess:
+        """Run snakemake to its end and return what it printed."""
+        process = self.start(*options)
+        done = subprocess.CompletedProcess(process.args, 0, *process.communicate())
+        if check and process.returncode:
             raise AssertionError(f"snakemake failed:\n{done.stdout}\n{done.stderr}")
+        done.returncode = process.returncode
         return done
 
     def pending_jobs(self, *options: str) -> dict[str, Counter]:
         """Return Snakemake's own list of jobs that would run: {clip: rules}, "" for the others."""
-        done = self.snakemake("--dry-run", *options)
+        done = self.snakemake(*options, "--dry-run")
         jobs: dict[str, Counter] = {}
         for rule, details in JOB.findall(done.stdout + done.stderr):
             clip = re.search(r"wildcards: .*clip=([^,\n]+)", details)

@@ -1,6 +1,7 @@
 """A whole run, from the table to the finished videos, the record and the report."""
 
 import json
+import shutil
 from fractions import Fraction
 
 import av
@@ -64,6 +65,18 @@ def test_nothing_temporary_is_left(finished):
 
 def test_each_distinct_prompt_is_encoded_once(finished):
     assert len(list((finished.folder / "results/.prompts/tiny").iterdir())) == 2
+
+
+def test_preprocessing_is_judged_before_sampling(finished, tmp_path):
+    for clip in ("dance", "swap"):
+        metrics = json.loads((finished.folder / "results" / clip / "metrics.json").read_text())
+        assert metrics["body"] == metrics["face"] == 1 and metrics["jumps"] == 0
+        assert (finished.folder / "results" / clip / "preview.png").is_file()
+    assert metrics["mask"] == 1
+    early = finished.copy_to(tmp_path / "early")
+    shutil.rmtree(early.folder / "results")
+    jobs = early.pending_jobs("previews")
+    assert jobs["dance"]["preview"] == 1 and jobs["dance"]["sample"] == 0
 
 
 def test_record_explains_the_result(finished):

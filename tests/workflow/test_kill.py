@@ -1,0 +1,43 @@
+"""A workflow killed while it samples goes on after the last whole segment, with the same bits."""
+
+import subprocess
+import time
+
+import psutil
+import pytest
+
+pytestmark = pytest.mark.xdist_group("workflow")
+TIMEOUT = 120
+
+
+def kill_tree(process: subprocess.Popen) -> None:
+    """Kill Snakemake and everything it started, torchrun's workers too, as a dying node does."""
+    family = [process.pid, *(p.pid for p in psutil.Process(process.pid).children(recursive=True))]
+    for pid in family:
+        if psutil.pid_exists(pid):
+            psutil.Process(pid).kill()
+    process.wait(TIMEOUT)
+
+
+def test_killed_while_sampling(project, rows, tmp_path):
+    rows[0] |= {"segment_frames": "13", "steps": "2"}
+    project.write_table(*rows)
+    whole = project.copy_to(tmp_path / "whole")
+    result = "results/dance/dance.mp4"
+    whole.snakemake(result)
+
+    process = project.start(result)
+    first_segment = project.folder / "results/dance/.journal/segment_00000.safetensors"
+    deadline = time.monotonic() + TIMEOUT
+    while not first_segment.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    kill_tree(process)
+
+    assert first_segment.exists()
+    assert not (project.folder / "results/dance/sampled.mp4").exists()
+    project.snakemake("--unlock")
+    project.snakemake(result)
+    log = (project.folder / "logs/sample/dance.log").read_text()
+    assert "already sampled" in log
+    assert (project.folder / result).read_bytes() == (whole.folder / result).read_bytes()
+    assert not first_segment.parent.exists()
