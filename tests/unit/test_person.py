@@ -8,6 +8,7 @@ from animate.matte import backend as matte
 from animate.metrics import mask_metrics, pose_metrics
 from animate.person import Tracker, choose
 from animate.pose import backend as pose
+from animate.retarget import MIRRORED
 from difficult import crossing, leaves_and_returns, plain, still, tiny, upside_down
 
 BOXES = np.array([[0, 0, 50, 80], [280, 100, 380, 300], [400, 50, 640, 360]], float)
@@ -115,3 +116,16 @@ def test_still_person_does_not_tremble():
     keypoints = pose("mediapipe").detect(still())
     steps = np.diff(keypoints.body[2:, NECK, :2] * SIZE, axis=0)
     assert np.abs(steps).max() < 5
+
+
+def test_sides_are_the_persons_own():
+    """The astronaut faces the camera, so her right is left in the picture."""
+    body = pose("mediapipe").detect_picture(next(still())).body[0]
+    for right, left in MIRRORED.items():
+        if min(body[right, 2], body[left, 2]) >= 0.5 and right < 18:
+            assert body[right, 0] < body[left, 0]
+    nose, neck, right_shoulder, left_shoulder = body[[0, 1, 2, 5], :2]
+    np.testing.assert_allclose(neck, (right_shoulder + left_shoulder) / 2, atol=1e-6)
+    eyes, ears = body[[14, 15], :2], body[[16, 17], :2]
+    assert eyes[:, 1].max() < nose[1] < neck[1]
+    assert ears[0, 0] < eyes[0, 0] < nose[0] < eyes[1, 0] < ears[1, 0]

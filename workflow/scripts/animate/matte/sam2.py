@@ -52,8 +52,9 @@ def masks(
         points = body[start : start + len(shown)]
         found = _window_masks(predictor, shown, points, known[0] if known else None)
         yield from found[len(known) :]
-        start += max(len(shown) - overlap, 0)
-        shown, known = shown[-overlap:], found[-overlap:]
+        done = max(len(shown) - overlap, 0)
+        start += done
+        shown, known = shown[done:], found[done:]
 
 
 def load_predictor(checkpoint: Path, device: str = "auto", image_size: int = IMAGE_SIZE):
