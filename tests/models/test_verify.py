@@ -119,6 +119,12 @@ def test_cut_file_is_named(weights):
         check_headers(weights.parents[1])
 
 
+def test_dangling_link_to_a_converted_checkpoint_is_no_fault(weights):
+    weights.rename(weights.with_name("moved.bin"))
+    weights.symlink_to("nowhere.safetensors")
+    check_headers(weights.parents[1])
+
+
 def test_tensor_that_an_index_misplaces_is_named(weights):
     index = weights.with_name("model.safetensors.index.json")
     index.write_text(json.dumps({"weight_map": {"c": weights.name}}))
