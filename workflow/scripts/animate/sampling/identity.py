@@ -6,10 +6,12 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
+from animate.model.folder import RELIGHTING_LORA
 from animate.sampling.settings import Job
 
 CHUNK = 1 << 20
 WHOLE_FILE_LIMIT = 64 * CHUNK
+PARTS = ("transformer", "vae", "image_encoder")
 PACKAGES = ("torch", "diffusers", "transformers")
 CODE = Path(__file__).parents[1]
 
@@ -35,9 +37,16 @@ def job_key(job: Job, arithmetic: str) -> str:
 
 
 def model_identity(folder: Path) -> dict[str, str]:
-    """Return the identity of each file of a model folder by its name inside the folder."""
-    files = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return {str(path.relative_to(folder)): file_identity(path) for path in files}
+    """Return the identity of each file that a sampler reads of a model folder, by its name."""
+    files = [
+        folder / RELIGHTING_LORA,
+        *(path for part in PARTS for path in (folder / part).glob("*")),
+    ]
+    return {
+        str(path.relative_to(folder)): file_identity(path)
+        for path in sorted(files)
+        if path.is_file()
+    }
 
 
 def file_identity(path: Path) -> str:
