@@ -319,6 +319,11 @@ def tiny() -> Iterator[np.ndarray]:
     yield from [_scene((driver(60), 300))] * 6
 
 
+def close_up() -> Iterator[np.ndarray]:
+    """Yield 6 frames that show nothing but a face."""
+    yield from [cv2.resize(data.astronaut()[20:133, 130:330], SCENE)] * 6
+
+
 def plain(value: int) -> Iterator[np.ndarray]:
     """Yield 6 frames of one grey value: black, white, nobody."""
     yield from [np.full((SCENE[1], SCENE[0], 3), value, np.uint8)] * 6

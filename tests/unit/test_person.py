@@ -9,7 +9,7 @@ from animate.metrics import mask_metrics, pose_metrics
 from animate.person import Tracker, choose
 from animate.pose import backend as pose
 from animate.retarget import MIRRORED
-from difficult import crossing, leaves_and_returns, plain, still, tiny, upside_down
+from difficult import close_up, crossing, leaves_and_returns, plain, still, tiny, upside_down
 
 BOXES = np.array([[0, 0, 50, 80], [280, 100, 380, 300], [400, 50, 640, 360]], float)
 SIZE = (640, 360)
@@ -91,6 +91,14 @@ def test_nobody_in_a_plain_picture(value):
     assert (metrics["body"], metrics["people"], metrics["longest_gap"]) == (0, 0, 6)
     masks = list(matte("mediapipe").masks(plain(value), keypoints.body))
     assert mask_metrics(masks) == {"mask": 0, "without_mask": 6, "mask_area": 0}
+
+
+def test_close_up_of_a_face_is_a_person_with_a_mask():
+    frames = list(close_up())
+    keypoints = pose("mediapipe").detect(frames)
+    assert keypoints.found.all() and keypoints.face_found.all()
+    masks = list(matte("mediapipe").masks(frames, keypoints.body * (*SIZE, 1)))
+    assert min(mask.mean() for mask in masks) > 0.2
 
 
 @pytest.mark.parametrize(("scene", "x", "y"), [(upside_down, 345, 155), (tiny, 323, 322)])

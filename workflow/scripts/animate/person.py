@@ -13,6 +13,8 @@ STEP_PER_MISSED_FRAME = 0.05
 MAX_GROWTH = 2.5
 MAX_LOOKS = 0.75
 SURE_LOOKS = 0.45
+# A trunk out of the frame has no colours; place and size must do.
+UNKNOWN_LOOKS = 0.6
 LOOKS_MEMORY = 0.95
 LONG_GAP = 24
 
@@ -87,7 +89,7 @@ class Tracker:
         if index is None:
             self._missed += 1
             return None
-        if self._looks is None:
+        if self._looks is None or not self._looks.any():
             self._looks = looks[index]
         elif _difference(self._looks, looks[index]) < SURE_LOOKS:
             self._looks = LOOKS_MEMORY * self._looks + (1 - LOOKS_MEMORY) * looks[index]
@@ -117,10 +119,10 @@ def _side(boxes: np.ndarray) -> np.ndarray:
 
 
 def _looks(frame: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Return the colour histogram (256,) of the middle half of the box."""
-    quarter = (box[2:] - box[:2]) / 4
-    x1, y1 = np.maximum(box[:2] + quarter, 0).astype(int)
-    x2, y2 = np.ceil(np.maximum(box[2:] - quarter, 0)).astype(int)
+    """Return the colour histogram (256,) of the middle half of what the frame shows of the box."""
+    low, high = np.clip(box.reshape(2, 2), 0, frame.shape[1::-1])
+    quarter = (high - low) / 4
+    (x1, y1), (x2, y2) = (low + quarter).astype(int), np.ceil(high - quarter).astype(int)
     patch = frame[y1:y2, x1:x2]
     if patch.size == 0:
         return np.zeros(256, np.float32)
@@ -131,4 +133,6 @@ def _looks(frame: np.ndarray, box: np.ndarray) -> np.ndarray:
 
 
 def _difference(a: np.ndarray, b: np.ndarray) -> float:
+    if not (a.any() and b.any()):
+        return UNKNOWN_LOOKS
     return cv2.compareHist(a.astype(np.float32), b.astype(np.float32), cv2.HISTCMP_BHATTACHARYYA)
