@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -139,8 +140,6 @@ def test_touched_inputs_are_the_same_clip(clip):
     ids=["setting", "lora", "model", "input"],
 )
 def test_a_change_starts_afresh(tmp_path, change):
-    import cv2
-
     model = write_model(tmp_path / "model")
     path = write_clip(tmp_path / "clip", model, 13, segment_frames=5)
     cv2.imwrite(str(path.parent / "other.png"), np.zeros((8, 8, 3), np.uint8))

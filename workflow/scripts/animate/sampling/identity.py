@@ -13,7 +13,8 @@ CHUNK = 1 << 20
 WHOLE_FILE_LIMIT = 64 * CHUNK
 PARTS = ("transformer", "vae", "image_encoder")
 PACKAGES = ("torch", "diffusers", "transformers")
-CODE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parents[1]
+CODE = ("model/*.py", "sampling/*.py", "video.py")
 
 
 def job_key(job: Job, arithmetic: str) -> str:
@@ -29,7 +30,7 @@ def job_key(job: Job, arithmetic: str) -> str:
             "settings": {**asdict(job.settings), "loras": loras},
             "inputs": {role: file_digest(path) for role, path in job.inputs.items()},
             "model": model_identity(job.model),
-            "code": [file_digest(path) for path in sorted(CODE.rglob("*.py"))],
+            "code": [file_digest(f) for part in CODE for f in sorted(PACKAGE.glob(part))],
             "packages": {name: version(name) for name in PACKAGES},
             "arithmetic": arithmetic,
         }
@@ -38,15 +39,9 @@ def job_key(job: Job, arithmetic: str) -> str:
 
 def model_identity(folder: Path) -> dict[str, str]:
     """Return the identity of each file that a sampler reads of a model folder, by its name."""
-    files = [
-        folder / RELIGHTING_LORA,
-        *(path for part in PARTS for path in (folder / part).glob("*")),
-    ]
-    return {
-        str(path.relative_to(folder)): file_identity(path)
-        for path in sorted(files)
-        if path.is_file()
-    }
+    files = [path for part in PARTS for path in (folder / part).glob("*")]
+    files = sorted(path for path in [*files, folder / RELIGHTING_LORA] if path.is_file())
+    return {str(path.relative_to(folder)): file_identity(path) for path in files}
 
 
 def file_identity(path: Path) -> str:
