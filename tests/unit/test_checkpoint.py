@@ -166,6 +166,13 @@ def test_code_in_a_checkpoint_does_not_run(original, tmp_path):
         convert.convert_vae(tmp_path / "evil.pth", tmp_path / "vae")
 
 
+def test_the_wrong_file_is_refused_with_what_it_lacks(original, tmp_path):
+    with pytest.raises(ClipError, match=r"missing token_embedding\.weight"):
+        convert.convert_text_encoder(original / convert.VAE, tmp_path)
+    with pytest.raises(ClipError, match=r"config\.json cannot be read"):
+        convert.convert_transformer(tmp_path, tmp_path / "out")
+
+
 def test_parts_that_modulate_or_normalise_stay_fp32(converted):
     model = load_transformer(converted / "transformer", torch.bfloat16, CPU)
     kept = {name for name, p in model.named_parameters() if p.dtype == torch.float32}

@@ -1,12 +1,16 @@
 """The sampler's small parts: settings, segments, masks, colours, progress, prompts."""
 
 import json
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import animate
 from animate.errors import ClipError
 from animate.model.image import fit_reference
 from animate.model.sequence import attend_within_frames, attention
@@ -70,6 +74,20 @@ def test_wrong_jobs_are_refused(settings_file, tmp_path):
     path.write_text("{")
     with pytest.raises(ClipError, match="cannot be read"):
         read_job(path)
+
+
+def test_a_mistake_is_one_line_and_exit_code_1(settings_file, tmp_path):
+    job = json.loads(settings_file.read_text()) | {"progress": str(tmp_path / "log")}
+    job["settings"]["steps"] = 0
+    path = tmp_path / "settings.json"
+    path.write_text(json.dumps(job))
+    script = Path(animate.__file__).parents[1] / "sample.py"
+    done = subprocess.run([sys.executable, script, path], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == ""
+    assert len(done.stdout.splitlines()) == 1
+    assert "error: " in done.stdout
+    assert "steps is 0, but must be a whole number of at least 1" in done.stdout
 
 
 def test_segments_cover_every_frame_once():

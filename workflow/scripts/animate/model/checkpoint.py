@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from diffusers import WanAnimateTransformer3DModel
@@ -21,42 +22,100 @@ FP32_PARTS = re.compile(
 )
 
 
+class Store(Protocol):
+    """Where a model's tensors go as they are read."""
+
+    def rows(self, name: str, shape: torch.Size) -> slice:
+        """Return which rows (of the first axis) of a parameter this process keeps."""
+
+    def put(self, name: str, tensor: torch.Tensor) -> None:
+        """Keep those rows, on the device and in the parameter's type."""
+
+
+class Resident:
+    """Everything becomes a parameter of the model, where it is."""
+
+    def __init__(self, model: nn.Module):
+        self._model = model
+
+    def rows(self, name: str, shape: torch.Size) -> slice:
+        """Return all rows."""
+        return slice(None)
+
+    def put(self, name: str, tensor: torch.Tensor) -> None:
+        """Make `tensor` the parameter."""
+        assign(self._model, name, tensor)
+
+
 def load_transformer(
     folder: Path,
     dtype: torch.dtype,
     device: torch.device,
     loras: Iterable[tuple[Path, float]] = (),
 ) -> WanAnimateTransformer3DModel:
-    """Return the transformer of a model folder, on `device`, its matrices as `dtype`.
+    """Return the transformer of a model folder, whole, on `device`; see `fill_transformer`."""
+    model = empty_transformer(folder, dtype)
+    fill_transformer(model, folder, device, Resident(model), loras)
+    return model
 
-    The tensors pass one at a time from the files to the device, so no second copy of the weights
-    is held. LoRA files are merged on the way, each with its factor, in fp32. Parts that must stay
-    fp32 do.
+
+def empty_transformer(folder: Path, dtype: torch.dtype) -> WanAnimateTransformer3DModel:
+    """Return the model of a folder on the meta device: shapes and types without memory.
+
+    Matrices are `dtype`; parts that must stay fp32 do.
+    """
+    config = WanAnimateTransformer3DModel.load_config(folder)
+    with torch.device("meta"):
+        model = WanAnimateTransformer3DModel.from_config(config)
+    for name, parameter in list(model.named_parameters()):
+        kept = torch.float32 if FP32_PARTS.search(name) else dtype
+        assign(model, name, torch.empty_like(parameter, dtype=kept))
+    return model.eval().requires_grad_(False)
+
+
+def fill_transformer(
+    model: WanAnimateTransformer3DModel,
+    folder: Path,
+    device: torch.device,
+    store: Store,
+    loras: Iterable[tuple[Path, float]] = (),
+) -> None:
+    """Read a folder's tensors into `store`, and compute the model's constants on `device`.
+
+    The tensors pass one at a time from the files to the device, of each only the rows that the
+    store keeps, so no second copy of the weights is held. LoRA files are merged on the way, each
+    with its factor, in fp32.
 
     Raises:
         ClipError: a tensor is missing, unexpected or misshapen, a file is damaged, or a LoRA is
             for another model.
     """
-    config = WanAnimateTransformer3DModel.load_config(folder)
-    with torch.device("meta"):
-        model = WanAnimateTransformer3DModel.from_config(config)
-    expected = {name: parameter.shape for name, parameter in model.named_parameters()}
+    parameters = dict(model.named_parameters())
+    expected = {name: parameter.shape for name, parameter in parameters.items()}
+    types = {name: parameter.dtype for name, parameter in parameters.items()}
     stack = LoraStack(transformer_names(len(model.blocks), len(model.face_adapter)), expected)
     for path, factor in loras:
         stack.add(path, factor)
     found: dict[str, torch.Size] = {}
-    for name, tensor in stored_tensors(folder):
-        found[name] = tensor.shape
-        if expected.get(name) == tensor.shape:
-            kept = torch.float32 if FP32_PARTS.search(name) else dtype
-            _assign(model, name, stack.merge(name, tensor.to(device)).to(kept))
+    for name, stored in stored_slices(folder):
+        found[name] = torch.Size(stored.get_shape())
+        if expected.get(name) == found[name]:
+            rows = store.rows(name, found[name])
+            # A LoRA's difference is one of the whole matrix.
+            before, after = (slice(None), rows) if stack.changes(name) else (rows, slice(None))
+            tensor = stack.merge(name, stored[before].to(device))
+            store.put(name, tensor[after].to(types[name]))
     check_names(str(folder), expected, found)
     _restore_constants(model, device)
-    return model.eval().requires_grad_(False)
 
 
 def stored_tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
     """Yield the name and tensor (memory-mapped) of all safetensors files of a folder, in order."""
+    return ((name, stored[:]) for name, stored in stored_slices(folder))
+
+
+def stored_slices(folder: Path) -> Iterator[tuple[str, Any]]:
+    """Yield name and safetensors slice (`get_shape()`, `[rows]`) of all tensors of a folder."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         raise ClipError(f"the model folder {folder} has no .safetensors file: get the model again")
@@ -64,7 +123,7 @@ def stored_tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
         try:
             with safe_open(path, framework="pt") as file:
                 for name in file.keys():  # noqa: SIM118 - a safetensors file is not a mapping
-                    yield name, file.get_tensor(name)
+                    yield name, file.get_slice(name)
         except SafetensorError as error:
             raise ClipError(f"{path} is damaged ({error}): get the model again") from error
 
@@ -109,7 +168,8 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _assign(model: nn.Module, name: str, tensor: torch.Tensor) -> None:
+def assign(model: nn.Module, name: str, tensor: torch.Tensor) -> None:
+    """Make `tensor` the parameter of that name."""
     owner, _, attribute = name.rpartition(".")
     parameter = nn.Parameter(tensor, requires_grad=False)
     setattr(model.get_submodule(owner), attribute, parameter)

@@ -61,7 +61,7 @@ def convert_checkpoint(source: Path, target: Path, image_heads: int = IMAGE_HEAD
 
 def convert_transformer(source: Path, target: Path) -> None:
     """Convert the transformer's shards; its sizes come from the folder's config.json."""
-    config = json.loads((source / "config.json").read_text())
+    config = _transformer_config(source / "config.json")
     width, heads, layers = (config[key] for key in ("dim", "num_heads", "num_layers"))
     with torch.device("meta"):
         model = WanAnimateTransformer3DModel(
@@ -82,13 +82,13 @@ def convert_text_encoder(source: Path, target: Path) -> None:
     """Convert the UMT5 encoder; its sizes come from the tensors."""
     tensors = _load(source)
     layers = _count(tensors, "blocks.")
-    vocabulary, width = tensors["token_embedding.weight"].shape
-    buckets, heads = tensors["blocks.0.pos_embedding.embedding.weight"].shape
+    vocabulary, width = _shape(source, tensors, "token_embedding.weight")
+    buckets, heads = _shape(source, tensors, "blocks.0.pos_embedding.embedding.weight")
     config = UMT5Config(
         vocab_size=vocabulary,
         d_model=width,
-        d_kv=tensors["blocks.0.attn.q.weight"].shape[0] // heads,
-        d_ff=tensors["blocks.0.ffn.fc1.weight"].shape[0],
+        d_kv=_shape(source, tensors, "blocks.0.attn.q.weight")[0] // heads,
+        d_ff=_shape(source, tensors, "blocks.0.ffn.fc1.weight")[0],
         num_layers=layers,
         num_heads=heads,
         relative_attention_num_buckets=buckets,
@@ -104,11 +104,11 @@ def convert_image_encoder(source: Path, target: Path, heads: int) -> None:
     visual = "visual."
     tensors = {k[len(visual) :]: v for k, v in _load(source).items() if k.startswith(visual)}
     layers = _count(tensors, "transformer.")
-    width, _, patch, _ = tensors["patch_embedding.weight"].shape
-    cells = tensors["pos_embedding"].shape[1] - 1
+    width, _, patch, _ = _shape(source, tensors, "patch_embedding.weight")
+    cells = _shape(source, tensors, "pos_embedding")[1] - 1
     config = CLIPVisionConfig(
         hidden_size=width,
-        intermediate_size=tensors["transformer.0.mlp.0.weight"].shape[0],
+        intermediate_size=_shape(source, tensors, "transformer.0.mlp.0.weight")[0],
         num_hidden_layers=layers,
         num_attention_heads=heads,
         image_size=round(cells**0.5) * patch,
@@ -124,7 +124,7 @@ def convert_vae(source: Path, target: Path) -> None:
     """Convert the Wan 2.1 VAE."""
     tensors = _load(source)
     with torch.device("meta"):
-        model = AutoencoderKLWan(base_dim=tensors["encoder.conv1.weight"].shape[0])
+        model = AutoencoderKLWan(base_dim=_shape(source, tensors, "encoder.conv1.weight")[0])
     _write(source, tensors.items(), vae_names(), model, target)
 
 
@@ -134,6 +134,23 @@ def _load(path: Path) -> dict[str, torch.Tensor]:
         return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
     except Exception as error:
         raise ClipError(f"{path} cannot be read ({error}): get the model again") from error
+
+
+def _transformer_config(path: Path) -> dict:
+    keys = {"dim", "num_heads", "num_layers", "text_dim", "freq_dim", "ffn_dim"}
+    try:
+        config = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ClipError(f"{path} cannot be read ({error}): get the model again") from error
+    if missing := sorted(keys - set(config)):
+        raise ClipError(f"{path} is not the config of Wan2.2-Animate: it lacks {missing[0]}")
+    return config
+
+
+def _shape(source: Path, tensors: dict[str, torch.Tensor], name: str) -> torch.Size:
+    if name not in tensors:
+        raise ClipError(f"{source} is not a Wan2.2-Animate checkpoint: missing {name}")
+    return tensors[name].shape
 
 
 def _count(tensors: dict[str, torch.Tensor], prefix: str) -> int:

@@ -88,6 +88,10 @@ class LoraStack:
                 f" no place, the first are {shown}"
             )
 
+    def changes(self, name: str) -> bool:
+        """Return whether a parameter has a difference."""
+        return name in self._deltas
+
     def merge(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
         """Return a parameter with its differences added, fp32; unchanged when it has none."""
         for delta in self._deltas.get(name, ()):

@@ -3,10 +3,13 @@
 Shapes: B batch, L local tokens, N all tokens, H heads, D head size.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
 import torch.nn.functional as F
+
+Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
@@ -34,6 +37,9 @@ class Sequence(Protocol):
 class WholeSequence:
     """All tokens in one process."""
 
+    def __init__(self, attend: Attention = attention):
+        self._attend = attend
+
     def shard(self, x: torch.Tensor) -> torch.Tensor:
         """Return `x`."""
         return x
@@ -47,8 +53,8 @@ class WholeSequence:
         return 0
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """Return `attention` of the tokens."""
-        return attention(q, k, v)
+        """Return attention of the tokens."""
+        return self._attend(q, k, v)
 
 
 def attend_within_frames(

@@ -108,7 +108,7 @@ class SamplingBlock(nn.Module):
         block = self.block
         modulation = (block.scale_shift_table.float() + time).chunk(6, dim=1)
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = modulation
-        dtype = block.attn1.to_q.weight.dtype
+        dtype = block.attn2.to_k.weight.dtype
 
         h = (_layer_norm(x, block.norm1) * (1 + scale_1) + shift_1).to(dtype)
         x = x + self._self_attention(h, rotary, sequence).float() * gate_1

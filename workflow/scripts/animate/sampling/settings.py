@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from animate.errors import ClipError
-from animate.sampling.solvers import SOLVERS
 
+SOLVERS = ("unipc", "dpm++")
 MODES = ("animate", "replace")
 INPUTS = ("pose", "face", "reference", "prompt")
 REPLACE_INPUTS = ("background", "mask")

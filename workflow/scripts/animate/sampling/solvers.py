@@ -5,7 +5,6 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, UniPCMultistepScheduler
 
 TRAIN_STEPS = 1000
-SOLVERS = ("unipc", "dpm++")
 
 
 def make_solver(name: str, steps: int, shift: float, device: torch.device | str = "cpu"):
