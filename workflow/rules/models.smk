@@ -22,10 +22,8 @@ rule tiny_model:
         'python "$SCRIPTS"/tiny_model.py --output {params.folder:q} --log {log:q}'
 
 
-# The lock is an input: other pins relink the folder. Its users take it as ancient().
+# Other pins and parts are brought in by restore_weights, which runs nothing again by itself.
 rule download_diffusers:
-    input:
-        lock_input,
     output:
         sources=f"{MODELS}/{{model}}/sources.json",
         index=f"{MODELS}/{{model}}/model_index.json",
@@ -50,12 +48,22 @@ use rule download_diffusers as download_files with:
     output:
         sources=f"{MODELS}/{{model}}/sources.json",
     wildcard_constraints:
-        model=one_of("original", "files"),
+        model=one_of("files"),
+
+
+# Another pin means another conversion, and so other samples.
+use rule download_diffusers as download_original with:
+    input:
+        lock_input,
+    output:
+        sources=f"{MODELS}/{{model}}/sources.json",
+    wildcard_constraints:
+        model=one_of("original"),
 
 
 rule convert:
     input:
-        ancient(f"{MODELS}/{{model}}/sources.json"),
+        f"{MODELS}/{{model}}/sources.json",
     output:
         f"{MODELS}/{{model}}/model_index.json",
     log:
@@ -66,7 +74,6 @@ rule convert:
         "../../envs/sample.yaml"
     params:
         folder=lambda wildcards, output: os.path.dirname(output[0]),
-        revision=weights_revision,
         version=1,
     shell:
         'python "$SCRIPTS"/convert_checkpoint.py --input {params.folder:q}/original'

@@ -3,7 +3,7 @@
 
 rule prompt:
     input:
-        ancient(f"{MODEL}/model_index.json"),
+        MODEL_INDEX,
     output:
         f"{PROMPTS}/{{key}}.safetensors",
     log:
@@ -22,7 +22,7 @@ rule prompt:
 
 rule sample:
     input:
-        model=ancient(f"{MODEL}/model_index.json"),
+        model=MODEL_INDEX,
         pose=f"{CLIP}/src_pose.mp4",
         face=f"{CLIP}/src_face.mp4",
         reference=f"{CLIP}/src_ref.png",

@@ -41,6 +41,13 @@ def folder_anchor(name):
     return f"{MODELS}/{name}/{'sources' if files_only else 'model_index'}.json"
 
 
+# Snakemake looks at no other reason to run a job below one that runs: files that are fetched again
+# must not hide changed settings, nor run anything themselves. Converted ones are really new.
+MODEL_INDEX = folder_anchor(CONFIG["model"])
+if not any(part.convert for part in NEEDED_PARTS.get(CONFIG["model"], [])):
+    MODEL_INDEX = ancient(MODEL_INDEX)
+
+
 def one_of(*layouts):
     """Return the wildcard pattern of the declared models with these layouts."""
     models = DECLARATION.models.values()
@@ -48,7 +55,8 @@ def one_of(*layouts):
     return "|".join(names) or "(?!)"
 
 
-def model_needs(wildcards):
+def model_needs(wildcards, output):
+    """Return what to fetch; a function of `output`, so that other needs run nothing by themselves."""
     return [need for need in NEEDS if need.startswith(f"{wildcards.model}:")]
 
 
