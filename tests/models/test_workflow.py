@@ -78,14 +78,14 @@ def test_download_lost_cache_other_pins_other_layout(project, hub, tmp_path, pub
     assert (project.folder / "results" / "dance" / "dance.mp4").exists()
 
     count = len(hub.downloads("vae/config.json"))
-    project.snakemake("--forceall", "download")
+    project.snakemake("download", "--forceall")
     assert len(hub.downloads("vae/config.json")) == count + 1
     assert project.pending_jobs() == {}
 
     name = REPOSITORIES[0]
     commit = hub.push(name, published[name] | {"vae/README.md": b"new"})
     assert project.pending_jobs() == {}, "the lock holds"
-    assert commit in project.snakemake("--", "update_models").stdout
+    assert commit in project.snakemake("update_models").stdout
     pending = project.pending_jobs()
     assert pending["swap"]["sample"] == pending["dance"]["sample"] == 1
 
