@@ -207,11 +207,16 @@ def test_one_key_without_a_place_is_refused(folder, tmp_path, key):
         load(folder, (path, 1.0))
 
 
-def test_lora_of_another_size_is_refused(folder, tmp_path):
-    tensors = {"blocks.0.self_attn.q.lora_A.weight": torch.zeros(4, 5120)}
-    tensors["blocks.0.self_attn.q.lora_B.weight"] = torch.zeros(5120, 4)
+@pytest.mark.parametrize(
+    ("down", "up"),
+    [((4, 5120), (5120, 4)), ((4, 128), (64, 4)), ((8, 64), (128, 4))],
+    ids=["larger model", "turned", "unequal ranks"],
+)
+def test_lora_of_another_size_is_refused(folder, tmp_path, down, up):
+    tensors = {"blocks.0.ffn.0.lora_A.weight": torch.zeros(down)}
+    tensors["blocks.0.ffn.0.lora_B.weight"] = torch.zeros(up)
     save_file(tensors, tmp_path / "big.safetensors")
-    with pytest.raises(ClipError, match=r"another model: blocks\.0\.self_attn\.q"):
+    with pytest.raises(ClipError, match=r"another model: blocks\.0\.ffn\.0"):
         load(folder, (tmp_path / "big.safetensors", 1.0))
 
 

@@ -132,10 +132,13 @@ class LoraStack:
     def _check_shape(self, path: Path, layer: str, target: str, delta: Delta) -> None:
         shape = self._shapes[target]
         if delta.diff is not None:
-            given = delta.diff.numel()
+            fits = delta.diff.shape[1:] == shape[1:]
+            rows = len(delta.diff)
         else:
-            given = delta.up.shape[0] * delta.down[0].numel()
-        if given != shape.numel() * delta.parts:
+            fits = delta.down[0].numel() == shape[1:].numel()
+            fits &= delta.up[0].numel() == len(delta.down)
+            rows = len(delta.up)
+        if not fits or rows != shape[0] * delta.parts:
             raise ClipError(
                 f"LoRA {path} is for another model: {layer} does not have the shape"
                 f" {tuple(shape)} of {target}"
