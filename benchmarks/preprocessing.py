@@ -165,7 +165,7 @@ def main(source: Path, frames: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("video", type=Path, nargs="?")
-    parser.add_argument("--frames", type=int, default=48)
+    parser.add_argument("--frames", type=int, default=96)
     parser.add_argument("--stage", choices=STAGES)
     parser.add_argument("--folder", type=Path)
     args = parser.parse_args()

@@ -14,6 +14,8 @@ from mediapipe.framework.calculator_pb2 import CalculatorGraphConfig
 from mediapipe.framework.formats.rect_pb2 import NormalizedRect
 from mediapipe.python.solution_base import SolutionBase
 
+from animate.memory import return_frames
+
 DETECTION_GRAPH = """
 input_stream: "image"
 output_stream: "detections"
@@ -129,6 +131,7 @@ class PersonDetector:
     """Finds every person in a frame; a context manager."""
 
     def __enter__(self) -> Self:
+        return_frames()
         self._graph = SolutionBase(graph_config=_config(DETECTION_GRAPH), outputs=["detections"])
         return self
 
