@@ -1,0 +1,54 @@
+"""Several ranks under torchrun, with gloo, give what one process gives."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ranks
+
+TIMEOUT = 240
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    ranks.write_transformer(folder)
+    return folder
+
+
+def torchrun(count: int, *arguments: str) -> subprocess.CompletedProcess:
+    """Run a command of this folder's Python on that many ranks."""
+    here = Path(ranks.__file__)
+    folders = [*sys.path, str(here.parents[1] / "unit")]
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc_per_node={count}",
+            *arguments,
+        ],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(folders), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+    )
+
+
+@pytest.mark.parametrize(
+    ("count", "checks"),
+    [
+        (2, ("rows", "vae", "forward", "golden")),
+        pytest.param(1, ("rows", "vae", "forward", "golden"), marks=pytest.mark.slow),
+        pytest.param(4, ("rows", "vae", "forward", "golden"), marks=pytest.mark.slow),
+    ],
+)
+def test_ranks_equal_one_process(model, count, checks):
+    done = torchrun(count, ranks.__file__, str(model), *checks)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for check in checks:
+        assert f"{check} passed on {count} ranks" in done.stdout

@@ -1,0 +1,1 @@
+"""One clip on any number of GPUs: sequence, weights, VAE, devices and fast arithmetic."""

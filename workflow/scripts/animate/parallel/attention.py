@@ -1,0 +1,71 @@
+"""The fastest self-attention that is installed and gives the right answer on this device."""
+
+import importlib
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from animate.model.sequence import Attention, attention
+
+# The head size of the model; the kernels are tried on a sequence with a ragged end.
+TRIAL_SHAPE = (1, 1000, 2, 128)
+TOLERANCE = 0.02
+
+
+def choose_attention(device: torch.device) -> tuple[str, Attention]:
+    """Return the name and function of the first kernel that works on `device`, fastest first.
+
+    FlashAttention-4 and -3 (arXiv:2407.08608) count when their packages are installed, and only on
+    Hopper or later. Each is tried on a small input and must agree with plain arithmetic.
+    """
+    if device.type != "cuda":
+        return "plain", attention
+    generator = torch.Generator(device).manual_seed(0)
+    q, k, v = (
+        torch.randn(TRIAL_SHAPE, device=device, dtype=torch.bfloat16, generator=generator)
+        for _ in range(3)
+    )
+    expected = attention(q.float(), k.float(), v.float())
+    for name, build in KERNELS.items():
+        try:
+            attend = build()
+            error = (attend(q, k, v).float() - expected).norm() / expected.norm()
+        except Exception:
+            continue
+        if error < TOLERANCE:
+            return name, attend
+    return "plain", attention
+
+
+def _flash_4() -> Attention:
+    kernel = importlib.import_module("flash_attn.cute").flash_attn_func
+    return lambda q, k, v: _first(kernel(q, k, v))
+
+
+def _flash_3() -> Attention:
+    kernel = importlib.import_module("flash_attn_interface").flash_attn_func
+    return lambda q, k, v: _first(kernel(q, k, v))
+
+
+def _sdpa(backend: SDPBackend) -> Callable[[], Attention]:
+    def attend(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+        with sdpa_kernel(backend):
+            return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+
+    return lambda: attend
+
+
+def _first(result: torch.Tensor | tuple) -> torch.Tensor:
+    return result[0] if isinstance(result, tuple) else result
+
+
+KERNELS: dict[str, Callable[[], Attention]] = {
+    "FlashAttention-4": _flash_4,
+    "FlashAttention-3": _flash_3,
+    "cuDNN": _sdpa(SDPBackend.CUDNN_ATTENTION),
+    "FlashAttention-2": _sdpa(SDPBackend.FLASH_ATTENTION),
+    "memory-efficient": _sdpa(SDPBackend.EFFICIENT_ATTENTION),
+}

@@ -1,0 +1,117 @@
+"""Weights of the blocks in host memory; each travels to the GPU while the one before it runs.
+
+A block's tensors lie in one pinned buffer, so a block is one copy, on a stream of its own, into one
+of two device buffers that the blocks use in turn. The parameters are views of those buffers.
+"""
+
+from collections.abc import Callable
+from functools import wraps
+
+import torch
+from torch import nn
+
+from animate.model.checkpoint import Resident, assign
+from animate.model.transformer import SamplingTransformer
+
+SLOTS = 2
+ALIGNMENT = 256
+
+
+class Offloaded(Resident):
+    """Keeps the blocks' tensors in host memory, all others on the device, as they are read."""
+
+    def __init__(self, weights: nn.Module, model: SamplingTransformer, device: torch.device):
+        super().__init__(weights)
+        names = {id(parameter): name for name, parameter in weights.named_parameters()}
+        layouts = [_layout(block, names) for block in model.blocks]
+        sizes = [sum(map(_padded, layout.values())) for layout in layouts]
+        slots = [torch.empty(max(sizes), dtype=torch.uint8, device=device) for _ in range(SLOTS)]
+        self._host_views: dict[str, torch.Tensor] = {}
+        hosts = []
+        for index, (layout, size) in enumerate(zip(layouts, sizes, strict=True)):
+            hosts.append(_host_buffer(size, device))
+            views = _views(hosts[-1], layout)
+            self._host_views |= dict(zip(layout, views, strict=True))
+            for name, view in zip(layout, _views(slots[index % SLOTS], layout), strict=True):
+                assign(weights, name, view)
+        self._conveyor = _Conveyor(hosts, slots)
+
+    def put(self, name: str, tensor: torch.Tensor) -> None:
+        """Copy a block's tensor to the host, or make `tensor` the parameter outside the blocks."""
+        if name in self._host_views:
+            self._host_views[name].copy_(tensor)
+        else:
+            super().put(name, tensor)
+
+    def attach(self, model: SamplingTransformer) -> None:
+        """Have the weights brought whenever a block is used; call it after compilation."""
+        for index, block in enumerate(model.blocks):
+            for method in ("forward", "constants"):
+                setattr(block, method, self._conveyor.serve(index, getattr(block, method)))
+
+
+class _Conveyor:
+    """Brings blocks from host buffers to the slots, one ahead of the one in use."""
+
+    def __init__(self, hosts: list[torch.Tensor], slots: list[torch.Tensor]):
+        self._hosts, self._slots = hosts, slots
+        self._held: list[int | None] = [None] * len(slots)
+        cuda = slots[0].is_cuda
+        self._stream = torch.cuda.Stream(slots[0].device) if cuda else None
+        self._arrived = [torch.cuda.Event() for _ in slots] if cuda else []
+        self._left = [torch.cuda.Event() for _ in slots] if cuda else []
+
+    def serve(self, index: int, method: Callable) -> Callable:
+        """Return `method` of a block with its weights on the device while it runs."""
+        slot = index % len(self._slots)
+        following = (index + 1) % len(self._hosts)
+
+        @wraps(method)
+        def call(*args, **kwargs):
+            self._bring(index)
+            if self._stream:
+                torch.cuda.current_stream().wait_event(self._arrived[slot])
+            if following % len(self._slots) != slot:
+                self._bring(following)
+            result = method(*args, **kwargs)
+            if self._stream:
+                self._left[slot].record()
+            return result
+
+        return call
+
+    def _bring(self, index: int) -> None:
+        slot = index % len(self._slots)
+        if self._held[slot] == index:
+            return
+        self._held[slot] = index
+        target, host = self._slots[slot], self._hosts[index]
+        if self._stream is None:
+            target[: host.numel()].copy_(host)
+            return
+        self._stream.wait_event(self._left[slot])
+        with torch.cuda.stream(self._stream):
+            target[: host.numel()].copy_(host, non_blocking=True)
+            self._arrived[slot].record()
+
+
+def _layout(block: nn.Module, names: dict[int, str]) -> dict[str, torch.Tensor]:
+    return {names[id(parameter)]: parameter for parameter in block.parameters()}
+
+
+def _padded(tensor: torch.Tensor) -> int:
+    return -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
+
+
+def _host_buffer(size: int, device: torch.device) -> torch.Tensor:
+    return torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda")
+
+
+def _views(buffer: torch.Tensor, layout: dict[str, torch.Tensor]) -> list[torch.Tensor]:
+    """Return one view of `buffer` for each (meta) tensor of a layout."""
+    views, start = [], 0
+    for tensor in layout.values():
+        part = buffer[start : start + tensor.nbytes]
+        views.append(part.view(tensor.dtype).view(tensor.shape))
+        start += _padded(tensor)
+    return views

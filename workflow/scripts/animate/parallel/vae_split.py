@@ -1,0 +1,44 @@
+"""The sampler's VAE: each rank encodes and decodes its rows of the pictures."""
+
+import torch
+import torch.distributed as dist
+from diffusers import AutoencoderKLWan
+
+from animate.parallel.rows import SharedRows, WholeRows
+from animate.parallel.vae_stream import VaeStream
+
+STRIDE = 8
+PIECE = 2
+
+
+class SplitCodec:
+    """`AutoencoderKLWan` with standardised latents, on all ranks; see `VideoCodec`.
+
+    Every rank passes the same tensors and gets the whole result. `dtype` is the arithmetic's.
+    """
+
+    def __init__(self, vae: AutoencoderKLWan, ranks: int = 1, compiled: bool = False):
+        vae.eval().requires_grad_(False)
+        self._stream, self._ranks = VaeStream(vae, compiled), ranks
+        self._dtype, self._device = vae.dtype, vae.device
+        self._mean = torch.tensor(vae.config.latents_mean, device=vae.device)
+        self._std = torch.tensor(vae.config.latents_std, device=vae.device)
+
+    def encode(self, video: torch.Tensor) -> torch.Tensor:
+        """Return latents (1, 16, 1 + F // 4, h / 8, w / 8) fp32 of (1, 3, F, h, w) in -1..1."""
+        rows = self._rows(video.shape[3] // STRIDE)
+        own = rows.take(video[0], 2, STRIDE).permute(1, 2, 3, 0)
+        own = own.to(self._device, self._dtype).contiguous()
+        latents = rows.gather(self._stream.encode(own, rows, PIECE).float(), 1)
+        return ((latents - self._mean) / self._std).permute(3, 0, 1, 2)[None]
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """Return the video (1, 3, F, h, w) of latents, clamped to -1..1, fp32."""
+        rows = self._rows(latents.shape[3])
+        own = rows.take(latents[0], 2).permute(1, 2, 3, 0).float() * self._std + self._mean
+        own = own.to(self._dtype).contiguous()
+        parts = [part.clamp(-1, 1) for part in self._stream.decode(own, rows, PIECE)]
+        return rows.gather(torch.cat(parts), 1).permute(3, 0, 1, 2)[None].float()
+
+    def _rows(self, units: int) -> WholeRows:
+        return SharedRows(units) if self._ranks > 1 and dist.is_initialized() else WholeRows()

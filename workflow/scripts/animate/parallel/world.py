@@ -1,0 +1,77 @@
+"""The processes that share a clip: who this one is, and what rank 0 tells the others."""
+
+import ctypes
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among those that sample one clip together."""
+
+    rank: int = 0
+    size: int = 1
+    local_rank: int = 0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process reads inputs and writes outputs for all."""
+        return self.rank == 0
+
+    def share(self, value: Any = None) -> Any:
+        """Return rank 0's `value` on every rank; it is pickled, so for small things."""
+        if self.size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def share_tensor(self, tensor: torch.Tensor | None, device: torch.device) -> torch.Tensor:
+        """Return rank 0's tensor on every rank, on the CPU; it travels over `device`."""
+        if self.size == 1:
+            return tensor
+        shape, dtype = self.share(None if tensor is None else (tensor.shape, tensor.dtype))
+        moved = tensor.to(device) if self.leads else torch.empty(shape, dtype=dtype, device=device)
+        dist.broadcast(moved, src=0)
+        return tensor if self.leads else moved.cpu()
+
+
+@contextmanager
+def join_world() -> Iterator[World]:
+    """Join the process group that torchrun's environment describes: NCCL on GPUs, gloo on CPUs.
+
+    An exception ends the process at once, without waiting for ranks that may be stuck in a
+    collective; torchrun then ends the others.
+    """
+    size = int(os.environ.get("WORLD_SIZE", 1))
+    world = World(int(os.environ.get("RANK", 0)), size, int(os.environ.get("LOCAL_RANK", 0)))
+    if torch.cuda.is_available():
+        torch.cuda.set_device(world.local_rank)
+    if size == 1:
+        yield world
+        return
+    die_with_parent()
+    dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield world
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__)
+        print(f"rank {world.rank} of {size} failed: {error}", file=sys.stderr, flush=True)
+        os._exit(1)
+    dist.destroy_process_group()
+
+
+def die_with_parent() -> None:
+    """Have the kernel kill this process when its launcher dies, so that none keeps a GPU."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
