@@ -177,6 +177,32 @@ def test_lora_paths_and_weights_are_completed(read, tmp_path):
     assert table.clips["dance"].settings["loras"] == [lora]
 
 
+def test_a_lora_of_the_hub_is_a_file_below_the_models(read):
+    lora = "[{repo: maker/style, file: v1/style.safetensors, weight: 0.5}]"
+    table = read(f'{HEADER},loras\n{GOOD},"{lora}"\n', models="weights")
+    path = "weights/loras/maker/style/main/v1/style.safetensors"
+    assert table.clips["dance"].settings["loras"] == [{"path": path, "weight": 0.5}]
+
+
+@pytest.mark.parametrize(
+    "lora",
+    [
+        "{repo: maker/style}",
+        "{file: a.safetensors}",
+        "{weight: 1}",
+        "{path: character.png, repo: maker/style, file: a.safetensors}",
+    ],
+)
+def test_a_lora_is_a_path_or_a_repository_and_a_file(read, lora):
+    assert "path, or repo and file" in only_mistake(read(f'{HEADER},loras\n{GOOD},"[{lora}]"\n'))
+
+
+@pytest.mark.parametrize("file", ["../evil", "a/../../evil", "/etc/passwd", "a;rm"])
+def test_a_lora_cannot_leave_the_models_folder(read, file):
+    lora = f"[{{repo: maker/style, file: '{file}'}}]"
+    assert file in only_mistake(read(f'{HEADER},loras\n{GOOD},"{lora}"\n'))
+
+
 def test_config_mistakes_name_the_key(config):
     config |= {"resluts": "x", "defaults": {"stps": 3, "preset": "ultra", "steps": 0}}
     lines = "\n".join(map(str, config_mistakes(config)))

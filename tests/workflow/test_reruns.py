@@ -29,6 +29,20 @@ def test_mask_kernel(project, rows):
     assert project.pending_jobs() == {"swap": {"mask": 1, "background": 1, "preview": 1, **SAMPLE}}
 
 
+def test_smoothing(project, rows):
+    rows[0]["smooth_pose"] = "true"
+    project.write_table(*rows)
+    assert project.pending_jobs() == {"dance": {"pose_video": 1, **SAMPLE}}
+
+
+def test_retargeting_and_another_person(project, rows):
+    rows[0] |= {"retarget": "basic", "person": "center"}
+    project.write_table(*rows)
+    jobs = project.pending_jobs()["dance"]
+    assert jobs["reference_keypoints"] == jobs["keypoints"] == jobs["sample"] == 1
+    assert jobs["timeline"] == jobs["reference"] == 0
+
+
 def test_a_setting_that_the_clips_mode_does_not_use(project, rows):
     rows[0]["mask_kernel"] = "5"
     project.write_table(*rows)

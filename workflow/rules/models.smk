@@ -61,6 +61,26 @@ use rule download_diffusers as download_original with:
         model=one_of("original"),
 
 
+rule download_lora:
+    output:
+        f"{MODELS}/loras/{{owner}}/{{name}}/{{revision}}/{{file}}",
+    log:
+        f"{LOGS}/download_lora/{{owner}}/{{name}}/{{revision}}/{{file}}.log",
+    wildcard_constraints:
+        owner="[^/]+",
+        name="[^/]+",
+        revision="[^/]+",
+    localrule: True
+    conda:
+        "../../envs/sample.yaml"
+    params:
+        version=1,
+    shell:
+        'python "$SCRIPTS"/download_lora.py --repo {wildcards.owner:q}/{wildcards.name:q}'
+        " --file {wildcards.file:q} --revision {wildcards.revision:q} --log {log:q}"
+        " --output {output:q}"
+
+
 rule convert:
     input:
         f"{MODELS}/{{model}}/sources.json",

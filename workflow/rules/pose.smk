@@ -55,9 +55,11 @@ rule pose_video:
     conda:
         "../../envs/preprocess.yaml"
     params:
+        settings=settings("smooth_pose"),
         version=1,
     shell:
         'python "$SCRIPTS"/pose_video.py --clip {wildcards.clip} --log {log:q}'
+        " --settings {params.settings:q}"
         " --timeline {input.timeline:q} --keypoints {input.keypoints:q}"
         " --reference {input.reference:q} --reference-keypoints {input.reference_keypoints:q}"
         " --output {output:q}"

@@ -34,7 +34,8 @@ rule provenance:
         timeline=f"{CLIP}/timeline.json",
         sampled=f"{CLIP}/sampled.json",
         result=f"{CLIP}/{{clip}}.mp4",
-        model=f"{MODEL}/model_index.json",
+        model=MODEL_INDEX,
+        loras=lora_inputs,
     output:
         f"{CLIP}/{{clip}}.json",
     log:
@@ -49,6 +50,7 @@ rule provenance:
         " --settings {params.settings:q} --driving-video {input.driving_video:q}"
         " --reference-image {input.reference_image:q} --timeline {input.timeline:q}"
         " --sampled {input.sampled:q} --result {input.result:q} --model {input.model:q}"
+        " --loras {input.loras:q}"
         " --output {output:q}"
 
 

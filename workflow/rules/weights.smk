@@ -1,5 +1,6 @@
 """Which weights the clips need, where they are declared, and what pins them."""
 
+import shlex
 from functools import cache
 
 from animate.errors import ClipError
@@ -22,7 +23,9 @@ NEEDED_PARTS = {
     if name in DECLARATION.models
     and (parts := DECLARATION.models[name].needed_parts(CLIPS.values()))
 }
-MODEL_OPTIONS = f"--declaration {MODELS_FILE} --lock-file {LOCK_FILE} --models {MODELS}"
+MODEL_OPTIONS = shlex.join(
+    ["--declaration", MODELS_FILE, "--lock-file", LOCK_FILE, "--models", MODELS]
+)
 USERS_OF_WEIGHTS = {"prompt", "sample", "keypoints", "person_mask"}
 
 
@@ -104,5 +107,5 @@ def restore_weights():
             need = need_text(name, [part for part in parts if not part.convert])
             log = f"{LOGS}/restore/{name}.log"
             shell(
-                'python "$SCRIPTS"/download_model.py {MODEL_OPTIONS} --needs {need} --log {log:q}'
+                'python "$SCRIPTS"/download_model.py {MODEL_OPTIONS} --needs {need:q} --log {log:q}'
             )

@@ -7,6 +7,7 @@ from animate.keypoints import Keypoints
 from animate.letterbox import Letterbox
 from animate.reference import load_reference
 from animate.retarget import retarget
+from animate.smoothing import smooth_keypoints
 from animate.stage import run_stage, stage_parser
 from animate.timeline import Timeline
 from animate.video import VideoWriter
@@ -15,6 +16,8 @@ from animate.video import VideoWriter
 def main(args):
     timeline = Timeline.from_json(args.timeline)
     keypoints, frame_size = Keypoints.load(args.keypoints), timeline.source_size
+    if args.settings["smooth_pose"]:
+        keypoints = smooth_keypoints(keypoints, float(timeline.frame_rate))
     if args.reference_keypoints:
         reference_size = load_reference(args.reference).shape[1::-1]
         reference = Keypoints.load(args.reference_keypoints)

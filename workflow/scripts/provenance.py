@@ -12,7 +12,11 @@ def main(args):
     record = make_provenance(
         clip=args.clip,
         settings=args.settings,
-        inputs={"driving_video": args.driving_video, "reference": args.reference_image},
+        inputs={
+            "driving_video": args.driving_video,
+            "reference": args.reference_image,
+            **{f"lora {number}": path for number, path in enumerate(args.loras, start=1)},
+        },
         timeline=read_json(args.timeline),
         sampled=read_json(args.sampled),
         model=args.model.parent,
@@ -26,5 +30,6 @@ if __name__ == "__main__":
     parser = stage_parser(__doc__)
     for name in ("driving-video", "reference-image", "timeline", "sampled", "result", "model"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--loras", type=Path, nargs="*", default=[])
     parser.add_argument("--output", type=Path, required=True)
     run_stage(main, parser)

@@ -19,6 +19,8 @@ class Network:
     """
 
     def __init__(self, path: Path, device: str = "auto") -> None:
+        # The published pose network is a folder: its weights are files of their own.
+        path = path / "end2end.onnx" if path.is_dir() else path
         if not path.is_file():
             raise ClipError(f"model file {path} is missing; download the preprocessing models")
         has_gpu = GPU_PROVIDER in onnxruntime.get_available_providers()

@@ -66,15 +66,19 @@ def make_provenance(
             "frame_rate": timeline["frame_rate"],
             "size": timeline["model_size"],
         },
-        "model": {"path": str(model), "configurations": _configuration_hashes(model)},
+        "model": _model_record(model),
         "packages": installed_versions(),
         "machine": {"system": platform.platform(), "processor": platform.machine()},
     }
 
 
-def _configuration_hashes(model: Path) -> dict[str, str]:
+def _model_record(model: Path) -> dict[str, Any]:
+    """Return the folder, its configurations' hashes and, of downloads, commits and file hashes."""
     files = sorted(model.glob("*.json")) + sorted(model.glob("*/config.json"))
-    return {str(file.relative_to(model)): file_hash(file) for file in files}
+    hashes = {str(file.relative_to(model)): file_hash(file) for file in files}
+    sources = model / "sources.json"
+    downloads = {"sources": read_json(sources)} if sources.exists() else {}
+    return {"path": str(model), "configurations": hashes, **downloads}
 
 
 def read_json(path: Path) -> dict[str, Any]:

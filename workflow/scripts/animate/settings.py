@@ -82,12 +82,18 @@ def parse_cell(setting: str, text: str) -> Any:
     return value if isinstance(value, bool | int | float | str | list | dict) else text
 
 
-def lora_files(settings: dict[str, Any], base: Path) -> list[dict[str, Any]]:
-    """Return the LoRAs with their paths made relative to the working directory, weights filled."""
+def lora_files(loras: list[dict], table_folder: Path, models: str) -> list[dict[str, Any]]:
+    """Return path and weight of each LoRA; those of the hub are files below `models`."""
     return [
-        {"path": relative_to_table(lora["path"], base), "weight": lora.get("weight", 1.0)}
-        for lora in settings["loras"]
+        {"path": _lora_path(lora, table_folder, models), "weight": lora.get("weight", 1.0)}
+        for lora in loras
     ]
+
+
+def _lora_path(lora: dict, table_folder: Path, models: str) -> str:
+    if "path" in lora:
+        return relative_to_table(lora["path"], table_folder)
+    return f"{models}/loras/{lora['repo']}/{lora.get('revision', 'main')}/{lora['file']}"
 
 
 def relative_to_table(path: str, table_folder: Path) -> str:

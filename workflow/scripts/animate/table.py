@@ -135,11 +135,12 @@ def _read_row(cells: dict[str, str], folder: Path, config: dict) -> tuple[Clip |
         return None, mistakes
     settings = settings_of.resolve(row, config)
     mistakes += settings_of.combination_mistakes(settings)
-    settings["loras"] = settings_of.lora_files(settings, folder)
+    loras = settings["loras"]
+    settings["loras"] = settings_of.lora_files(loras, folder, config["models"])
     mistakes += [
-        Mistake("loras", f"no such file: '{lora['path']}'")
-        for lora in settings["loras"]
-        if not Path(lora["path"]).is_file()
+        Mistake("loras", f"no such file: '{file['path']}'")
+        for lora, file in zip(loras, settings["loras"], strict=True)
+        if "path" in lora and not Path(file["path"]).is_file()
     ]
     return Clip(required["clip"], video, reference, required["mode"], settings), mistakes
 

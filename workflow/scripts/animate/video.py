@@ -25,6 +25,7 @@ PRESETS = {
     "picture": {"crf": "7", "preset": "veryfast"},
     "drawing": {"crf": "6", "preset": "veryfast"},
     "mask": {"crf": "4", "preset": "veryfast"},
+    "result": {"crf": "14", "preset": "medium"},
     "preview": {"crf": "28", "preset": "veryfast"},
 }
 

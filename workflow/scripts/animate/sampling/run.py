@@ -63,7 +63,7 @@ def run_job(job: Job, machine: Machine, progress: Progress) -> None:
     _remove_leftovers(job.output)
     progress.plan(len(segments), finished, settings.steps)
     try:
-        with VideoWriter(job.output, info.size, info.frame_rate) as video:
+        with VideoWriter(job.output, info.size, info.frame_rate, "result") as video:
             for frames in _painted(job, machine, info, segments, journal, finished, progress):
                 for frame in frames.numpy():
                     video.write(frame)
