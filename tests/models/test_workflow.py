@@ -9,7 +9,7 @@ from models.hub_server import Hub
 from models.layouts import REPOSITORIES, files_of, write_diffusers, write_original
 from workflow.project import new_project
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("models")]
+pytestmark = pytest.mark.slow
 SETTINGS = """
 model: {model}
 defaults:

@@ -1,9 +1,10 @@
 import shutil
 
 import pytest
+from filelock import FileLock
 
 from animate.demo import write_demo
-from project import new_project
+from project import Project, new_project
 
 SPACED_VIDEO = "videos/driving video ü.mp4"
 ROWS = (
@@ -15,17 +16,28 @@ ROWS = (
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory):
-    """A project whose two clips, one in each mode, have been run to the end."""
-    project = new_project(tmp_path_factory.mktemp("finished") / "a project")
+def finished(tmp_path_factory, worker_id):
+    """A project whose two clips, one in each mode, have been run to the end; made once."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base if worker_id == "master" else base.parent
+    folder, console = shared / "finished" / "a project", shared / "console.txt"
+    with FileLock(shared / "finished.lock"):
+        if not console.exists():
+            done = finish(new_project(folder))
+            console.write_text(done.stdout + done.stderr)
+    project = Project(folder)
+    project.output = console.read_text()
+    return project
+
+
+def finish(project):
+    """Run the two clips and return what Snakemake printed."""
     write_demo(project.folder / "demo")
     (project.folder / "videos").mkdir()
     shutil.move(project.folder / "demo" / "driving.mp4", project.folder / SPACED_VIDEO)
     shutil.move(project.folder / "demo" / "character.png", project.folder / "character.png")
     project.write_table(*ROWS)
-    done = project.snakemake()
-    project.output = done.stdout + done.stderr
-    return project
+    return project.snakemake()
 
 
 @pytest.fixture

@@ -6,9 +6,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import pytest
-
-pytestmark = pytest.mark.xdist_group("workflow")
 
 
 def add_bad_videos(folder: Path, good: Path) -> dict[str, str]:

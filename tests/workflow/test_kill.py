@@ -4,9 +4,7 @@ import subprocess
 import time
 
 import psutil
-import pytest
 
-pytestmark = pytest.mark.xdist_group("workflow")
 TIMEOUT = 120
 
 

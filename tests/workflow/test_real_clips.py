@@ -15,7 +15,6 @@ CLIPS = Path(__file__).parents[3] / "shared" / "clips"
 NAMES = ("market_boy", "talking_head")
 
 pytestmark = [
-    pytest.mark.xdist_group("workflow"),
     pytest.mark.skipif(not CLIPS.is_dir(), reason=f"no folder of real clips at {CLIPS}"),
 ]
 

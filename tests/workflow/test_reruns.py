@@ -4,10 +4,6 @@ import os
 import shutil
 import time
 
-import pytest
-
-pytestmark = pytest.mark.xdist_group("workflow")
-
 FINISH = {"mux": 1, "provenance": 1, "page": 1}
 SAMPLE = {"sample": 1, **FINISH}
 

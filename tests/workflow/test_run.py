@@ -7,8 +7,6 @@ from fractions import Fraction
 import av
 import pytest
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 
 def decoded_frames(path):
     with av.open(str(path)) as container:
