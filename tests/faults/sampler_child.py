@@ -27,7 +27,7 @@ def main(path: Path, reports) -> None:
 
     run.load_painter = reporting("load", run.load_painter)
     loop.Painter._denoise = reporting("step", loop.Painter._denoise)
-    run.WanCodec.decode = reporting("decode", run.WanCodec.decode)
+    run.SplitCodec.decode = reporting("decode", run.SplitCodec.decode)
     Journal.store = reporting("write", Journal.store)
     VideoWriter.__exit__ = reporting("write", VideoWriter.__exit__)
     run.run_job(read_job(path), run.this_machine(), Progress("killed"))

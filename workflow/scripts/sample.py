@@ -11,16 +11,17 @@ from animate.sampling.settings import read_job
 
 def main(path: Path) -> None:
     """Run the job that the settings file describes; a mistake is one line and exit code 1."""
-    progress = Progress(path.stem)
+    rank = int(os.environ.get("RANK", 0))
+    progress = Progress(path.stem, quiet=rank > 0)
     try:
         job = read_job(path)
-        progress = Progress(job.clip, job.progress)
-        if int(os.environ.get("WORLD_SIZE", 1)) > 1:
-            raise ClipError("this version samples a clip on one GPU: set gpus to 1")
+        progress = Progress(job.clip, job.progress, quiet=rank > 0)
         # Imported here so that a wrong settings file does not wait for torch.
+        from animate.parallel.world import join_world
         from animate.sampling.run import run_job, this_machine
 
-        run_job(job, this_machine(), progress)
+        with join_world() as world:
+            run_job(job, this_machine(world), progress)
     except ClipError as error:
         progress.say("error: " + " ".join(str(error).split()))
         sys.exit(1)

@@ -106,7 +106,7 @@ def fill_transformer(
             tensor = stack.merge(name, stored[before].to(device))
             store.put(name, tensor[after].to(types[name]))
     check_names(str(folder), expected, found)
-    _restore_constants(model, device)
+    restore_constants(model, device)
 
 
 def stored_tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
@@ -175,7 +175,7 @@ def assign(model: nn.Module, name: str, tensor: torch.Tensor) -> None:
     setattr(model.get_submodule(owner), attribute, parameter)
 
 
-def _restore_constants(model: nn.Module, device: torch.device) -> None:
+def restore_constants(model: nn.Module, device: torch.device) -> None:
     """Fill the blur kernels, which are not in checkpoints and were built without memory."""
     line = torch.tensor([1.0, 3.0, 3.0, 1.0], device=device)
     kernel = torch.outer(line, line)

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
+from animate.errors import ClipError
+
 PR_SET_PDEATHSIG = 1
 
 
@@ -46,12 +48,15 @@ class World:
         return tensor if self.leads else moved.cpu()
 
 
+ALONE = World()
+
+
 @contextmanager
 def join_world() -> Iterator[World]:
     """Join the process group that torchrun's environment describes: NCCL on GPUs, gloo on CPUs.
 
-    An exception ends the process at once, without waiting for ranks that may be stuck in a
-    collective; torchrun then ends the others.
+    An exception names the rank and, unless it is a `ClipError`, ends the process at once, without
+    waiting for ranks that may be stuck in a collective; torchrun then ends the others.
     """
     size = int(os.environ.get("WORLD_SIZE", 1))
     world = World(int(os.environ.get("RANK", 0)), size, int(os.environ.get("LOCAL_RANK", 0)))
@@ -64,6 +69,9 @@ def join_world() -> Iterator[World]:
     dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
     try:
         yield world
+    except ClipError as error:
+        print(f"rank {world.rank} of {size}: {error}", file=sys.stderr, flush=True)
+        raise
     except BaseException as error:
         sys.excepthook(type(error), error, error.__traceback__)
         print(f"rank {world.rank} of {size} failed: {error}", file=sys.stderr, flush=True)

@@ -14,7 +14,7 @@ WHOLE_FILE_LIMIT = 64 * CHUNK
 PARTS = ("transformer", "vae", "image_encoder")
 PACKAGES = ("torch", "diffusers", "transformers")
 PACKAGE = Path(__file__).parents[1]
-CODE = ("model/*.py", "sampling/*.py", "video.py")
+CODE = ("model/*.py", "parallel/*.py", "sampling/*.py", "video.py")
 
 
 def job_key(job: Job, arithmetic: str) -> str:

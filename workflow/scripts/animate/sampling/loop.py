@@ -6,6 +6,7 @@ from functools import partial
 
 import torch
 
+from animate.errors import ClipError
 from animate.model.transformer import SamplingTransformer
 from animate.model.vae import VideoCodec
 from animate.sampling.color import match_colors
@@ -23,6 +24,10 @@ from animate.sampling.solvers import make_solver
 LATENT_CHANNELS = 16
 
 OnStep = Callable[[int], None]
+
+
+class NotFinite(Exception):
+    """A step, named by its number, gave NaN or infinity."""
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,10 @@ class Painter:
         `previous` are the last painted frames (1, 3, n, h, w), None for the first segment;
         `noise` is (1, 16, 1 + T, h / 8, w / 8). `on_step(k)` is called after k steps.
         """
-        branches = self._constants(frames, previous)
-        latents = self._denoise(noise.to(self.transformer.device), branches, on_step)
+        # The constants are not kept, so that their memory is free while decoding.
+        latents = self._denoise(
+            noise.to(self.transformer.device), self._constants(frames, previous), on_step
+        )
         painted = self.codec.decode(latents[:, :, 1:])
         if self.settings.color_match:
             painted = match_colors(painted, frames, self.reference, self.settings.color_match)
@@ -89,6 +96,8 @@ class Painter:
             if len(velocities) > 1:
                 velocity = velocities[1] + s.guidance_scale * (velocity - velocities[1])
             latents = solver.step(velocity, timestep, latents, return_dict=False)[0]
+            if not torch.isfinite(latents).all():
+                raise NotFinite(index + 1)
             on_step(index + 1)
         return latents
 
@@ -106,6 +115,9 @@ def paint_clip(
 
     The first `finished` segments are left out; `tail` are then the last conditioning frames of
     the last of them. `on_step(segment, step)` is called after each step.
+
+    Raises:
+        ClipError: a step gave NaN or infinity; it names segment and step.
     """
     settings = painter.settings
     generator = torch.Generator().manual_seed(settings.seed)
@@ -115,7 +127,13 @@ def paint_clip(
         noise = segment_noise(generator, settings.segment_frames, height, width)
         if segment.index < finished:
             continue
-        painted = painter.sample(read(segment), tail, noise, partial(on_step, segment.index))
+        try:
+            painted = painter.sample(read(segment), tail, noise, partial(on_step, segment.index))
+        except NotFinite as error:
+            raise ClipError(
+                f"segment {segment.index + 1} is no longer made of numbers after step {error}:"
+                " check the model, its LoRAs and their weights, or use another precision"
+            ) from error
         tail = painted[:, :, -settings.conditioning_frames :].clone()
         yield segment, painted
 

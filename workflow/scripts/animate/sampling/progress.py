@@ -8,15 +8,22 @@ from typing import TextIO
 
 
 class Progress:
-    """Writes one line per event to standard output and, if given, appends it to a log file."""
+    """Writes one line per event to standard output and, if given, appends it to a log file.
+
+    A `quiet` one writes nothing: of several ranks, one speaks.
+    """
 
     def __init__(
-        self, clip: str, log: Path | None = None, clock: Callable[[], float] = time.monotonic
+        self,
+        clip: str,
+        log: Path | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        quiet: bool = False,
     ):
         self._clip = clip
         self._clock = clock
-        self._streams: list[TextIO] = [sys.stdout]
-        if log is not None:
+        self._streams: list[TextIO] = [] if quiet else [sys.stdout]
+        if log is not None and not quiet:
             log.parent.mkdir(parents=True, exist_ok=True)
             self._streams.append(log.open("a", encoding="utf-8"))
         self._steps_left = 0

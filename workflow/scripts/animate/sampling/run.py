@@ -1,7 +1,6 @@
 """A whole job: models loaded, segments sampled or taken from the journal, the video written."""
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +9,15 @@ from diffusers import AutoencoderKLWan
 from transformers import CLIPVisionModel
 
 from animate.errors import ClipError
-from animate.model.checkpoint import load_transformer, model_index
+from animate.model.checkpoint import model_index
 from animate.model.folder import RELIGHTING_LORA
 from animate.model.image import encode_reference, read_reference
 from animate.model.text import load_prompt
-from animate.model.transformer import SamplingTransformer
-from animate.model.vae import WanCodec
-from animate.sampling.conditions import frame_reader, to_video
+from animate.parallel.overlap import Background, reading_ahead
+from animate.parallel.sampler import Load, load_sampler
+from animate.parallel.vae_split import SplitCodec
+from animate.parallel.world import ALONE, World
+from animate.sampling.conditions import ReadFrames, SegmentFrames, frame_reader, to_video
 from animate.sampling.identity import job_key
 from animate.sampling.journal import Journal, full_disk
 from animate.sampling.loop import Painter, paint_clip
@@ -30,17 +31,18 @@ VIDEO_ROLES = ("pose", "face", "background", "mask")
 
 @dataclass(frozen=True)
 class Machine:
-    """Where and in which type the transformer computes."""
+    """Where and in which type the transformer computes, and which ranks share the clip."""
 
     device: torch.device
     dtype: torch.dtype
+    world: World = ALONE
 
 
-def this_machine() -> Machine:
+def this_machine(world: World = ALONE) -> Machine:
     """Return the GPU with bf16, or the CPU with fp32: bf16 on a CPU is slower, not faster."""
     if torch.cuda.is_available():
-        return Machine(torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))), torch.bfloat16)
-    return Machine(torch.device("cpu"), torch.float32)
+        return Machine(torch.device("cuda", world.local_rank), torch.bfloat16, world)
+    return Machine(torch.device("cpu"), torch.float32, world)
 
 
 def run_job(job: Job, machine: Machine, progress: Progress) -> None:
@@ -58,15 +60,24 @@ def run_job(job: Job, machine: Machine, progress: Progress) -> None:
     segments = plan_segments(
         info.frame_count, settings.segment_frames, settings.conditioning_frames
     )
+    # The key leaves the ranks out: a clip may go on with another number of GPUs.
     journal = Journal(job.journal, job_key(job, f"{machine.device.type} {machine.dtype}"))
-    finished = journal.count(len(segments))
+    if not machine.world.leads:
+        for _ in _painted(job, machine, info, segments, machine.world.share(), None, progress):
+            pass
+        return
+    finished = machine.world.share(journal.count(len(segments)))
     _remove_leftovers(job.output)
     progress.plan(len(segments), finished, settings.steps)
+    tail = None
     try:
-        with VideoWriter(job.output, info.size, info.frame_rate, "result") as video:
-            for frames in _painted(job, machine, info, segments, journal, finished, progress):
-                for frame in frames.numpy():
-                    video.write(frame)
+        with VideoWriter(job.output, info.size, info.frame_rate) as video, Background() as writer:
+            for segment in segments[:finished]:
+                frames, tail = journal.load(segment.index)
+                _write(video, frames)
+            painted = _painted(job, machine, info, segments, finished, tail, progress)
+            for segment, frames, tail in painted:
+                writer.run(_keep, journal, video, segment, frames, tail)
     except OSError as error:
         raise full_disk(error, job.output.parent, journal.count(len(segments))) from error
     journal.remove()
@@ -74,23 +85,30 @@ def run_job(job: Job, machine: Machine, progress: Progress) -> None:
 
 
 @torch.inference_mode()
-def load_painter(job: Job, machine: Machine, info: VideoInfo) -> Painter:
+def load_painter(
+    job: Job, machine: Machine, info: VideoInfo, say: Callable[[str], None]
+) -> Painter:
     """Load the models of a job and encode its reference; the image encoder is let go again."""
     model_index(job.model)
+    device, world, settings = machine.device, machine.world, job.settings
     reference = to_video(read_reference(job.inputs["reference"], *info.size)[None])[:, :, 0]
-    encoder = CLIPVisionModel.from_pretrained(job.model / "image_encoder", dtype=torch.float32)
-    image_embeds = encode_reference(encoder, reference)
-    del encoder
-    # As the official code: the VAE rounds visibly in bf16.
-    vae = AutoencoderKLWan.from_pretrained(job.model / "vae", torch_dtype=torch.float32)
-    weights = load_transformer(
-        job.model / "transformer", machine.dtype, machine.device, lora_files(job)
+    image_embeds = None
+    if world.leads:
+        encoder = CLIPVisionModel.from_pretrained(job.model / "image_encoder", dtype=torch.float32)
+        image_embeds = encode_reference(encoder, reference)
+        del encoder
+    image_embeds = world.share_tensor(image_embeds, device)
+    branches = 2 if settings.guidance_scale > 1 else 1
+    load = Load(*info.size, settings.segment_frames, branches, settings.precision)
+    transformer = load_sampler(
+        job.model / "transformer", machine.dtype, device, lora_files(job), world, load, say
     )
+    vae = AutoencoderKLWan.from_pretrained(job.model / "vae", torch_dtype=machine.dtype).to(device)
     negative = job.inputs.get("negative_prompt")
     return Painter(
-        SamplingTransformer(weights),
-        WanCodec(vae.to(machine.device)),
-        job.settings,
+        transformer,
+        SplitCodec(vae, world.size, compiled=device.type == "cuda"),
+        settings,
         reference,
         image_embeds,
         load_prompt(job.inputs["prompt"]),
@@ -114,26 +132,59 @@ def _painted(
     machine: Machine,
     info: VideoInfo,
     segments: list[Segment],
-    journal: Journal,
     finished: int,
+    tail: torch.Tensor | None,
     progress: Progress,
-) -> Iterator[torch.Tensor]:
-    """Yield every segment's new frames: the finished ones from the journal, then new ones."""
-    tail = None
-    for segment in segments[:finished]:
-        frames, tail = journal.load(segment.index)
-        yield frames
+) -> Iterator[tuple[Segment, torch.Tensor, torch.Tensor]]:
+    """Yield every new segment, its new frames and its tail; `tail` is the last finished one's."""
     if finished == len(segments):
         return
+    if finished:
+        tail = machine.world.share_tensor(tail, machine.device)
     progress.say(f"loading the model from {job.model}")
-    painter = load_painter(job, machine, info)
+    painter = load_painter(job, machine, info, progress.say)
     videos = {role: job.inputs[role] for role in VIDEO_ROLES if role in job.inputs}
-    read = frame_reader(videos, info.frame_count)
-    painted = paint_clip(painter, segments, read, finished, tail, progress.step)
-    for segment, video in painted:
-        frames = _pixels(video, segment)
-        journal.store(segment.index, frames, video[:, :, -job.settings.conditioning_frames :].cpu())
-        yield frames
+    read = _shared_reader(
+        reading_ahead(frame_reader(videos, info.frame_count), segments[finished:]),
+        list(videos),
+        machine,
+    )
+    for segment, video in paint_clip(painter, segments, read, finished, tail, progress.step):
+        new_tail = video[:, :, -job.settings.conditioning_frames :].cpu()
+        yield segment, _pixels(video, segment), new_tail
+
+
+def _shared_reader(read: ReadFrames, names: list[str], machine: Machine) -> ReadFrames:
+    """Return `read` for all ranks: rank 0 decodes the videos, the others get the frames."""
+    world = machine.world
+    if world.size == 1:
+        return read
+
+    def shared(segment: Segment) -> SegmentFrames:
+        frames = read(segment) if world.leads else None
+        arrays = {}
+        for name in names:
+            own = torch.from_numpy(getattr(frames, name)) if frames else None
+            arrays[name] = world.share_tensor(own, machine.device).numpy()
+        return SegmentFrames(**arrays)
+
+    return shared
+
+
+def _keep(
+    journal: Journal,
+    video: VideoWriter,
+    segment: Segment,
+    frames: torch.Tensor,
+    tail: torch.Tensor,
+) -> None:
+    journal.store(segment.index, frames, tail)
+    _write(video, frames)
+
+
+def _write(video: VideoWriter, frames: torch.Tensor) -> None:
+    for frame in frames.numpy():
+        video.write(frame)
 
 
 def _pixels(video: torch.Tensor, segment: Segment) -> torch.Tensor:

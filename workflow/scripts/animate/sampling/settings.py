@@ -13,6 +13,7 @@ MODES = ("animate", "replace")
 INPUTS = ("pose", "face", "reference", "prompt")
 REPLACE_INPUTS = ("background", "mask")
 NEGATIVE_PROMPT = "negative_prompt"
+PRECISIONS = ("bf16", "fp8")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class SamplingSettings:
     seed: seed of the noise, 0 to 2^63 - 1.
     relighting_lora: True, False, or "auto": in replacement mode when the model folder has it.
     loras: merged into the weights, in order.
+    precision: of the linear layers on a GPU, "bf16", or "fp8" for speed at a small error.
     color_match: largest colour correction of a segment, 0 (off) to 0.5; see `sampling.color`.
     """
 
@@ -49,6 +51,7 @@ class SamplingSettings:
     relighting_lora: bool | str = "auto"
     loras: tuple[Lora, ...] = ()
     color_match: float = 0.0
+    precision: str = "bf16"
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,7 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "solver": (lambda v: v in SOLVERS, " or ".join(SOLVERS)),
     "seed": (lambda v: _whole(v) and 0 <= v < 2**63, "a whole number from 0 to 2^63 - 1"),
     "relighting_lora": (lambda v: isinstance(v, bool) or v == "auto", "auto, true or false"),
+    "precision": (lambda v: v in PRECISIONS, " or ".join(PRECISIONS)),
     "color_match": (lambda v: _number(v) and 0 <= v <= 0.5, "a number from 0 to 0.5"),
 }
 

@@ -1,0 +1,145 @@
+"""Time the sampler's forward and VAE on several GPUs beside one, in one run.
+
+    PYTHONPATH=workflow/scripts torchrun --standalone --nproc_per_node=2 benchmarks/several_gpus.py
+
+Weights are random. Without a GPU, or with --tiny, everything is tiny.
+"""
+
+import argparse
+import os
+
+import torch
+import torch.distributed as dist
+from diffusers import WanAnimateTransformer3DModel
+from measure import (
+    Video,
+    difference,
+    make_step,
+    random_inputs,
+    random_transformer,
+    random_vae,
+    timed,
+)
+from one_gpu import Table, profile
+
+from animate.model.checkpoint import FP32_PARTS, assign, restore_constants
+from animate.model.sequence import WholeSequence
+from animate.model.transformer import SamplingTransformer
+from animate.parallel.attention import choose_attention
+from animate.parallel.compile import compile_blocks
+from animate.parallel.sharding import Sharded
+from animate.parallel.ulysses import UlyssesSequence
+from animate.parallel.vae_split import SplitCodec
+from animate.parallel.world import World, join_world
+
+SIZES = (Video(1280, 720, 77), Video(832, 464, 77), Video(960, 720, 77))
+TINY_SIZES = (Video(64, 64, 13), Video(48, 80, 13))
+
+
+class FirstRank(Table):
+    """A table that rank 0 prints."""
+
+    def add(self, name: str, timing, error: float | None = None) -> None:
+        """Record a timing on rank 0."""
+        if not dist.get_rank():
+            super().add(name, timing, error)
+
+
+def sharded(weights: WanAnimateTransformer3DModel, sequence, device: torch.device):
+    """Return the model with each block's weights divided among the ranks."""
+    with torch.device("meta"):
+        empty = WanAnimateTransformer3DModel.from_config(weights.config)
+    for name, parameter in list(empty.named_parameters()):
+        kept = torch.float32 if FP32_PARTS.search(name) else weights.patch_embedding.weight.dtype
+        assign(empty, name, torch.empty_like(parameter, dtype=kept))
+    empty.eval().requires_grad_(False)
+    model = SamplingTransformer(empty, sequence)
+    store = Sharded(empty, model, device)
+    for name, parameter in weights.named_parameters():
+        store.put(name, parameter.data[store.rows(name, parameter.shape)].clone())
+    restore_constants(empty, device)
+    model.scale_shift_table = empty.scale_shift_table
+    return model
+
+
+def steps(table: Table, video: Video, weights, tiny: bool, device: torch.device):
+    """Time one GPU and Ulysses with replicated weights; return the inputs and the result."""
+    kernel, attend = choose_attention(device)
+    inputs, size = random_inputs(video, tiny, device), f"{video.width}x{video.height}, {kernel}"
+    one = SamplingTransformer(weights, WholeSequence(attend))
+    ulysses = UlyssesSequence(video.tokens, weights.config.num_attention_heads, attend)
+    several = SamplingTransformer(weights, ulysses)
+    for model in (one, several):
+        if device.type == "cuda":
+            compile_blocks(model)
+    timing, expected = timed(make_step(one, inputs), 1)
+    table.add(f"step, 1 GPU, {size}", timing)
+    timing, result = timed(make_step(several, inputs))
+    table.add(f"step, Ulysses, {size}", timing, difference(result, expected))
+    return inputs, expected, several, ulysses
+
+
+def codecs(table: Table, video: Video, tiny: bool, world: World, device: torch.device) -> None:
+    """Time the VAE on one GPU and split over all."""
+    torch.backends.cudnn.benchmark = True
+    t, h, w = video.latent_shape
+    generator = torch.Generator(device).manual_seed(0)
+    frames = torch.rand(
+        1, 3, video.frames, video.height, video.width, device=device, generator=generator
+    )
+    latents = torch.randn(1, 16, t - 1, h, w, device=device, generator=generator)
+    expected = {}
+    for ranks in (1, world.size):
+        codec = SplitCodec(random_vae(tiny, device), ranks, compiled=device.type == "cuda")
+        for name, call, given in (
+            ("encode", codec.encode, frames * 2 - 1),
+            ("decode", codec.decode, latents),
+        ):
+            timing, result = timed(lambda: call(given))  # noqa: B023
+            before = expected.setdefault(name, result)
+            table.add(f"{name}, {ranks} GPU", timing, difference(result, before))
+
+
+def main(tiny: bool, world: World) -> None:
+    """Run everything on the ranks of this process group."""
+    device = torch.device("cuda", world.local_rank) if torch.cuda.is_available() else None
+    device = device or torch.device("cpu")
+    tiny = tiny or device.type == "cpu"
+    table = FirstRank()
+    torch.manual_seed(0)
+    weights = random_transformer(tiny, device)
+    sizes = TINY_SIZES if tiny else SIZES
+    for video in sizes[1:]:
+        steps(table, video, weights, tiny, device)
+    inputs, expected, several, ulysses = steps(table, sizes[0], weights, tiny, device)
+    if world.leads:
+        profile(make_step(several, inputs))
+    else:
+        one_step(several, inputs)
+    model = sharded(weights, ulysses, device)
+    del weights, several
+    if device.type == "cuda":
+        compile_blocks(model)
+    timing, result = timed(make_step(model, inputs))
+    table.add("step, Ulysses and FSDP2", timing, difference(result, expected))
+    if world.leads:
+        profile(make_step(model, inputs))
+    else:
+        one_step(model, inputs)
+    del model
+    codecs(table, sizes[0], tiny, world, device)
+
+
+@torch.inference_mode()
+def one_step(model: SamplingTransformer, inputs: dict[str, torch.Tensor]) -> None:
+    """Run the step that rank 0 profiles."""
+    make_step(model, inputs)()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--tiny", action="store_true")
+    arguments = parser.parse_args()
+    os.environ.setdefault("WORLD_SIZE", "1")
+    with join_world() as joined:
+        main(arguments.tiny, joined)

@@ -1,0 +1,100 @@
+"""Where the weights go, decided before anything is loaded, from the model's real sizes."""
+
+from dataclasses import dataclass
+
+from animate.errors import ClipError
+from animate.model.transformer import SamplingTransformer
+
+GIB = 2**30
+# What CUDA, its libraries and the allocator's gaps take besides tensors; measured on an H200.
+OVERHEAD = 1.5 * GIB
+# Bytes per pixel and latent frame made at once that the VAE works in, and per pixel and frame of
+# its input and output; measured, with the compiled forward in bf16.
+VAE_WORK, VAE_FRAME = 3200, 27
+REPLICATED, FSDP2, OFFLOAD = "replicated", "fsdp2", "offload"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Bytes of a model's blocks and of all else, and what its activations depend on."""
+
+    blocks: tuple[int, ...]
+    rest: int
+    width: int
+    hidden: int
+
+    @property
+    def whole(self) -> int:
+        """All weights."""
+        return sum(self.blocks) + self.rest
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A placement of the weights and the peak of GPU memory expected with it, in bytes."""
+
+    placement: str
+    peak: int
+
+    def __str__(self) -> str:
+        return f"weights {self.placement}, expected peak {self.peak / GIB:.1f} GiB per GPU"
+
+
+def model_sizes(model: SamplingTransformer) -> Sizes:
+    """Return the sizes of a model; it may be on the meta device."""
+    blocks = tuple(sum(p.nbytes for p in block.parameters()) for block in model.blocks)
+    whole = sum(p.nbytes for p in model.parameters())
+    up = model.blocks[0].block.ffn.net[0].proj.weight
+    return Sizes(blocks, whole - sum(blocks), up.shape[1], up.shape[0])
+
+
+def plan_memory(
+    sizes: Sizes,
+    tokens: int,
+    pixels: int,
+    frames: int,
+    memory: int | None,
+    ranks: int,
+    branches: int = 1,
+    precision: str = "bf16",
+) -> Plan:
+    """Return the fastest placement that fits.
+
+    Args:
+        tokens, pixels, frames: of a segment: its tokens, one frame's pixels, its frames.
+        memory: bytes free on each GPU; None means the CPU, where everything is replicated.
+        branches: forwards per step, two with guidance.
+        precision: with "fp8" only replicated weights can be used.
+
+    Raises:
+        ClipError: nothing fits; it names what to change.
+    """
+    work = _work(sizes, -(-tokens // ranks), pixels // ranks, frames, branches)
+    weights = {REPLICATED: sizes.whole}
+    if precision == "bf16":
+        if ranks > 1:
+            weights[FSDP2] = sum(sizes.blocks) // ranks + sizes.rest + 3 * max(sizes.blocks)
+        weights[OFFLOAD] = sizes.rest + 2 * max(sizes.blocks)
+    plans = [Plan(name, int(held + work + OVERHEAD)) for name, held in weights.items()]
+    for plan in plans:
+        if memory is None or plan.peak <= memory:
+            return plan
+    least = min(plans, key=lambda plan: plan.peak)
+    advice = ["segment_frames or resolution_area lower", "gpus higher"]
+    if precision != "bf16":
+        advice.insert(0, "precision to bf16")
+    raise ClipError(
+        f"sampling needs {least.peak / GIB:.1f} GiB of GPU memory ({least.placement}), but"
+        f" {memory / GIB:.1f} GiB are free on each of {ranks} GPU{'s' if ranks > 1 else ''}: set"
+        f" {' or '.join(advice)}"
+    )
+
+
+def _work(sizes: Sizes, tokens: int, pixels: int, frames: int, branches: int) -> int:
+    """Return the bytes of activations: the larger of the transformer's and the VAE's."""
+    # Residual stream twice and condition tokens in fp32; what attention or the hidden layer holds.
+    attention = (12 + 14) * sizes.width
+    hidden = 12 * sizes.width + 4 * sizes.hidden + 2 * sizes.width
+    constants = branches * len(sizes.blocks) * 2 * 769 * sizes.width * 2
+    transformer = tokens * max(attention, hidden) + constants
+    return max(transformer, pixels * (VAE_WORK + VAE_FRAME * frames))

@@ -1,0 +1,63 @@
+"""Lease GPUs and sample a clip on them: launch_sampler.py --gpus N SETTINGS.json
+
+Jobs on one machine never share a GPU: each holds file locks on its devices, and a job that finds
+too few free waits. The command is replaced by torchrun, so the locks last as long as it does.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from animate.errors import ClipError
+from animate.parallel.leases import lease
+
+SAMPLER = Path(__file__).with_name("sample.py")
+
+
+def visible_devices(environment: dict[str, str]) -> list[str]:
+    """Return the devices this job may use: those it was given, or all of the machine's."""
+    given = environment.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [device for device in given.split(",") if device]
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return listed.stdout.split()
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Hold the devices and become torchrun; without any GPU, ranks share the CPU."""
+    devices = visible_devices(dict(os.environ))
+    folder = Path(os.environ.get("WAN_ANIMATE_LEASES", f"{tempfile.gettempdir()}/wan-animate-gpus"))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    command += [f"--nproc_per_node={arguments.gpus}", str(SAMPLER), str(arguments.settings)]
+    if not devices:
+        _become(command)
+    with lease(devices, arguments.gpus, folder, lambda line: print(line, file=sys.stderr)) as held:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
+        _become(command)
+
+
+def _become(command: list[str]) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--gpus", type=int, required=True)
+    parser.add_argument("settings", type=Path)
+    try:
+        main(parser.parse_args())
+    except ClipError as error:
+        sys.exit(f"error: {error}")
