@@ -126,7 +126,7 @@ def timed(call: Callable, repeats: int = 2) -> tuple[Timing, torch.Tensor]:
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - started)
     peak = torch.cuda.max_memory_allocated() / GIB if cuda else 0.0
-    return Timing(seconds[0], statistics.median(seconds[1:]), peak), result
+    return Timing(seconds[0], statistics.median(seconds[1:] or seconds), peak), result
 
 
 def difference(result: torch.Tensor, expected: torch.Tensor) -> float:

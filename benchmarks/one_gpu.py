@@ -7,8 +7,10 @@ Weights are random. Without a GPU, or with --tiny, everything is tiny.
 
 import argparse
 import json
+import os
 import sys
-from contextlib import nullcontext
+import tempfile
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import torch
@@ -31,10 +33,12 @@ from animate.parallel import attention, vae_split
 from animate.parallel.compile import compile_blocks
 from animate.parallel.fp8 import use_fp8
 from animate.parallel.offload import Offloaded
+from animate.parallel.sampler import Load, load_sampler
 from animate.parallel.vae_split import SplitCodec
+from animate.parallel.world import ALONE
 
 TINY, FULL = Video(32, 32, 13), Video(1280, 720, 77)
-PARTS = ("vae", "steps", "fp8", "offload")
+PARTS = ("vae", "steps", "fp8", "offload", "load")
 
 
 class Table:
@@ -81,8 +85,6 @@ def steps(table: Table, video: Video, tiny: bool, device: torch.device, parts: l
         timing, result = timed(make_step(model, inputs))
         table.add(f"step, ours, compiled, {name}", timing, difference(result, expected))
     profile(make_step(model, inputs))
-    if "offload" in parts:
-        offloaded(table, weights, attend, inputs, result, device)
     if "fp8" in parts:
         model = SamplingTransformer(weights, WholeSequence(attend))
         use_fp8(model)
@@ -92,8 +94,11 @@ def steps(table: Table, video: Video, tiny: bool, device: torch.device, parts: l
         profile(make_step(model, inputs))
 
 
-def offloaded(table: Table, weights, attend, inputs, expected, device: torch.device) -> None:
+def offloaded(table: Table, video: Video, tiny: bool, device: torch.device) -> None:
     """Time the forward with the blocks in host memory."""
+    weights, inputs = random_transformer(tiny, device), random_inputs(video, tiny, device)
+    kernel, attend = attention.choose_attention(device)
+    _, expected = timed(make_step(SamplingTransformer(weights, WholeSequence(attend)), inputs), 0)
     model = SamplingTransformer(weights, WholeSequence(attend))
     originals = dict(weights.named_parameters())
     store = Offloaded(weights, model, device)
@@ -102,9 +107,45 @@ def offloaded(table: Table, weights, attend, inputs, expected, device: torch.dev
     model.scale_shift_table = weights.scale_shift_table
     compile_blocks(model)
     store.attach(model)
-    torch.cuda.empty_cache()
     timing, result = timed(make_step(model, inputs))
-    table.add("step, ours, offloaded", timing, difference(result, expected))
+    table.add(f"step, ours, offloaded, {kernel}", timing, difference(result, expected))
+
+
+def loaded(table: Table, video: Video, tiny: bool, device: torch.device) -> None:
+    """Time a cold load: files read alone, weights on the device, the first step and a later one."""
+    inputs = random_inputs(video, tiny, device)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        random_transformer(tiny, device).save_pretrained(folder, max_shard_size="5GB")
+        torch.cuda.empty_cache()
+        table.add("read the files alone", timed(lambda: _read(folder), 0)[0])
+        _forget_files()
+        load = Load(video.width, video.height, video.frames)
+        dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+
+        def call():
+            return load_sampler(folder, dtype, device, [], ALONE, load)
+
+        timing, model = timed(call, 0)
+        table.add("read and transfer to the device", timing)
+        table.add("step after loading", timed(make_step(model, inputs), 1)[0])
+
+
+def _read(folder: Path) -> torch.Tensor:
+    _forget_files()
+    buffer = bytearray(1 << 26)
+    for path in folder.glob("*.safetensors"):
+        with path.open("rb", buffering=0) as file:
+            while file.readinto(buffer):
+                pass
+    return torch.zeros(1)
+
+
+def _forget_files() -> None:
+    """Empty the page cache, where that is allowed."""
+    os.sync()
+    with suppress(OSError):
+        Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
 @torch.inference_mode()
@@ -156,6 +197,10 @@ def main(arguments: argparse.Namespace) -> None:
         codecs(table, video, tiny, device)
     if "steps" in arguments.parts:
         steps(table, video, tiny, device, arguments.parts)
+    if "offload" in arguments.parts:
+        offloaded(table, video, tiny, device)
+    if "load" in arguments.parts:
+        loaded(table, video, tiny, device)
     if arguments.output:
         arguments.output.write_text(json.dumps(table.rows, indent=1))
 

@@ -6,6 +6,7 @@ Weights are random. Without a GPU, or with --tiny, everything is tiny.
 """
 
 import argparse
+import gc
 import os
 
 import torch
@@ -69,6 +70,7 @@ def steps(table: Table, video: Video, weights, tiny: bool, device: torch.device)
     one = SamplingTransformer(weights, WholeSequence(attend))
     ulysses = UlyssesSequence(video.tokens, weights.config.num_attention_heads, attend)
     several = SamplingTransformer(weights, ulysses)
+    torch.compiler.reset()
     for model in (one, several):
         if device.type == "cuda":
             compile_blocks(model)
@@ -118,6 +120,8 @@ def main(tiny: bool, world: World) -> None:
         one_step(several, inputs)
     model = sharded(weights, ulysses, device)
     del weights, several
+    # Compiled blocks refer to themselves, so they outlive their last name.
+    gc.collect()
     if device.type == "cuda":
         compile_blocks(model)
     timing, result = timed(make_step(model, inputs))
