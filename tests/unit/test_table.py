@@ -229,7 +229,8 @@ def test_every_setting_and_key_is_documented_with_its_default():
             assert key in rows, f"{key} is not in config/README.md"
             default = rule.get("default")
             if default not in (None, {}) and key != "negative_prompt":
-                assert rows[key].rstrip(" |").endswith(str(default)), rows[key]
+                shown = str(default).lower() if isinstance(default, bool) else str(default)
+                assert rows[key].rstrip(" |").endswith(shown), rows[key]
 
 
 def test_settings_survive_the_way_to_the_scripts(read):

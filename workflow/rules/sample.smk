@@ -52,8 +52,7 @@ rule sample:
         version=1,
     shell:
         "printf '%s' {params.job:q} > {output.job:q} && "
-        "torchrun --standalone --nproc_per_node={params.gpus}"
-        ' "$SCRIPTS"/sample.py {output.job:q} 2>> {log:q}'
+        'python "$SCRIPTS"/launch_sampler.py --gpus {params.gpus} {output.job:q} 2>> {log:q}'
 
 
 rule mux:
