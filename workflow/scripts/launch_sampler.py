@@ -42,7 +42,7 @@ def main(arguments: argparse.Namespace) -> None:
     command += [f"--nproc_per_node={arguments.gpus}", str(SAMPLER), str(arguments.settings)]
     if not devices:
         _become(command)
-    with lease(devices, arguments.gpus, folder, lambda line: print(line, file=sys.stderr)) as held:
+    with lease(devices, arguments.gpus, folder, print) as held:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
         _become(command)
 
@@ -60,4 +60,6 @@ if __name__ == "__main__":
     try:
         main(parser.parse_args())
     except ClipError as error:
-        sys.exit(f"error: {error}")
+        # On the console: the rule keeps standard error, and torchrun's tracebacks, for the log.
+        print(f"error: {error}")
+        sys.exit(1)
