@@ -63,7 +63,9 @@ def run_job(job: Job, machine: Machine, progress: Progress) -> None:
     # The key leaves the ranks out: a clip may go on with another number of GPUs.
     journal = Journal(job.journal, job_key(job, f"{machine.device.type} {machine.dtype}"))
     if not machine.world.leads:
-        for _ in _painted(job, machine, info, segments, machine.world.share(), None, progress):
+        finished = machine.world.share()
+        progress.plan(len(segments), finished, settings.steps)
+        for _ in _painted(job, machine, info, segments, finished, None, progress):
             pass
         return
     finished = machine.world.share(journal.count(len(segments)))
