@@ -73,7 +73,10 @@ def run_job(job: Job, machine: Machine, progress: Progress) -> None:
     progress.plan(len(segments), finished, settings.steps)
     tail = None
     try:
-        with VideoWriter(job.output, info.size, info.frame_rate, "result") as video, Background() as writer:
+        with (
+            VideoWriter(job.output, info.size, info.frame_rate, "result") as video,
+            Background() as writer,
+        ):
             for segment in segments[:finished]:
                 frames, tail = journal.load(segment.index)
                 _write(video, frames)
