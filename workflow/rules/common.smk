@@ -181,6 +181,7 @@ SAMPLING_SETTINGS = (
     "relighting_lora",
     "loras",
     "color_match",
+    "precision",
 )
 SAMPLING_INPUTS = (
     "pose",

@@ -61,5 +61,5 @@ if __name__ == "__main__":
         main(parser.parse_args())
     except ClipError as error:
         # On the console: the rule keeps standard error, and torchrun's tracebacks, for the log.
-        print(f"error: {error}")
+        print(f"clip {Path(sys.argv[-1]).parent.name}: error: {error}")
         sys.exit(1)
