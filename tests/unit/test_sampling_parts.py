@@ -183,16 +183,18 @@ def test_color_match_in_replacement_follows_the_kept_background():
 
 
 def test_progress_estimates_the_time_left(tmp_path, capsys):
-    now = iter(range(0, 1000, 10))
+    now = iter((0, 100, 110, 120, 150, 160))
     progress = Progress("owl", tmp_path / "logs" / "owl.log", clock=lambda: next(now))
-    progress.plan(segments=3, finished=1, steps=2)
-    progress.step(1, 1)
-    progress.step(1, 2)
+    progress.plan(segments=4, finished=1, steps=3)
+    for segment, step in ((1, 1), (1, 2), (1, 3), (2, 1), (2, 2)):
+        progress.step(segment, step)
     lines = (tmp_path / "logs" / "owl.log").read_text().splitlines()
     assert capsys.readouterr().out.splitlines() == lines
-    assert lines[0].endswith("clip owl: 3 segments of 2 steps, 1 of them already sampled")
-    assert "segment 2/3 step 1/2, 10.00 s per step, about 30 s left" in lines[1]
-    assert "segment 2/3 step 2/2, 10.00 s per step, about 20 s left" in lines[2]
+    assert lines[0].endswith("clip owl: 4 segments of 3 steps, 1 of them already sampled")
+    # Loading, 100 s, counts nowhere; decoding, the 30 s between segments, not as a step.
+    assert lines[1].endswith("segment 2/4 step 1/3")
+    assert lines[2].endswith("segment 2/4 step 2/3, 10.00 s per step, about 1 min 10 s left")
+    assert lines[5].endswith("segment 3/4 step 2/3, 10.00 s per step, about 1 min 00 s left")
 
 
 def test_durations():

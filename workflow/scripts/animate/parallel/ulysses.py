@@ -13,6 +13,11 @@ import torch.nn.functional as F
 from animate.errors import ClipError
 from animate.model.sequence import Attention, attention
 
+# More parts hide more of the exchange, but make it and the attention less efficient.
+PARTS = 2
+
+Travelling = tuple[dist.Work, torch.Tensor]
+
 
 class UlyssesSequence:
     """The division of the tokens among the ranks of a group; see `animate.model.sequence`."""
@@ -55,24 +60,46 @@ class UlyssesSequence:
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Return self-attention over all tokens for this rank's (B, L, H, D).
 
-        Queries, keys and values travel in one all-to-all.
+        Queries, keys and values travel in one all-to-all per part of the heads: while a rank
+        attends to one part, the next arrives and the one before leaves.
         """
-        n, batch = self._ranks, q.shape[0]
-        packed = torch.stack((q, k, v), dim=2).unflatten(3, (n, -1))
-        # (B, L, 3, n, H / n, D) to (n, B, L, 3, H / n, D): what each rank gets lies together.
-        packed = self._exchange(packed.permute(3, 0, 1, 2, 4, 5))
-        packed = packed.transpose(0, 1).flatten(1, 2)[:, : self._length]
-        out = self._attend(*packed.unbind(2))
-        out = F.pad(out, (0, 0, 0, 0, 0, n * self._share - self._length))
-        out = self._exchange(out.unflatten(1, (n, -1)).transpose(0, 1))
-        return out.permute(1, 2, 0, 3, 4).reshape(batch, self._share, *q.shape[2:])
+        sent = [self._send(part) for part in self._parts((q, k, v))]
+        left = [self._return(*arriving) for arriving in sent]
+        result = q.new_empty(q.shape)
+        for (part,), (work, received) in zip(self._parts((result,)), left, strict=True):
+            work.wait()
+            part.copy_(received.permute(1, 2, 0, 3, 4))
+        return result
 
-    def _exchange(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what every rank has for this one (n, ...) of what this one has for each."""
-        x = x.contiguous()
+    def _parts(self, tensors: tuple[torch.Tensor, ...]) -> list[tuple[torch.Tensor, ...]]:
+        """Return views (B, L, ranks, heads, D) of each part of every rank's heads."""
+        split = [x.unflatten(2, (self._ranks, -1)) for x in tensors]
+        parts = min(PARTS, split[0].shape[3])
+        return list(zip(*(x.tensor_split(parts, 3) for x in split), strict=True))
+
+    def _send(self, part: tuple[torch.Tensor, ...]) -> Travelling:
+        """Start giving each rank its heads of this rank's tokens: (n, B, L, 3, heads, D)."""
+        batch, length, n, heads, size = part[0].shape
+        packed = part[0].new_empty(n, batch, length, len(part), heads, size)
+        for index, x in enumerate(part):
+            packed[:, :, :, index] = x.permute(2, 0, 1, 3, 4)
+        return self._exchange(packed)
+
+    def _return(self, work: dist.Work, received: torch.Tensor) -> Travelling:
+        """Attend to what arrived and start giving each rank its tokens: (n, B, L, heads, D)."""
+        work.wait()
+        arrived = received.transpose(0, 1).flatten(1, 2)[:, : self._length]
+        out = self._attend(*arrived.unbind(2))
+        padding = self._ranks * self._share - self._length
+        if padding:
+            out = F.pad(out, (0, 0, 0, 0, 0, padding))
+        return self._exchange(out.unflatten(1, (self._ranks, -1)).transpose(0, 1).contiguous())
+
+    def _exchange(self, x: torch.Tensor) -> Travelling:
+        """Start to get what every rank has for this one (n, ...) of what this one has for each."""
         received = torch.empty_like(x)
-        dist.all_to_all_single(received, x, group=self._group)
-        return received
+        work = dist.all_to_all_single(received, x, group=self._group, async_op=True)
+        return work, received
 
 
 def check_degree(ranks: int, heads: int) -> None:

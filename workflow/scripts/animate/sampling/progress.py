@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from statistics import fmean
 from typing import TextIO
 
 
@@ -26,28 +27,36 @@ class Progress:
         if log is not None and not quiet:
             log.parent.mkdir(parents=True, exist_ok=True)
             self._streams.append(log.open("a", encoding="utf-8"))
-        self._steps_left = 0
-        self._started = clock()
-        self._steps_done = 0
+        self._last = clock()
+        self._sampling: list[float] = []
+        self._pauses: list[float] = []
 
     def plan(self, segments: int, finished: int, steps: int) -> None:
         """Say how much there is to do: `finished` of `segments` segments need no sampling."""
         self._segments, self._steps = segments, steps
-        self._steps_left = (segments - finished) * steps
-        self._started, self._steps_done = self._clock(), 0
         resumed = f", {finished} of them already sampled" if finished else ""
         self.say(f"{segments} segments of {steps} steps{resumed}")
 
     def step(self, segment: int, step: int) -> None:
         """Report that `step` (from 1) of `segment` (from 0) is done."""
-        self._steps_done += 1
-        self._steps_left -= 1
-        # Decoding counts into the steps, so the estimate covers all the work that is left.
-        each = (self._clock() - self._started) / self._steps_done
-        self.say(
-            f"segment {segment + 1}/{self._segments} step {step}/{self._steps},"
-            f" {each:.2f} s per step, about {duration(self._steps_left * each)} left"
-        )
+        now = self._clock()
+        # What lies before a segment's first step, loading or decoding, is no part of the steps.
+        if step > 1:
+            self._sampling.append(now - self._last)
+        elif self._sampling:
+            self._pauses.append(now - self._last)
+        self._last = now
+        line = f"segment {segment + 1}/{self._segments} step {step}/{self._steps}"
+        if self._sampling:
+            left = duration(self._left(self._segments - segment - 1, self._steps - step))
+            line += f", {fmean(self._sampling):.2f} s per step, about {left} left"
+        self.say(line)
+
+    def _left(self, segments: int, steps: int) -> float:
+        """Return the seconds of the steps left in this segment and of the segments after it."""
+        each = fmean(self._sampling)
+        pause = fmean(self._pauses) if self._pauses else each
+        return steps * each + segments * (pause + (self._steps - 1) * each)
 
     def say(self, message: str) -> None:
         """Write one line, marked with the time and the clip."""
