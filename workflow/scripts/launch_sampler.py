@@ -5,16 +5,18 @@ too few free waits. The command is replaced by torchrun, so the locks last as lo
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from animate.errors import ClipError
 from animate.parallel.leases import lease
 
-SAMPLER = Path(__file__).with_name("sample.py")
+HERE = Path(__file__).parent
 
 
 def visible_devices(environment: dict[str, str]) -> list[str]:
@@ -34,12 +36,31 @@ def visible_devices(environment: dict[str, str]) -> list[str]:
     return listed.stdout.split()
 
 
+def rank_environment(environment: dict[str, str], ranks: int, settings: Path) -> dict[str, str]:
+    """Return the variables to set for `ranks` processes that share this job's CPU threads.
+
+    Compiled code is kept beside the models, for the jobs to come, unless TORCHINDUCTOR_CACHE_DIR
+    is set or that folder cannot be written.
+    """
+    threads = int(environment.get("OMP_NUM_THREADS") or os.cpu_count())
+    found = {"OMP_NUM_THREADS": str(max(1, threads // ranks))}
+    # The sampler reports wrong settings itself.
+    with suppress(OSError, ValueError, KeyError):
+        models = Path(json.loads(settings.read_text(encoding="utf-8"))["model"]).resolve().parent
+        if os.access(models, os.W_OK) and "TORCHINDUCTOR_CACHE_DIR" not in environment:
+            found["TORCHINDUCTOR_CACHE_DIR"] = str(models / ".compiled")
+    return found
+
+
 def main(arguments: argparse.Namespace) -> None:
     """Hold the devices and become torchrun; without any GPU, ranks share the CPU."""
-    devices = visible_devices(dict(os.environ))
+    environment = dict(os.environ)
+    os.environ |= rank_environment(environment, arguments.gpus, arguments.settings)
+    devices = visible_devices(environment)
     folder = Path(os.environ.get("WAN_ANIMATE_LEASES", f"{tempfile.gettempdir()}/wan-animate-gpus"))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    command += [f"--nproc_per_node={arguments.gpus}", str(SAMPLER), str(arguments.settings)]
+    command = [sys.executable, str(HERE / "run_ranks.py"), "--standalone"]
+    command += [f"--nproc_per_node={arguments.gpus}", str(HERE / "sample.py")]
+    command += [str(arguments.settings)]
     if not devices:
         _become(command)
     with lease(devices, arguments.gpus, folder, print) as held:
