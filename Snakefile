@@ -7,6 +7,7 @@ configfile: "config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/cluster.smk"
 include: "workflow/rules/refused.smk"
 include: "workflow/rules/models.smk"
 include: "workflow/rules/timeline.smk"

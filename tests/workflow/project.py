@@ -20,7 +20,8 @@ defaults:
   resolution_area: 128x128
   fps: 25
 """
-JOB = re.compile(r"^(?:local)?rule (\w+):\n((?:    .*\n)*)", re.MULTILINE)
+# Jobs of a group stand indented below it.
+JOB = re.compile(r"^( *)(?:local)?rule (\w+):\n((?:\1    .*\n)*)", re.MULTILINE)
 
 
 @dataclass
@@ -53,7 +54,7 @@ class Project:
         """Return Snakemake's own list of jobs that would run: {clip: rules}, "" for the others."""
         done = self.snakemake(*options, "--dry-run")
         jobs: dict[str, Counter] = {}
-        for rule, details in JOB.findall(done.stdout + done.stderr):
+        for _, rule, details in JOB.findall(done.stdout + done.stderr):
             clip = re.search(r"wildcards: .*clip=([^,\n]+)", details)
             if rule != "all":
                 jobs.setdefault(clip[1] if clip else "", Counter())[rule] += 1
@@ -81,6 +82,7 @@ def new_project(folder: Path) -> Project:
             shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy2(source, folder / part)
-    (folder / "local").symlink_to("profiles/local")
+    for profile in ("local", "slurm"):
+        (folder / profile).symlink_to(f"profiles/{profile}")
     (folder / "quick.yaml").write_text(QUICK, "utf-8")
     return Project(folder)

@@ -11,9 +11,13 @@ rule person_mask:
         f"{CLIP}/person_mask.mp4",
     log:
         f"{LOGS}/person_mask/{{clip}}.log",
+    group:
+        "prepare"
     conda:
         "../../envs/preprocess.yaml"
     threads: 2
+    resources:
+        **cpu_job("person_mask", backend="mask_backend"),
     params:
         settings=settings("mask_backend"),
         version=1,
@@ -31,8 +35,12 @@ rule mask:
         f"{CLIP}/src_mask.mp4",
     log:
         f"{LOGS}/mask/{{clip}}.log",
+    group:
+        "prepare"
     conda:
         "../../envs/preprocess.yaml"
+    resources:
+        **cpu_job("mask"),
     params:
         settings=settings("mask_iterations", "mask_kernel", "mask_w_len", "mask_h_len"),
         version=1,
@@ -50,8 +58,12 @@ rule background:
         f"{CLIP}/src_bg.mp4",
     log:
         f"{LOGS}/background/{{clip}}.log",
+    group:
+        "prepare"
     conda:
         "../../envs/preprocess.yaml"
+    resources:
+        **cpu_job("background"),
     params:
         version=1,
     shell:

@@ -15,6 +15,8 @@ rule tiny_model:
         f"{LOGS}/tiny_model.log",
     conda:
         "../../envs/sample.yaml"
+    resources:
+        **cpu_job("tiny_model"),
     params:
         folder=lambda wildcards, output: os.path.dirname(output[0]),
         version=1,
@@ -31,9 +33,11 @@ rule download_diffusers:
         f"{LOGS}/download/{{model}}.log",
     wildcard_constraints:
         model=one_of("diffusers"),
-    localrule: True
+    localrule: LOGIN_NODE_DOWNLOADS
     conda:
         "../../envs/sample.yaml"
+    resources:
+        **cpu_job("download"),
     params:
         options=MODEL_OPTIONS,
         needs=model_needs,
@@ -70,9 +74,11 @@ rule download_lora:
         owner="[^/]+",
         name="[^/]+",
         revision="[^/]+",
-    localrule: True
+    localrule: LOGIN_NODE_DOWNLOADS
     conda:
         "../../envs/sample.yaml"
+    resources:
+        **cpu_job("download"),
     params:
         version=1,
     shell:
@@ -92,6 +98,8 @@ rule convert:
         model=one_of("original"),
     conda:
         "../../envs/sample.yaml"
+    resources:
+        **cpu_job("convert", mb=asking.CONVERT_MB),
     params:
         folder=lambda wildcards, output: os.path.dirname(output[0]),
         version=1,

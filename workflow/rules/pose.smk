@@ -10,9 +10,13 @@ rule keypoints:
         f"{CLIP}/keypoints.npz",
     log:
         f"{LOGS}/keypoints/{{clip}}.log",
+    group:
+        "prepare"
     conda:
         "../../envs/preprocess.yaml"
     threads: 2
+    resources:
+        **cpu_job("keypoints", backend="pose_backend"),
     params:
         settings=settings("pose_backend", "person"),
         version=1,
@@ -30,9 +34,13 @@ rule reference_keypoints:
         f"{CLIP}/reference_keypoints.npz",
     log:
         f"{LOGS}/reference_keypoints/{{clip}}.log",
+    group:
+        "prepare"
     conda:
         "../../envs/preprocess.yaml"
     threads: 2
+    resources:
+        **cpu_job("reference_keypoints"),
     params:
         settings=settings("pose_backend"),
         version=1,
@@ -52,8 +60,12 @@ rule pose_video:
         f"{CLIP}/src_pose.mp4",
     log:
         f"{LOGS}/pose_video/{{clip}}.log",
+    group:
+        "prepare"
     conda:
         "../../envs/preprocess.yaml"
+    resources:
+        **cpu_job("pose_video"),
     params:
         settings=settings("smooth_pose"),
         version=1,
@@ -74,8 +86,12 @@ rule face_video:
         f"{CLIP}/src_face.mp4",
     log:
         f"{LOGS}/face_video/{{clip}}.log",
+    group:
+        "prepare"
     conda:
         "../../envs/preprocess.yaml"
+    resources:
+        **cpu_job("face_video"),
     params:
         version=1,
     shell:

@@ -17,8 +17,12 @@ rule preview:
         metrics=f"{CLIP}/metrics.json",
     log:
         f"{LOGS}/preview/{{clip}}.log",
+    group:
+        "prepare"
     conda:
         "../../envs/preprocess.yaml"
+    resources:
+        **cpu_job("preview"),
     params:
         version=1,
     shell:
@@ -40,8 +44,12 @@ rule provenance:
         f"{CLIP}/{{clip}}.json",
     log:
         f"{LOGS}/provenance/{{clip}}.log",
+    group:
+        "finish"
     conda:
         "../../envs/preprocess.yaml"
+    resources:
+        **cpu_job("provenance"),
     params:
         settings=settings(*load_schema("settings")["properties"]),
         version=1,
@@ -75,8 +83,12 @@ rule page:
         ),
     log:
         f"{LOGS}/page/{{clip}}.log",
+    group:
+        "finish"
     conda:
         "../../envs/preprocess.yaml"
+    resources:
+        **cpu_job("page"),
     params:
         version=1,
     shell:

@@ -10,6 +10,8 @@ rule prompt:
         f"{LOGS}/prompt/{{key}}.log",
     conda:
         "../../envs/sample.yaml"
+    resources:
+        **cpu_job("prompt", mb=asking.text_encoder_mb(CONFIG["model"])),
     params:
         text=lambda wildcards: PROMPT_TEXTS[wildcards.key],
         model=lambda wildcards, input: os.path.dirname(input[0]),
@@ -42,17 +44,17 @@ rule sample:
         "../../envs/sample.yaml"
     threads: 4
     resources:
-        gpu=lambda wildcards: clip_of(wildcards).settings["gpus"],
+        **gpu_job(),
     params:
         # Only params that do not depend on input or output make a job run again.
         settings=settings(*SAMPLING_SETTINGS),
         job=sampler_job,
-        gpus=lambda wildcards: clip_of(wildcards).settings["gpus"],
+        launch=launch_options,
         weights=weights_revision,
         version=1,
     shell:
         "printf '%s' {params.job:q} > {output.job:q} && "
-        'python "$SCRIPTS"/launch_sampler.py --gpus {params.gpus} {output.job:q} 2>> {log:q}'
+        'python "$SCRIPTS"/launch_sampler.py {params.launch:q} {output.job:q} 2>> {log:q}'
 
 
 rule mux:
@@ -64,8 +66,12 @@ rule mux:
         f"{CLIP}/{{clip}}.mp4",
     log:
         f"{LOGS}/mux/{{clip}}.log",
+    group:
+        "finish"
     conda:
         "../../envs/preprocess.yaml"
+    resources:
+        **cpu_job("mux"),
     params:
         version=1,
     shell:

@@ -9,8 +9,12 @@ rule timeline:
         f"{CLIP}/timeline.json",
     log:
         f"{LOGS}/timeline/{{clip}}.log",
+    group:
+        "prepare"
     conda:
         "../../envs/preprocess.yaml"
+    resources:
+        **cpu_job("timeline"),
     params:
         settings=settings("resolution_area", "fps", "start", "end"),
         version=1,
@@ -27,8 +31,12 @@ rule reference:
         f"{CLIP}/src_ref.png",
     log:
         f"{LOGS}/reference/{{clip}}.log",
+    group:
+        "prepare"
     conda:
         "../../envs/preprocess.yaml"
+    resources:
+        **cpu_job("reference"),
     params:
         version=1,
     shell:

@@ -2,6 +2,7 @@
 
 Jobs on one machine never share a GPU: each holds file locks on its devices, and a job that finds
 too few free waits. The command is replaced by torchrun, so the locks last as long as it does.
+In a job that SLURM gave its GPUs, --nodes says over how many nodes srun spreads them instead.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from animate.cluster.launch import ranks_command, step_command
 from animate.errors import ClipError
 from animate.parallel.leases import lease
 
@@ -53,14 +55,15 @@ def rank_environment(environment: dict[str, str], ranks: int, settings: Path) ->
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Hold the devices and become torchrun; without any GPU, ranks share the CPU."""
+    """Hold the devices and become torchrun, or srun; without any GPU, ranks share the CPU."""
     environment = dict(os.environ)
-    os.environ |= rank_environment(environment, arguments.gpus, arguments.settings)
+    ranks = arguments.gpus // (arguments.nodes or 1)
+    os.environ |= rank_environment(environment, ranks, arguments.settings)
+    if arguments.nodes:
+        _become(_task_on_nodes(arguments))
     devices = visible_devices(environment)
     folder = Path(os.environ.get("WAN_ANIMATE_LEASES", f"{tempfile.gettempdir()}/wan-animate-gpus"))
-    command = [sys.executable, str(HERE / "run_ranks.py"), "--standalone"]
-    command += [f"--nproc_per_node={arguments.gpus}", str(HERE / "sample.py")]
-    command += [str(arguments.settings)]
+    command = ranks_command(1, ranks, [str(HERE / "sample.py"), str(arguments.settings)])
     if not devices:
         _become(command)
     with lease(devices, arguments.gpus, folder, print) as held:
@@ -68,15 +71,25 @@ def main(arguments: argparse.Namespace) -> None:
         _become(command)
 
 
+def _task_on_nodes(arguments: argparse.Namespace) -> list[str]:
+    nodes, gpus = arguments.nodes, arguments.gpus
+    task = [sys.executable, str(HERE / "sample_on_node.py"), f"--nodes={nodes}"]
+    task += [f"--ranks={gpus // nodes}"]
+    task += ["--scratch", arguments.scratch] if arguments.scratch else []
+    return step_command(nodes, gpus, [*task, str(arguments.settings)])
+
+
 def _become(command: list[str]) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
-    os.execv(command[0], command)
+    os.execvp(command[0], command)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gpus", type=int, required=True)
+    parser.add_argument("--nodes", type=int, help="nodes of a SLURM job")
+    parser.add_argument("--scratch", help="folder on each node's own disk to copy the model to")
     parser.add_argument("settings", type=Path)
     try:
         main(parser.parse_args())

@@ -1,5 +1,9 @@
-"""Sample one clip: torchrun --standalone --nproc_per_node=1 sample.py SETTINGS.json"""
+"""Sample one clip: torchrun --standalone --nproc_per_node=1 sample.py [MODEL] SETTINGS.json
 
+MODEL is a copy of the settings' model folder on a faster disk.
+"""
+
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -9,12 +13,14 @@ from animate.sampling.progress import Progress
 from animate.sampling.settings import read_job
 
 
-def main(path: Path) -> None:
+def main(path: Path, model: Path | None = None) -> None:
     """Run the job that the settings file describes; a mistake is one line and exit code 1."""
     rank = int(os.environ.get("RANK", 0))
     progress = Progress(path.stem, quiet=rank > 0)
     try:
         job = read_job(path)
+        if model:
+            job = dataclasses.replace(job, model=model)
         progress = Progress(job.clip, job.progress, quiet=rank > 0)
         # Imported here so that a wrong settings file does not wait for torch.
         from animate.parallel.world import join_world
@@ -28,6 +34,6 @@ def main(path: Path) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) not in (2, 3):
         sys.exit(__doc__)
-    main(Path(sys.argv[1]))
+    main(*map(Path, reversed(sys.argv[1:])))

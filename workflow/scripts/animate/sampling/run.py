@@ -24,6 +24,7 @@ from animate.sampling.loop import Painter, paint_clip
 from animate.sampling.progress import Progress
 from animate.sampling.segments import Segment, plan_segments
 from animate.sampling.settings import Job
+from animate.sampling.stopping import stopping
 from animate.video import VideoInfo, VideoWriter, video_info
 
 VIDEO_ROLES = ("pose", "face", "background", "mask")
@@ -154,9 +155,10 @@ def _painted(
         list(videos),
         machine,
     )
-    for segment, video in paint_clip(painter, segments, read, finished, tail, progress.step):
-        new_tail = video[:, :, -job.settings.conditioning_frames :].cpu()
-        yield segment, _pixels(video, segment), new_tail
+    with stopping(machine.world, progress.step) as on_step:
+        for segment, video in paint_clip(painter, segments, read, finished, tail, on_step):
+            new_tail = video[:, :, -job.settings.conditioning_frames :].cpu()
+            yield segment, _pixels(video, segment), new_tail
 
 
 def _shared_reader(read: ReadFrames, names: list[str], machine: Machine) -> ReadFrames:

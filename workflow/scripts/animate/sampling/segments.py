@@ -31,11 +31,15 @@ def plan_segments(frame_count: int, segment_frames: int, conditioning_frames: in
 
     `segment_frames` is 4n + 1; segments after the first reuse `conditioning_frames` (1 or 5).
     """
-    stride = segment_frames - conditioning_frames
-    count = max(1, -(-(frame_count - conditioning_frames) // stride))
+    count = segment_count(frame_count, segment_frames, conditioning_frames)
     return [
         _segment(index, frame_count, segment_frames, conditioning_frames) for index in range(count)
     ]
+
+
+def segment_count(frame_count: int, segment_frames: int, conditioning_frames: int) -> int:
+    """Return how many segments a clip of `frame_count` frames has, at least one."""
+    return max(1, -(-(frame_count - conditioning_frames) // (segment_frames - conditioning_frames)))
 
 
 def bounce(position: int, frame_count: int) -> int:

@@ -1,0 +1,103 @@
+"""What every job asks of a cluster, computed from its clip when it is submitted."""
+
+import signal
+
+from animate.cluster import jobs as asking
+from animate.cluster.gpus import AUTO, auto_gpus, node_count, why_never
+from animate.cluster.site import Site
+from animate.cluster.work import clip_work
+
+SITE = Site.of(CONFIG)
+LOGIN_NODE_DOWNLOADS = SITE.network == "login"
+AUTO_CLIPS = sum(clip.settings["gpus"] == AUTO for clip in CLIPS.values())
+
+if workflow.remote_exec:
+    # SLURM's warning is for the sampler; the Snakemake around it has to outlive it.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
+def work_of(wildcards):
+    return clip_work(clip_of(wildcards), RESULTS)
+
+
+def cpu_job(stage, mb=asking.STAGE_MB, backend=None):
+    """Return the resources of a job without GPU; `backend` is the setting that names its pace."""
+
+    def runtime(wildcards, attempt):
+        if not hasattr(wildcards, "clip"):
+            return asking.fixed_minutes(SITE, attempt)
+        pace = clip_of(wildcards).settings[backend] if backend else "mediapipe"
+        return asking.stage_minutes(stage, work_of(wildcards), SITE, attempt, pace)
+
+    return {
+        "runtime": runtime,
+        "mem_mb": lambda wildcards, attempt: attempt * mb,
+        "cpus_per_task": lambda wildcards, threads: threads,
+        **SITE.cpu_options,
+    }
+
+
+def gpus_of(wildcards):
+    wanted = clip_of(wildcards).settings["gpus"]
+    if wanted != AUTO:
+        return wanted
+    if workflow.remote_exec:
+        return workflow.global_resources.get("gpu").value
+    if workflow.local_exec:
+        # A workstation is one node.
+        available = workflow.global_resources.get("gpu").value or 1
+        return auto_gpus(available, available, AUTO_CLIPS)
+    return auto_gpus(SITE.max_gpus, SITE.gpus_per_node, AUTO_CLIPS)
+
+
+def nodes_of(wildcards):
+    return node_count(gpus_of(wildcards), SITE.gpus_per_node)
+
+
+def ranks_of_node(wildcards):
+    return gpus_of(wildcards) // nodes_of(wildcards)
+
+
+def gpu_job():
+    """Return the resources of the sampler: its GPUs, evenly on the fewest nodes."""
+
+    def runtime(wildcards, attempt):
+        return asking.sampling_minutes(
+            work_of(wildcards), gpus_of(wildcards), SITE, CONFIG["model"], attempt
+        )
+
+    def if_several_nodes(value):
+        """Return a resource that a job on one node does not have."""
+        return lambda wildcards: value(wildcards) if nodes_of(wildcards) > 1 else None
+
+    def extra(wildcards):
+        return (
+            f"--gpus-per-node={ranks_of_node(wildcards)}"
+            f" --signal=USR1@{SITE.warning_seconds}"
+        )
+
+    return {
+        "runtime": runtime,
+        "mem_mb": lambda wildcards, attempt: asking.sampling_mb(
+            ranks_of_node(wildcards), CONFIG["model"], attempt
+        ),
+        "cpus_per_task": lambda wildcards: SITE.cpus_per_gpu * ranks_of_node(wildcards),
+        "gpu": gpus_of,
+        "nodes": nodes_of,
+        # One task a node: torchrun starts the ranks. The plugin puts a job on a single node of its
+        # allocation unless it is said to start its own tasks.
+        "tasks_per_gpu": 0,
+        "mpi": if_several_nodes(lambda wildcards: "srun"),
+        "tasks": if_several_nodes(nodes_of),
+        "slurm_extra": extra,
+        **SITE.gpu_options,
+    }
+
+
+def launch_options(wildcards, output, resources):
+    """Return where the sampler's ranks run; not a reason to sample again."""
+    options = ["--gpus", str(resources.gpu)]
+    if workflow.remote_exec:
+        options += ["--nodes", str(resources.nodes)]
+        options += ["--scratch", SITE.scratch] if SITE.scratch else []
+    return options

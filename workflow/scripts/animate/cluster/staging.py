@@ -1,0 +1,63 @@
+"""A copy of the model on a node's own disk, made once and used by every later job there."""
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from string import Template
+
+from animate.sampling.identity import hash_of, model_identity
+
+# Room that is left for others, in bytes.
+SPARE = 1 << 30
+
+
+def stage_model(
+    model: Path, scratch: str, environment: Mapping[str, str], say: Callable[[str], None]
+) -> Path:
+    """Return the folder to read the model from: its copy below `scratch`, or `model` itself.
+
+    `scratch` may name variables as $SLURM_TMPDIR. Without room, or without the folder, the model
+    is read where it is, and `say` gets the reason: slower, but the same frames.
+    """
+    try:
+        folder = Path(Template(scratch).substitute(environment))
+    except KeyError as missing:
+        say(f"scratch: {missing.args[0]} is not set on this node; reading {model} in place")
+        return model
+    copy = folder / f"wan-animate-{hash_of(model_identity(model))[:16]}"
+    try:
+        return _copied_once(model, copy)
+    except OSError as error:
+        reason = "no space left" if error.errno == errno.ENOSPC else str(error)
+        say(f"scratch {folder}: {reason}; reading {model} in place")
+        return model
+
+
+def _copied_once(model: Path, copy: Path) -> Path:
+    with open(copy.with_suffix(".lock"), "w") as lock:  # noqa: PTH123
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not copy.is_dir():
+            partial = copy.with_suffix(".part")
+            shutil.rmtree(partial, ignore_errors=True)
+            try:
+                _copy_parts(model, partial)
+                partial.rename(copy)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    return copy
+
+
+def _copy_parts(model: Path, partial: Path) -> None:
+    """Copy what a sampler reads, times included: they are part of the model's identity."""
+    files = [model / name for name in model_identity(model)]
+    files += model.glob("*.json")
+    needed = sum(file.stat().st_size for file in files)
+    if needed + SPARE > shutil.disk_usage(partial.parent).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    for file in files:
+        target = partial / file.relative_to(model)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, target)

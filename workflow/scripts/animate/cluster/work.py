@@ -1,0 +1,88 @@
+"""How much there is to do for a clip, exactly once its timeline is there, estimated before."""
+
+import json
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+
+from animate.sampling.segments import segment_count
+from animate.schema import parse_area
+from animate.table import Clip
+
+# Of a video whose length is unknown: 2 Mbit/s, so that most are shorter than estimated.
+BYTES_PER_SECOND = 250_000
+SECONDS = 5, 1800
+SOURCE_RATE = 30
+
+
+@dataclass(frozen=True)
+class Work:
+    """The sampling of one clip.
+
+    `frames`: output frames; `known` is False while they are an estimate. `pixels`: of one frame.
+    `branches`: forwards per step. `encoded`: videos that the VAE encodes per segment.
+    """
+
+    frames: int
+    known: bool
+    pixels: int
+    segment_frames: int
+    conditioning_frames: int
+    steps: int
+    branches: int
+    encoded: int
+    precision: str
+
+    @property
+    def segments(self) -> int:
+        """Segments of the clip."""
+        return segment_count(self.frames, self.segment_frames, self.conditioning_frames)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one segment: 16 x 16 pixels of each latent frame, the reference's included."""
+        return (self.segment_frames // 4 + 2) * self.pixels // 256
+
+
+def clip_work(clip: Clip, results: str) -> Work:
+    """Return the work of a clip; of its files only the timeline is read, if it is there."""
+    settings = clip.settings
+    timeline = Path(results, clip.name, "timeline.json")
+    try:
+        frames, pixels = _read_timeline(timeline, timeline.stat().st_mtime_ns)
+        known = True
+    except FileNotFoundError:
+        frames, pixels = _estimate_frames(clip), parse_area(settings["resolution_area"])
+        known = False
+    return Work(
+        frames=frames,
+        known=known,
+        pixels=pixels,
+        segment_frames=settings["segment_frames"],
+        conditioning_frames=settings["conditioning_frames"],
+        steps=settings["steps"],
+        branches=2 if settings["guidance_scale"] > 1 else 1,
+        encoded=2 if clip.mode == "replace" else 1,
+        precision=settings["precision"],
+    )
+
+
+@lru_cache(maxsize=256)
+def _read_timeline(path: Path, changed: int) -> tuple[int, int]:
+    values = json.loads(path.read_text())
+    width, height = values["model_size"]
+    return values["frame_count"], width * height
+
+
+def _estimate_frames(clip: Clip) -> int:
+    settings = clip.settings
+    rate = SOURCE_RATE if settings["fps"] == "source" else Fraction(str(settings["fps"]))
+    start, end = settings["start"] or 0, settings["end"]
+    if end is None:
+        shortest, longest = SECONDS
+        seconds = Path(clip.video).stat().st_size / BYTES_PER_SECOND - start
+        seconds = min(max(seconds, shortest), longest)
+    else:
+        seconds = end - start
+    return max(1, round(seconds * rate))

@@ -1,0 +1,38 @@
+"""Start a clip's ranks on this node of a SLURM job, the model on its own disk when asked."""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+from animate.cluster.launch import ranks_command
+from animate.cluster.staging import stage_model
+
+SAMPLER = Path(__file__).with_name("sample.py")
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Become torchrun, which inherits that SLURM's warning is ignored: it is for the ranks."""
+    program = [str(SAMPLER)]
+    if arguments.scratch:
+        model = Path(json.loads(arguments.settings.read_text("utf-8"))["model"])
+        program.append(str(stage_model(model, arguments.scratch, os.environ, _say)))
+    program.append(str(arguments.settings))
+    command = ranks_command(arguments.nodes, arguments.ranks, program)
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    os.execv(command[0], command)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--nodes", type=int, required=True)
+    parser.add_argument("--ranks", type=int, required=True, help="ranks of this node")
+    parser.add_argument("--scratch", help="folder on this node's disk; may name variables as $X")
+    parser.add_argument("settings", type=Path)
+    main(parser.parse_args())
