@@ -114,6 +114,17 @@ def test_segments_are_the_same_frames(tmp_path, start, stop):
     assert abs(whole[stop - 1].mean() - 2 * (stop - 1)) < 1.5
 
 
+def test_same_frames_give_same_bytes(tmp_path):
+    # Small frames and many rounds, because a wrong encoder setting differs only now and then.
+    noise = np.random.default_rng(36).integers(0, 255, (4, 4, 3), np.uint8)
+    frames = [
+        cv2.resize(np.roll(noise, index, axis=1), (32, 32), interpolation=cv2.INTER_NEAREST)
+        for index in range(36)
+    ]
+    files = {write(tmp_path / "a.mp4", frames).read_bytes() for _ in range(100)}
+    assert len(files) == 1
+
+
 def test_segment_beyond_the_end_is_refused(tmp_path):
     path = write(tmp_path / "a.mp4", faces(4))
     with pytest.raises(ClipError, match="no frames"):
