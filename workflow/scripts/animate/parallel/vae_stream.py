@@ -141,11 +141,23 @@ def _normalise(x: torch.Tensor, gamma: torch.Tensor, past: torch.Tensor) -> torc
 def _convolve(x: torch.Tensor, conv: nn.Conv3d, rows: WholeRows) -> torch.Tensor:
     """Return a 3x3x3 convolution of frames (T + 2, h, w, C): (T, h, w, C')."""
     if type(rows) is WholeRows:
-        padding = (0, 1, 1)
+        padding = (1, 1)
     else:
-        x, padding = rows.padded(x, 1, 1, 1), (0, 0, 1)
-    out = F.conv3d(x.permute(3, 0, 1, 2)[None], conv.weight, conv.bias, padding=padding)
+        x, padding = rows.padded(x, 1, 1, 1), (0, 1)
+    if x.device.type == "cpu":
+        return _convolve_frames(x, conv, padding)
+    out = F.conv3d(x.permute(3, 0, 1, 2)[None], conv.weight, conv.bias, padding=(0, *padding))
     return out[0].permute(1, 2, 3, 0).contiguous()
+
+
+def _convolve_frames(x: torch.Tensor, conv: nn.Conv3d, padding: tuple[int, int]) -> torch.Tensor:
+    """Return the same as a sum of convolutions of frames, 4 times faster on a CPU."""
+    x, length = x.permute(0, 3, 1, 2), len(x) - PAST
+    out = F.conv2d(x[:length], conv.weight[:, :, 0], conv.bias, padding=padding)
+    for step in range(1, PAST + 1):
+        weight = conv.weight[:, :, step]
+        out += F.conv2d(x[step : step + length], weight, padding=padding)
+    return out.permute(0, 2, 3, 1).contiguous()
 
 
 def _convolve_time(x: torch.Tensor, conv: nn.Conv3d) -> torch.Tensor:
