@@ -1,6 +1,7 @@
 """Positions as the transformer sees them: rotary embedding of tokens, sinusoids of timesteps."""
 
 import torch
+from torch import nn
 
 ROPE_BASE = 10000.0
 
@@ -29,6 +30,13 @@ def rotate(x: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tenso
     even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
     turned = torch.stack((even * cos - odd * sin, even * sin + odd * cos), dim=-1)
     return turned.flatten(-2).type_as(x)
+
+
+def norm_rotate(
+    x: torch.Tensor, norm: nn.RMSNorm, cos: torch.Tensor, sin: torch.Tensor
+) -> torch.Tensor:
+    """Return `x` (B, L, C) normalised over C, then its heads turned by the table's angles."""
+    return rotate(norm(x).unflatten(2, (-1, 2 * cos.shape[3])), cos, sin).flatten(2)
 
 
 def timestep_sinusoids(timesteps: torch.Tensor, size: int) -> torch.Tensor:

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from diffusers import WanAnimateTransformer3DModel
 from torch import nn
 
-from animate.model.positions import rotary_table, rotate, timestep_sinusoids
+from animate.model.positions import norm_rotate, rotary_table, timestep_sinusoids
 from animate.model.sequence import Sequence, WholeSequence, attend_within_frames, attention
 
 TEXT_TOKENS = 512
@@ -62,13 +62,16 @@ class TimeEmbedding:
 class SamplingBlock(nn.Module):
     """One transformer block and the face adapter after it, if it has one.
 
-    It is the unit to shard and to compile.
+    It is the unit to shard and to compile. Faster functions may take the place of `norm_rotate`,
+    and of `ready`, which makes the input of the queries, keys and values from their tokens.
     """
 
     def __init__(self, block: nn.Module, face: nn.Module | None):
         super().__init__()
         self.block = block
         self.face = face
+        self.norm_rotate = norm_rotate
+        self.ready = lambda h: h
 
     def constants(
         self, text: torch.Tensor, image: torch.Tensor | KeysValues, face: torch.Tensor
@@ -123,8 +126,9 @@ class SamplingBlock(nn.Module):
     def _self_attention(self, h, rotary, sequence: Sequence) -> torch.Tensor:
         attn = self.block.attn1
         heads = (attn.heads, -1)
-        q = rotate(attn.norm_q(attn.to_q(h)).unflatten(2, heads), *rotary)
-        k = rotate(attn.norm_k(attn.to_k(h)).unflatten(2, heads), *rotary)
+        h = self.ready(h)
+        q = self.norm_rotate(attn.to_q(h), attn.norm_q, *rotary).unflatten(2, heads)
+        k = self.norm_rotate(attn.to_k(h), attn.norm_k, *rotary).unflatten(2, heads)
         v = attn.to_v(h).unflatten(2, heads)
         return attn.to_out[0](sequence.attend(q, k, v).flatten(2))
 
@@ -136,7 +140,7 @@ class SamplingBlock(nn.Module):
 
     def _face_attention(self, x, face: KeysValues, first_token, frame_tokens) -> torch.Tensor:
         adapter = self.face
-        h = _layer_norm(x, adapter.pre_norm_q).to(adapter.to_q.weight.dtype)
+        h = _layer_norm(x, adapter.pre_norm_q).to(adapter.to_k.weight.dtype)
         q = adapter.norm_q(adapter.to_q(h).unflatten(2, (adapter.heads, -1)))
         out = attend_within_frames(q, *face, first_token, frame_tokens)
         return adapter.to_out(out.flatten(2))

