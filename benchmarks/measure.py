@@ -5,12 +5,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKLWan, WanAnimateTransformer3DModel
 
 from animate.model.checkpoint import FP32_PARTS
 from animate.model.tiny import TRANSFORMER, randomise
 from animate.model.transformer import SamplingTransformer
+from animate.parallel.vae_split import SplitCodec
+from animate.sampling.conditions import SegmentFrames
+from animate.sampling.loop import Painter
+from animate.sampling.settings import SamplingSettings
 
 FULL = {"added_kv_proj_dim": 5120}
 GIB = 2**30
@@ -74,6 +79,25 @@ def random_inputs(video: Video, tiny: bool, device: torch.device) -> dict[str, t
         "image_embeds": noise(1, 257, image),
         "prompt_embeds": noise(1, 512, text),
     }
+
+
+def random_painting(
+    model: SamplingTransformer, codec: SplitCodec, video: Video, steps: int, tiny: bool
+) -> Callable[[], torch.Tensor]:
+    """Return a function that samples a segment of random frames: encoded, denoised, decoded."""
+    inputs = random_inputs(video, tiny, torch.device("cpu"))
+    generator = np.random.default_rng(0)
+    face = 32 if tiny else 512
+    frames = SegmentFrames(
+        generator.integers(0, 256, (video.frames, video.height, video.width, 3), np.uint8),
+        generator.integers(0, 256, (video.frames, face, face, 3), np.uint8),
+    )
+    settings = SamplingSettings(segment_frames=video.frames, steps=steps)
+    reference = torch.zeros(1, 3, video.height, video.width)
+    painter = Painter(
+        model, codec, settings, reference, inputs["image_embeds"], inputs["prompt_embeds"]
+    )
+    return lambda: painter.sample(frames, None, inputs["latents"])
 
 
 @torch.inference_mode()

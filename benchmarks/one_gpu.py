@@ -6,39 +6,47 @@ Weights are random. Without a GPU, or with --tiny, everything is tiny.
 """
 
 import argparse
+import copy
+import gc
 import json
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
+from diffusers import AutoencoderKLWan
 from measure import (
+    GIB,
     Video,
     difference,
     diffusers_step,
     make_step,
     random_inputs,
+    random_painting,
     random_transformer,
     random_vae,
     timed,
 )
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from animate.model.sequence import WholeSequence
+from animate.model.sequence import Attention, WholeSequence
 from animate.model.transformer import SamplingTransformer
 from animate.model.vae import WanCodec
-from animate.parallel import attention, vae_split
+from animate.parallel import attention
 from animate.parallel.compile import compile_blocks
-from animate.parallel.fp8 import use_fp8
+from animate.parallel.fp8 import quantise, quantise_rows, use_fp8
 from animate.parallel.offload import Offloaded
+from animate.parallel.plan import model_sizes, plan_memory
 from animate.parallel.sampler import Load, load_sampler
 from animate.parallel.vae_split import SplitCodec
 from animate.parallel.world import ALONE
 
 TINY, FULL = Video(32, 32, 13), Video(1280, 720, 77)
-PARTS = ("vae", "steps", "fp8", "offload", "load")
+PARTS = ("ceilings", "vae", "steps", "fp8", "offload", "segment", "load")
 
 
 class Table:
@@ -59,43 +67,106 @@ class Table:
         )
 
 
-def kernels(device: torch.device) -> dict:
-    """Return the attention kernels that run here, the chosen one last."""
-    chosen, attend = attention.choose_attention(device)
-    print(f"attention: {chosen}", flush=True)
-    found = {chosen: attend}
-    if device.type == "cuda" and chosen != "cuDNN":
-        found = {"cuDNN": attention.KERNELS["cuDNN"](), chosen: attend}
-    return found
+def kernels(device: torch.device) -> dict[str, Attention]:
+    """Return the attention kernels to time, the one that the sampler chooses last."""
+    if device.type != "cuda":
+        return {"plain": attention.attention}
+    found = dict(attention.working_kernels(device))
+    print("attention kernels:", ", ".join(found), flush=True)
+    wanted = [name for name in found if name.startswith("FlashAttention-4") or name == "cuDNN"]
+    return {name: found[name] for name in reversed(wanted)}
+
+
+def ceilings(tiny: bool, device: torch.device) -> None:
+    """Print what this device does at best: attention and products of the model's shapes."""
+    tokens, heads, hidden = (300, 4, 300) if tiny else (75600, 40, 13824)
+    width = heads * 128
+    kind = torch.bfloat16 if device.type == "cuda" else torch.float32
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, device=device, dtype=kind)
+
+    q, k, v = (noise(1, tokens, heads, 128) for _ in range(3))
+    for name, attend in kernels(device).items():
+        _rate(f"attention, {name}", 4 * tokens**2 * width, lambda: attend(q, k, v))  # noqa: B023
+    x, up = noise(tokens, width), noise(hidden, width)
+    _rate("bf16 product", 2 * tokens * width * hidden, lambda: F.linear(x, up))
+    if device.type == "cuda":
+        (a, a_scale), (b, b_scale) = quantise_rows(x), quantise_rows(up)
+        scales = {"scale_a": a_scale, "scale_b": b_scale.T.contiguous()}
+
+        def product():
+            return torch._scaled_mm(a, b.t(), out_dtype=kind, use_fast_accum=True, **scales)
+
+        _rate("fp8 product", 2 * tokens * width * hidden, product)
+    seconds = timed(lambda: x.clone(), 5)[0].median
+    print(f"{'copy':44} {2 * x.nbytes / seconds / 1e12:8.2f} TB/s", flush=True)
+
+
+def _rate(name: str, operations: int, call: Callable[[], torch.Tensor]) -> None:
+    seconds = timed(call, 5)[0].median
+    print(f"{name:44} {operations / seconds / 1e12:8.0f} TFLOP/s", flush=True)
 
 
 def steps(table: Table, video: Video, tiny: bool, device: torch.device, parts: list[str]) -> None:
-    """Time the forward: diffusers', ours with each kernel, in fp8, and offloaded."""
+    """Time the forward: diffusers', and ours with each kernel, in bf16 and in fp8."""
     weights, inputs = random_transformer(tiny, device), random_inputs(video, tiny, device)
-    cudnn = sdpa_kernel(SDPBackend.CUDNN_ATTENTION) if device.type == "cuda" else nullcontext()
-    with cudnn:
-        timing, expected = timed(diffusers_step(weights, inputs), 1)
-    table.add("step, diffusers, cuDNN", timing)
-    for name, attend in kernels(device).items():
+    found = kernels(device)
+    first = next(iter(found))
+    if "steps" in parts:
+        cudnn = sdpa_kernel(SDPBackend.CUDNN_ATTENTION) if device.type == "cuda" else nullcontext()
+        with cudnn:
+            timing, expected = timed(diffusers_step(weights, inputs), 1)
+        table.add(f"step, diffusers, {first}", timing)
+        model = SamplingTransformer(weights, WholeSequence(found[first]))
+        timing, exact = timed(make_step(model, inputs), 1)
+        table.add(f"step, ours, eager, {first}", timing, difference(exact, expected))
+    for name, attend in found.items():
         model = SamplingTransformer(weights, WholeSequence(attend))
-        if name == "cuDNN":
-            timing, exact = timed(make_step(model, inputs), 1)
-            table.add("step, ours, eager, cuDNN", timing, difference(exact, expected))
         compile_blocks(model)
         timing, result = timed(make_step(model, inputs))
-        table.add(f"step, ours, compiled, {name}", timing, difference(result, expected))
+        table.add(f"step, ours, compiled, {name}", timing)
+        if "steps" in parts:
+            print(f"    {difference(result, expected):.5f} from diffusers")
+            print(f"    {difference(result, exact):.5f} from ours, eager")
     profile(make_step(model, inputs))
-    if "fp8" in parts:
+    if "fp8" not in parts or device.type != "cuda":
+        return
+    use_fp8(model)
+    for name, attend in found.items():
         model = SamplingTransformer(weights, WholeSequence(attend))
-        use_fp8(model)
+        for block in model.blocks:
+            block.ready = quantise
         compile_blocks(model)
         timing, rounded = timed(make_step(model, inputs))
         table.add(f"step, ours, fp8, {name}", timing, difference(rounded, result))
-        profile(make_step(model, inputs))
+    profile(make_step(model, inputs))
+
+
+def segment(table: Table, video: Video, tiny: bool, device: torch.device) -> None:
+    """Measure the whole sampler's peak over a segment of two steps, and what the plan expects."""
+    attend = attention.choose_attention(device)[1]
+    model = SamplingTransformer(random_transformer(tiny, device), WholeSequence(attend))
+    sizes = model_sizes(model)
+    if device.type == "cuda":
+        compile_blocks(model)
+    codec = SplitCodec(random_vae(tiny, device), compiled=device.type == "cuda")
+    table.add("segment of 2 steps", timed(random_painting(model, codec, video, 2, tiny), 1)[0])
+    pixels = video.width * video.height
+    print(f"    planned: {plan_memory(sizes, video.tokens, pixels, video.frames, None, 1)}")
+    _print_reserved(device)
+
+
+def _print_reserved(device: torch.device) -> None:
+    if device.type != "cuda":
+        return
+    free, total = torch.cuda.mem_get_info()
+    reserved = torch.cuda.max_memory_reserved() / GIB
+    print(f"    reserved {reserved:.1f} GiB, in use {(total - free) / GIB:.1f} GiB", flush=True)
 
 
 def offloaded(table: Table, video: Video, tiny: bool, device: torch.device) -> None:
-    """Time the forward with the blocks in host memory."""
+    """Time the forward, and measure a whole segment, with the blocks in host memory."""
     weights, inputs = random_transformer(tiny, device), random_inputs(video, tiny, device)
     kernel, attend = attention.choose_attention(device)
     _, expected = timed(make_step(SamplingTransformer(weights, WholeSequence(attend)), inputs), 0)
@@ -105,10 +176,17 @@ def offloaded(table: Table, video: Video, tiny: bool, device: torch.device) -> N
     for name in list(originals):
         store.put(name, originals.pop(name).data)
     model.scale_shift_table = weights.scale_shift_table
-    compile_blocks(model)
+    if device.type == "cuda":
+        compile_blocks(model)
     store.attach(model)
     timing, result = timed(make_step(model, inputs))
     table.add(f"step, ours, offloaded, {kernel}", timing, difference(result, expected))
+    codec = SplitCodec(random_vae(tiny, device), compiled=device.type == "cuda")
+    table.add(
+        "segment of 2 steps, offloaded",
+        timed(random_painting(model, codec, video, 2, tiny), 1)[0],
+    )
+    _print_reserved(device)
 
 
 def loaded(table: Table, video: Video, tiny: bool, device: torch.device) -> None:
@@ -128,7 +206,13 @@ def loaded(table: Table, video: Video, tiny: bool, device: torch.device) -> None
 
         timing, model = timed(call, 0)
         table.add("read and transfer to the device", timing)
-        table.add("step after loading", timed(make_step(model, inputs), 1)[0])
+        table.add("step, code not compiled before", timed(make_step(model, inputs), 1)[0])
+        del model
+        gc.collect()
+        timing, model = timed(call, 0)
+        table.add("transfer, files in memory", timing)
+        torch.compiler.reset()
+        table.add("step, code in the compiler's cache", timed(make_step(model, inputs), 1)[0])
 
 
 def _read(folder: Path) -> torch.Tensor:
@@ -177,15 +261,24 @@ def codecs(table: Table, video: Video, tiny: bool, device: torch.device) -> None
     timing, decoded = timed(lambda: reference.decode(latents), 1)
     table.add("decode, diffusers", timing)
     torch.backends.cudnn.benchmark = True
-    for compiled, piece in ((False, 1), (False, 2), (True, 1), (True, 2), (True, 4)):
-        vae_split.PIECE = piece
-        codec = SplitCodec(vae, compiled=compiled)
-        name = f"{'compiled' if compiled else 'eager'}, piece {piece}"
-        timing, result = timed(lambda: codec.encode(frames), 1)  # noqa: B023
-        table.add(f"encode, ours, {name}", timing, difference(result, encoded))
-        timing, result = timed(lambda: codec.decode(latents), 1)  # noqa: B023
-        table.add(f"decode, ours, {name}", timing, difference(result, decoded))
+    codec = SplitCodec(vae, compiled=device.type == "cuda")
+    timing, result = timed(lambda: codec.encode(frames), 1)
+    table.add("encode, ours", timing, difference(result, encoded))
+    timing, result = timed(lambda: codec.decode(latents), 1)
+    table.add("decode, ours", timing, difference(result, decoded))
     profile(lambda: codec.decode(latents))
+    _rounding(vae, device)
+
+
+def _rounding(vae: AutoencoderKLWan, device: torch.device) -> None:
+    """Print what the VAE's arithmetic changes, of diffusers' forward and of ours."""
+    exact = WanCodec(copy.deepcopy(vae).float())
+    frames = torch.rand(1, 3, 13, 128, 128, device=device) * 2 - 1
+    latents = exact.encode(frames)
+    for name, codec in (("diffusers", WanCodec(vae)), ("ours", SplitCodec(vae))):
+        encoding = difference(codec.encode(frames), latents)
+        decoding = difference(codec.decode(latents), exact.decode(latents))
+        print(f"    {name}, {vae.dtype} from fp32: encode {encoding:.5f}, decode {decoding:.5f}")
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -193,14 +286,17 @@ def main(arguments: argparse.Namespace) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tiny = arguments.tiny or device.type == "cpu"
     video, table = TINY if tiny else FULL, Table()
-    if "vae" in arguments.parts:
+    parts = arguments.parts
+    if "ceilings" in parts:
+        ceilings(tiny, device)
+    if "vae" in parts:
         codecs(table, video, tiny, device)
-    if "steps" in arguments.parts:
-        steps(table, video, tiny, device, arguments.parts)
-    if "offload" in arguments.parts:
-        offloaded(table, video, tiny, device)
-    if "load" in arguments.parts:
-        loaded(table, video, tiny, device)
+    if "steps" in parts or "fp8" in parts:
+        steps(table, video, tiny, device, parts)
+    for name, part in (("offload", offloaded), ("segment", segment), ("load", loaded)):
+        if name in parts:
+            gc.collect()
+            part(table, video, tiny, device)
     if arguments.output:
         arguments.output.write_text(json.dumps(table.rows, indent=1))
 
@@ -208,7 +304,7 @@ def main(arguments: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tiny", action="store_true")
-    parser.add_argument("--parts", nargs="+", default=list(PARTS[:3]), choices=PARTS)
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--output", type=Path)
     main(parser.parse_args())
     sys.exit()

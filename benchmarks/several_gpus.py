@@ -17,6 +17,7 @@ from measure import (
     difference,
     make_step,
     random_inputs,
+    random_painting,
     random_transformer,
     random_vae,
     timed,
@@ -24,7 +25,7 @@ from measure import (
 from one_gpu import Table, profile
 
 from animate.model.checkpoint import FP32_PARTS, assign, restore_constants
-from animate.model.sequence import WholeSequence
+from animate.model.sequence import Attention, WholeSequence, attention
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.attention import choose_attention
 from animate.parallel.compile import compile_blocks
@@ -33,8 +34,11 @@ from animate.parallel.ulysses import UlyssesSequence
 from animate.parallel.vae_split import SplitCodec
 from animate.parallel.world import World, join_world
 
-SIZES = (Video(1280, 720, 77), Video(832, 464, 77), Video(960, 720, 77))
-TINY_SIZES = (Video(64, 64, 13), Video(48, 80, 13))
+# The last is the one that FSDP2 and a whole segment are timed with.
+SIZES = (Video(832, 464, 77), Video(960, 720, 77), Video(1280, 720, 77))
+# Tokens: 80, 75 and 105.
+TINY_SIZES = (Video(64, 64, 13), Video(48, 80, 13), Video(48, 112, 13))
+STEPS = 20
 
 
 class FirstRank(Table):
@@ -64,13 +68,11 @@ def sharded(weights: WanAnimateTransformer3DModel, sequence, device: torch.devic
 
 
 def steps(table: Table, video: Video, weights, tiny: bool, device: torch.device):
-    """Time one GPU and Ulysses with replicated weights; return the inputs and the result."""
+    """Time one GPU and Ulysses with replicated weights; return the model, inputs and result."""
     kernel, attend = choose_attention(device)
     inputs, size = random_inputs(video, tiny, device), f"{video.width}x{video.height}, {kernel}"
     one = SamplingTransformer(weights, WholeSequence(attend))
-    ulysses = UlyssesSequence(video.tokens, weights.config.num_attention_heads, attend)
-    several = SamplingTransformer(weights, ulysses)
-    torch.compiler.reset()
+    several = SamplingTransformer(weights, ulysses(video, weights, attend))
     for model in (one, several):
         if device.type == "cuda":
             compile_blocks(model)
@@ -78,7 +80,45 @@ def steps(table: Table, video: Video, weights, tiny: bool, device: torch.device)
     table.add(f"step, 1 GPU, {size}", timing)
     timing, result = timed(make_step(several, inputs))
     table.add(f"step, Ulysses, {size}", timing, difference(result, expected))
-    return inputs, expected, several, ulysses
+    return several, inputs, expected
+
+
+def ulysses(video: Video, weights, attend: Attention) -> UlyssesSequence:
+    """Return the division of a video's tokens among all ranks."""
+    return UlyssesSequence(video.tokens, weights.config.num_attention_heads, attend)
+
+
+def agreement(table: Table, world: World, device: torch.device) -> None:
+    """Print how far all ranks' step and frames are from one GPU's, on the tiny model."""
+    # The fastest kernels do not take the tiny model's small heads.
+    attend = attention
+    weights, vae = random_transformer(True, device), random_vae(True, device)
+    for video in TINY_SIZES:
+        inputs = random_inputs(video, True, device)
+        results, frames = [], []
+        for ranks in (1, world.size):
+            shared = ulysses(video, weights, attend) if ranks > 1 else WholeSequence(attend)
+            model = SamplingTransformer(weights, shared)
+            results.append(timed(make_step(model, inputs), 0)[1])
+            paint = random_painting(model, SplitCodec(vae, ranks), video, 4, True)
+            timing, painted = timed(paint, 0)
+            frames.append(painted)
+        name = f"tiny, {video.width}x{video.height}, {video.tokens} tokens"
+        table.add(f"{name}, frames", timing, difference(frames[1], frames[0]))
+        pixels = (frames[1] - frames[0]).abs().max() * 127.5
+        if world.leads:
+            print(f"    step {difference(results[1], results[0]):.6f}, pixels {pixels:.2f} of 255")
+
+
+def segment(table: Table, name: str, model, video: Video, tiny: bool, world: World) -> None:
+    """Time a whole segment: encoded, denoised in 20 steps, decoded."""
+    device = model.device
+    codec = SplitCodec(random_vae(tiny, device), world.size, compiled=device.type == "cuda")
+    steps = 2 if tiny else STEPS
+    # The first compiles and warms up.
+    timed(random_painting(model, codec, video, 1, tiny), 0)
+    timing = timed(random_painting(model, codec, video, steps, tiny), 0)[0]
+    table.add(f"segment of {steps} steps, {name}", timing)
 
 
 def codecs(table: Table, video: Video, tiny: bool, world: World, device: torch.device) -> None:
@@ -109,29 +149,33 @@ def main(tiny: bool, world: World) -> None:
     tiny = tiny or device.type == "cpu"
     table = FirstRank()
     torch.manual_seed(0)
+    agreement(table, world, device)
     weights = random_transformer(tiny, device)
-    sizes = TINY_SIZES if tiny else SIZES
-    for video in sizes[1:]:
-        steps(table, video, weights, tiny, device)
-    inputs, expected, several, ulysses = steps(table, sizes[0], weights, tiny, device)
-    if world.leads:
-        profile(make_step(several, inputs))
-    else:
-        one_step(several, inputs)
-    model = sharded(weights, ulysses, device)
-    del weights, several
-    # Compiled blocks refer to themselves, so they outlive their last name.
+    for video in TINY_SIZES if tiny else SIZES:
+        model, inputs, expected = steps(table, video, weights, tiny, device)
+    profile_first(model, inputs, world)
+    segment(table, "replicated", model, video, tiny, world)
+    attend = choose_attention(device)[1] if device.type == "cuda" else attention
+    model = sharded(weights, ulysses(video, weights, attend), device)
+    # Compiled code may still refer to the replicated model.
+    for parameter in weights.parameters():
+        parameter.data = parameter.data.new_empty(0)
     gc.collect()
     if device.type == "cuda":
         compile_blocks(model)
     timing, result = timed(make_step(model, inputs))
     table.add("step, Ulysses and FSDP2", timing, difference(result, expected))
+    profile_first(model, inputs, world)
+    segment(table, "FSDP2", model, video, tiny, world)
+    codecs(table, video, tiny, world, device)
+
+
+def profile_first(model: SamplingTransformer, inputs: dict, world: World) -> None:
+    """Print the profile of a step on rank 0."""
     if world.leads:
         profile(make_step(model, inputs))
     else:
         one_step(model, inputs)
-    del model
-    codecs(table, sizes[0], tiny, world, device)
 
 
 @torch.inference_mode()

@@ -59,7 +59,9 @@ def test_the_killed_rank_is_named_before_those_it_left():
     failures = {0: ProcessFailure(0, 10, 70, ""), 2: ProcessFailure(2, 12, -9, "")}
     failures[2].timestamp += 5
     assert run_ranks.explain(failures).startswith("rank 2 was killed by SIGKILL")
-    assert run_ranks.explain({0: failures[0]}).startswith("rank 0 failed with exit code 70")
+    ended = {0: failures[0], 1: ProcessFailure(1, 11, -15, "")}
+    ended[1].timestamp -= 5
+    assert run_ranks.explain(ended).startswith("rank 0 failed with exit code 70")
     assert run_ranks.explain({0: ProcessFailure(0, 10, 1, "")}) is None
 
 

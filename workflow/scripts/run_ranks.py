@@ -12,8 +12,16 @@ EXPLAINED = 1
 
 
 def culprit(failures: dict[int, ProcessFailure]) -> int:
-    """Return the rank that failed first: a killed one, as others fail when it leaves them."""
-    return min(failures, key=lambda rank: (failures[rank].exitcode >= 0, failures[rank].timestamp))
+    """Return the rank that failed first: a killed one, as others fail when it leaves them.
+
+    SIGTERM is what torchrun ends the others with.
+    """
+
+    def order(rank: int) -> tuple[int, int]:
+        code = failures[rank].exitcode
+        return (2 if code == -signal.SIGTERM else int(code > 0)), failures[rank].timestamp
+
+    return min(failures, key=order)
 
 
 def explain(failures: dict[int, ProcessFailure]) -> str | None:

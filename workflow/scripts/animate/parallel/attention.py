@@ -1,7 +1,7 @@
 """The fastest self-attention that is installed and gives the right answer on this device."""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -15,13 +15,18 @@ TOLERANCE = 0.02
 
 
 def choose_attention(device: torch.device) -> tuple[str, Attention]:
-    """Return the name and function of the first kernel that works on `device`, fastest first.
+    """Return the name and function of the first kernel that works on `device`, fastest first."""
+    return next(working_kernels(device), ("plain", attention))
+
+
+def working_kernels(device: torch.device) -> Iterator[tuple[str, Attention]]:
+    """Yield the name and function of each kernel that works on a GPU, fastest first.
 
     FlashAttention-4 and -3 (arXiv:2407.08608) count when their packages are installed, and only on
     Hopper or later. Each is tried on a small input and must agree with plain arithmetic.
     """
     if device.type != "cuda":
-        return "plain", attention
+        return
     generator = torch.Generator(device).manual_seed(0)
     q, k, v = (
         torch.randn(TRIAL_SHAPE, device=device, dtype=torch.bfloat16, generator=generator)
@@ -35,8 +40,7 @@ def choose_attention(device: torch.device) -> tuple[str, Attention]:
         except Exception:
             continue
         if error < TOLERANCE:
-            return name, attend
-    return "plain", attention
+            yield name, attend
 
 
 def _flash_4() -> Attention:
