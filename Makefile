@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO_RUN := $(BIN)/snakemake --profile local --configfile config/demo.yaml
 
-.PHONY: demo test lint lock clean
+.PHONY: demo test test-slurm lint lock clean
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -21,7 +21,12 @@ demo/report.html: $(wildcard demo/results/*/*.html)
 	@$(DEMO_RUN) --report $@
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not slurm"
+
+# On a real SLURM of two nodes that share this machine; needs root. Half an hour on two cores.
+test-slurm: $(INSTALLED)
+	$(BIN)/python tests/slurm/loopback.py install
+	$(BIN)/python -m pytest -m slurm tests/slurm
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

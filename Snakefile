@@ -15,6 +15,8 @@ include: "workflow/rules/pose.smk"
 include: "workflow/rules/matte.smk"
 include: "workflow/rules/sample.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/run.smk"
+include: "workflow/rules/tools.smk"
 
 
 rule all:

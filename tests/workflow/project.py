@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -29,10 +29,11 @@ class Project:
     """A folder where Snakemake runs the workflow, as after a clone."""
 
     folder: Path
+    profile: tuple[str, ...] = ("--profile", "local")
 
     def start(self, *options: str) -> subprocess.Popen:
         """Start snakemake with the project's quick settings."""
-        command = [sys.executable, "-m", "snakemake", *options, "--profile", "local"]
+        command = [sys.executable, "-m", "snakemake", *options, *self.profile]
         command += ["--configfile", "quick.yaml"]
         # Not activated: the jobs must find the environment by themselves.
         environment = os.environ | {"PATH": "/usr/bin:/bin"}
@@ -70,7 +71,7 @@ class Project:
     def copy_to(self, folder: Path) -> "Project":
         """Return a copy that Snakemake takes for the same state: times and records are kept."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        return Project(folder)
+        return replace(self, folder=folder)
 
 
 def new_project(folder: Path) -> Project:

@@ -14,6 +14,10 @@ AUTO_CLIPS = sum(clip.settings["gpus"] == AUTO for clip in CLIPS.values())
 if workflow.remote_exec:
     # SLURM's warning is for the sampler; the Snakemake around it has to outlive it.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+elif not workflow.local_exec:
+    for clip in list(CLIPS.values()):
+        if problem := why_never(clip, SITE):
+            TABLE.refuse(clip, "gpus", problem)
 
 
 def work_of(wildcards):
@@ -37,17 +41,20 @@ def cpu_job(stage, mb=asking.STAGE_MB, backend=None):
     }
 
 
-def gpus_of(wildcards):
-    wanted = clip_of(wildcards).settings["gpus"]
-    if wanted != AUTO:
-        return wanted
-    if workflow.remote_exec:
-        return workflow.global_resources.get("gpu").value
-    if workflow.local_exec:
+def gpus_of_auto_clips():
+    if given := workflow.remote_exec and os.environ.get("SLURM_GPUS_ON_NODE"):
+        # Rows may have been added since the job was submitted.
+        return int(given)
+    if workflow.local_exec and not workflow.remote_exec:
         # A workstation is one node.
         available = workflow.global_resources.get("gpu").value or 1
         return auto_gpus(available, available, AUTO_CLIPS)
     return auto_gpus(SITE.max_gpus, SITE.gpus_per_node, AUTO_CLIPS)
+
+
+def gpus_of(wildcards):
+    wanted = clip_of(wildcards).settings["gpus"]
+    return gpus_of_auto_clips() if wanted == AUTO else wanted
 
 
 def nodes_of(wildcards):
@@ -71,10 +78,9 @@ def gpu_job():
         return lambda wildcards: value(wildcards) if nodes_of(wildcards) > 1 else None
 
     def extra(wildcards):
-        return (
-            f"--gpus-per-node={ranks_of_node(wildcards)}"
-            f" --signal=USR1@{SITE.warning_seconds}"
-        )
+        warning = SITE.warning_seconds
+        signalled = f" --signal=USR1@{warning}" if warning else ""
+        return f"--gpus-per-node={ranks_of_node(wildcards)}{signalled}"
 
     return {
         "runtime": runtime,

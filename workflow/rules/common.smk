@@ -1,16 +1,39 @@
 """Reads the configuration and the table once, and hands each rule what it uses."""
 
+import contextlib
 import hashlib
 import json
 import os
+import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
-RULES = Path(workflow.current_basedir.get_path_or_uri(secret_free=False))
-SCRIPTS = str(RULES.parent / "scripts")
+
+def workflow_folder():
+    """Return the folder of the workflow; one on a git host is unpacked from Snakemake's clone."""
+    rules = workflow.current_basedir
+    if not hasattr(rules, "hosted_repo"):
+        return Path(rules.get_path_or_uri(secret_free=False)).parents[1]
+    clone = rules.hosted_repo.repo
+    folder = Path(".snakemake/wan-animate", clone.commit(rules.ref).hexsha).absolute()
+    if not folder.is_dir():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+            archive = Path(temporary, "archive.tar")
+            clone.git.archive(rules.ref, output=str(archive.absolute()))
+            unpacked = Path(temporary, "unpacked")
+            shutil.unpack_archive(archive, unpacked)
+            with contextlib.suppress(FileExistsError):
+                unpacked.rename(folder)
+    return folder
+
+
+WORKFLOW = workflow_folder()
+SCRIPTS = str(WORKFLOW / "workflow/scripts")
 sys.path.insert(0, SCRIPTS)
 # Jobs without an environment of their own run in Snakemake's, activated or not; commands name the
 # scripts through a variable, so that a moved clone runs nothing again.
@@ -24,6 +47,7 @@ from animate.settings import complete_config, config_mistakes
 from animate.table import read_table
 
 CONFIG = complete_config(config)
+CONFIG_TEXT = json.dumps(CONFIG, ensure_ascii=False)
 
 
 def refuse(mistakes):

@@ -4,10 +4,6 @@
 include: "weights.smk"
 
 
-onstart:
-    restore_weights()
-
-
 rule tiny_model:
     output:
         f"{MODELS}/tiny/model_index.json",

@@ -7,6 +7,8 @@ rule preview:
         timeline=f"{CLIP}/timeline.json",
         keypoints=f"{CLIP}/keypoints.npz",
         mask=replacement_input("src_mask.mp4"),
+        # Not read: it joins all of a clip's preparation into one submission.
+        reference=ancient(f"{CLIP}/src_ref.png"),
     output:
         sheet=report(
             f"{CLIP}/preview.png",

@@ -8,7 +8,10 @@ from animate.hub.declaration import read_declaration
 from animate.hub.lock import read_lock
 
 MODELS = CONFIG["models"]
+# A workflow that uses this one as a module may leave the declaration as it is.
 MODELS_FILE = "config/models.yaml"
+if not os.path.exists(MODELS_FILE):
+    MODELS_FILE = str(WORKFLOW / MODELS_FILE)
 LOCK_FILE = "config/models.lock.yaml"
 
 try:

@@ -1,7 +1,7 @@
 """The table of clips: how it is read and everything that can be wrong with it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +13,14 @@ from animate.schema import Mistake, find_mistakes, load_schema, nearest_name
 
 @dataclass(frozen=True)
 class Clip:
-    """One good row: paths as seen from the working directory, and every setting resolved."""
+    """One good row, by its number: paths as seen from the working directory, settings resolved."""
 
     name: str
     video: str
     reference: str
     mode: str
     settings: dict[str, Any]
+    row: int = 0
 
 
 @dataclass
@@ -30,6 +31,11 @@ class Table:
     clips: dict[str, Clip] = field(default_factory=dict)
     file_mistakes: list[str] = field(default_factory=list)
     row_mistakes: dict[int, list[str]] = field(default_factory=dict)
+
+    def refuse(self, clip: Clip, column: str, problem: str) -> None:
+        """Move a good row to the refused ones."""
+        del self.clips[clip.name]
+        self.row_mistakes[clip.row] = [f"{self.path}, row {clip.row}, column '{column}': {problem}"]
 
     def all_mistakes(self) -> list[str]:
         """Return every mistake as one line, in the order of the table."""
@@ -115,7 +121,7 @@ def _read_rows(table: Table, header: list[str], rows: list[list[str]], config: d
                 f"{table.path}, row {number}, column '{m.key}': {m.problem}" for m in mistakes
             ]
         else:
-            table.clips[clip.name] = clip
+            table.clips[clip.name] = replace(clip, row=number)
 
 
 def _read_row(cells: dict[str, str], folder: Path, config: dict) -> tuple[Clip | None, list]:

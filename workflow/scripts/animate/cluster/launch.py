@@ -22,7 +22,6 @@ def step_command(nodes: int, gpus: int, task: list[str]) -> list[str]:
         f"--ntasks={nodes}",
         "--ntasks-per-node=1",
         f"--gpus-per-node={gpus // nodes}",
-        "--cpu-bind=none",
         "--kill-on-bad-exit=1",
         *task,
     ]

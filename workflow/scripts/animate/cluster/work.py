@@ -75,9 +75,14 @@ def _read_timeline(path: Path, changed: int) -> tuple[int, int]:
     return values["frame_count"], width * height
 
 
+def frame_rate(fps: str | float, source: Fraction | int) -> Fraction:
+    """Return the frames per second that the setting `fps` means for a source of that rate."""
+    return Fraction(source) if fps == "source" else Fraction(str(fps))
+
+
 def _estimate_frames(clip: Clip) -> int:
     settings = clip.settings
-    rate = SOURCE_RATE if settings["fps"] == "source" else Fraction(str(settings["fps"]))
+    rate = frame_rate(settings["fps"], SOURCE_RATE)
     start, end = settings["start"] or 0, settings["end"]
     if end is None:
         shortest, longest = SECONDS

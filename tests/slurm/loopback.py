@@ -1,0 +1,162 @@
+"""A real SLURM on this machine: loopback.py start | stop
+
+A controller and two nodes of four CPUs and two GPUs each, which share this machine; the GPUs are
+device files that do nothing. It needs root, because SLURM's tools look for their configuration in
+/etc/slurm only, and Debian's packages slurm-wlm and munge, which `install` fetches.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+BASE = Path("/var/tmp/wan-animate-slurm")
+CONFIGURATION = Path("/etc/slurm")
+NODES = ("n1", "n2")
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
+PACKAGES = ("slurm-wlm", "munge")
+GPUS, CPUS, MEMORY_MB = 2, 4, 16_000
+CONTROLLER_PORT = 26817
+WAIT = 30
+
+# Accounting needs a database; a job's record is kept for a day instead.
+CONTROLLER = f"""
+ClusterName=loopback
+SlurmctldHost={{host}}(127.0.0.1)
+SlurmctldPort={CONTROLLER_PORT}
+SlurmUser=root
+SlurmdUser=root
+StateSaveLocation={BASE}/state
+SlurmdSpoolDir={BASE}/%n
+SlurmctldPidFile={BASE}/slurmctld.pid
+SlurmdPidFile={BASE}/%n.pid
+SlurmctldLogFile={BASE}/slurmctld.log
+SlurmdLogFile={BASE}/%n.log
+MinJobAge=86400
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core_Memory
+SlurmdParameters=config_overrides
+SchedulerParameters=sched_interval=1,bf_interval=3
+GresTypes=gpu
+ReturnToService=2
+KillWait=10
+JobRequeue=1
+AccountingStorageType=accounting_storage/none
+PartitionName=main Nodes=ALL Default=YES MaxTime=120 State=UP
+"""
+
+
+def missing_programs() -> list[str]:
+    """Return the SLURM programs that this machine lacks."""
+    return [name for name in PROGRAMS if shutil.which(name) is None]
+
+
+def install() -> None:
+    """Install the packages without starting their services."""
+    policy = Path("/usr/sbin/policy-rc.d")
+    policy.write_text("#!/bin/sh\nexit 101\n")
+    policy.chmod(0o755)
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    try:
+        subprocess.run(["apt-get", "update", "-qq"], check=True)
+        command = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *PACKAGES]
+        subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL)
+    finally:
+        policy.unlink()
+
+
+def start() -> None:
+    """Start an empty cluster; one that runs already is ended first."""
+    stop()
+    shutil.rmtree(BASE, ignore_errors=True)
+    (BASE / "state").mkdir(parents=True)
+    _configure()
+    _start_munge()
+    start_controller()
+    for node in NODES:
+        (BASE / node).mkdir()
+        subprocess.run(["slurmd", "-N", node], check=True)
+    _wait_for(lambda: node_states() == ["idle"] * len(NODES), "nodes that are idle")
+
+
+def stop() -> None:
+    """End the daemons that `start` started."""
+    for name in ("slurmctld", *NODES, "munged"):
+        _end(BASE / f"{name}.pid")
+
+
+def start_controller() -> None:
+    """Start the controller, from its saved state if there is one."""
+    subprocess.run(["slurmctld"], check=True)
+
+
+def stop_controller() -> None:
+    """End the controller alone; jobs run on."""
+    _end(BASE / "slurmctld.pid")
+
+
+def node_states() -> list[str]:
+    """Return the state of each node, or nothing while the controller does not answer."""
+    done = subprocess.run(["sinfo", "-hN", "-o", "%t"], capture_output=True, text=True)
+    return done.stdout.split()
+
+
+def _configure() -> None:
+    host = socket.gethostname().split(".")[0]
+    nodes = "".join(
+        f"NodeName={node} NodeAddr=127.0.0.1 NodeHostname={host} Port={CONTROLLER_PORT + index}"
+        f" CPUs={CPUS} RealMemory={MEMORY_MB} Gres=gpu:fake:{GPUS}\n"
+        for index, node in enumerate(NODES, start=1)
+    )
+    for index in range(GPUS):
+        with suppress(PermissionError):
+            os.mknod(BASE / f"gpu{index}", 0o20666, os.makedev(1, 3))
+        (BASE / f"gpu{index}").touch()
+    devices = f"Name=gpu Type=fake File={BASE}/gpu[0-{GPUS - 1}]\n"
+    CONFIGURATION.mkdir(exist_ok=True)
+    (CONFIGURATION / "slurm.conf").write_text(CONTROLLER.format(host=host).strip() + "\n" + nodes)
+    (CONFIGURATION / "gres.conf").write_text(f"NodeName={','.join(NODES)} {devices}")
+    (CONFIGURATION / "cgroup.conf").write_text("CgroupAutomount=no\n")
+
+
+def _start_munge() -> None:
+    key = Path("/etc/munge/munge.key")
+    if not key.exists():
+        key.write_bytes(os.urandom(1024))
+        key.chmod(0o400)
+        shutil.chown(key, "munge", "munge")
+    socket_folder = Path("/run/munge")
+    socket_folder.mkdir(exist_ok=True)
+    shutil.chown(socket_folder, "munge", "munge")
+    files = [f"--{name}-file={BASE}/munged.{name}" for name in ("pid", "log", "seed")]
+    subprocess.run(["munged", "--force", *files], check=True, stderr=subprocess.DEVNULL)
+
+
+def _end(pid_file: Path) -> None:
+    """End the process of a pid file and wait until it is gone."""
+    with suppress(OSError, ValueError):
+        pid = int(pid_file.read_text())
+        os.kill(pid, signal.SIGTERM)
+        _wait_for(lambda: not Path(f"/proc/{pid}").exists(), f"the end of {pid_file.stem}")
+
+
+def _wait_for(condition, what: str) -> None:
+    deadline = time.monotonic() + WAIT
+    while not condition():
+        if time.monotonic() > deadline:
+            sys.exit(f"waited {WAIT} s in vain for {what}: see the logs in {BASE}")
+        time.sleep(0.1)
+
+
+if __name__ == "__main__":
+    actions = {"start": start, "stop": stop, "install": install}
+    if len(sys.argv) != 2 or sys.argv[1] not in actions:
+        sys.exit(__doc__)
+    actions[sys.argv[1]]()

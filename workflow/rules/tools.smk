@@ -1,0 +1,28 @@
+"""Targets beside the clips: what they will take, and how to go on after Snakemake was killed."""
+
+
+rule plan:
+    log:
+        f"{LOGS}/plan.log",
+    localrule: True
+    conda:
+        "../../envs/sample.yaml"
+    params:
+        config=CONFIG_TEXT,
+        auto_gpus=lambda wildcards: gpus_of_auto_clips(),
+        output=f"{RESULTS}/plan.tsv",
+    shell:
+        'python "$SCRIPTS"/plan.py --log {log:q} --config {params.config:q}'
+        " --auto-gpus {params.auto_gpus} --output {params.output:q}"
+
+
+rule recover:
+    log:
+        f"{LOGS}/recover.log",
+    localrule: True
+    conda:
+        "../../envs/preprocess.yaml"
+    params:
+        note=RUN_NOTE,
+    shell:
+        'python "$SCRIPTS"/recover.py --log {log:q} --note {params.note:q}'

@@ -1,0 +1,168 @@
+"""The plan of a run: what each clip will take, and which clips cannot run, before any job."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import av
+
+from animate.cluster.cost import Cost, sampling_cost
+from animate.cluster.gpus import AUTO, node_count, why_never
+from animate.cluster.site import Site
+from animate.cluster.work import Work, clip_work, frame_rate
+from animate.errors import ClipError
+from animate.parallel.plan import GIB, Sizes, plan_memory
+from animate.table import Clip, Table
+
+# The published transformer in bf16: 40 blocks, and all else.
+BLOCK, BLOCKS, REST, WIDTH, HIDDEN = 807_676_928, 40, 2_242_556_648, 5120, 13_824
+COLUMNS = (
+    "clip",
+    "frames",
+    "segments",
+    "tokens",
+    "steps",
+    "GPUs",
+    "nodes",
+    "minutes",
+    "GPU-minutes",
+    "GPU GiB",
+    "disk GB",
+    "cannot run because",
+)
+
+
+@dataclass(frozen=True)
+class Line:
+    """One clip of the plan; without work and cost when it cannot even be measured."""
+
+    clip: str
+    work: Work | None = None
+    cost: Cost | None = None
+    nodes: int = 0
+    peak: float | None = None
+    refusal: str = ""
+
+
+def plan_clips(
+    table: Table, results: str, site: Site, model: str, auto_gpus: int
+) -> Iterator[Line]:
+    """Yield a line per clip of the table, refused rows last.
+
+    `auto_gpus`: GPUs of a clip whose `gpus` is auto. Of a video, only the header is read.
+    """
+    for clip in table.clips.values():
+        yield _line(clip, results, site, model, auto_gpus)
+    for number, mistakes in table.row_mistakes.items():
+        yield Line(f"(row {number})", refusal="; ".join(mistakes))
+
+
+def _line(clip: Clip, results: str, site: Site, model: str, auto_gpus: int) -> Line:
+    wanted = clip.settings["gpus"]
+    gpus = auto_gpus if wanted == AUTO else wanted
+    try:
+        work = clip_work(clip, results)
+        if not work.known:
+            work = replace(work, frames=_frames_by_header(clip))
+    except ClipError as error:
+        return Line(clip.name, refusal=str(error))
+    line = Line(
+        clip.name,
+        work,
+        sampling_cost(work, gpus, site.gpu_speed, model),
+        node_count(gpus, site.gpus_per_node),
+        refusal=why_never(clip, site),
+    )
+    if model == "tiny":
+        return line
+    try:
+        return replace(line, peak=_peak(work, gpus, site))
+    except ClipError as error:
+        return replace(line, refusal=line.refusal or str(error))
+
+
+def _frames_by_header(clip: Clip) -> int:
+    """Return the frames that the driving video's header promises, between the clip's times."""
+    try:
+        with av.open(clip.video) as container:
+            stream = container.streams.video[0]
+            length = container.duration / av.time_base
+            source_rate = stream.average_rate
+    except (av.error.FFmpegError, IndexError, OSError, TypeError) as error:
+        problem = f"driving video {clip.video} cannot be read ({error}); use another file"
+        raise ClipError(f"clip {clip.name}: {problem}") from error
+    start, end = clip.settings["start"] or 0, clip.settings["end"] or length
+    if start >= length:
+        raise ClipError(
+            f"clip {clip.name}: starts at {start} s, but {clip.video} lasts {length:.2f} s"
+        )
+    seconds = min(end, length) - start
+    return max(1, round(seconds * frame_rate(clip.settings["fps"], source_rate)))
+
+
+def _peak(work: Work, gpus: int, site: Site) -> float:
+    sizes = Sizes((BLOCK,) * BLOCKS, REST, WIDTH, HIDDEN)
+    plan = plan_memory(
+        sizes,
+        work.tokens,
+        work.pixels,
+        work.segment_frames,
+        int(site.gpu_memory_gb * 1e9),
+        gpus,
+        work.branches,
+        work.precision,
+    )
+    return plan.peak / GIB
+
+
+def table_rows(lines: list[Line]) -> list[list[str]]:
+    """Return the plan as text: header, one row per clip, total of the clips that can run."""
+    rows = [list(COLUMNS), *map(_cells, lines)]
+    able = [line for line in lines if line.cost and not line.refusal]
+    total = ["total", str(sum(line.work.frames for line in able))]
+    total += [str(sum(line.work.segments for line in able)), "", "", "", "", ""]
+    total += [f"{sum(line.cost.gpu_minutes for line in able):.1f}", ""]
+    total += [
+        f"{sum(line.cost.disk for line in able) / 1e9:.2f}",
+        f"{len(lines) - len(able)} clips",
+    ]
+    return [*rows, total]
+
+
+def _cells(line: Line) -> list[str]:
+    if line.work is None:
+        return [line.clip, *[""] * (len(COLUMNS) - 2), line.refusal]
+    work, cost = line.work, line.cost
+    return [
+        line.clip,
+        f"{'' if work.known else '~'}{work.frames}",
+        str(work.segments),
+        str(work.tokens),
+        str(work.steps),
+        str(cost.gpus),
+        str(line.nodes),
+        f"{cost.seconds / 60:.1f}",
+        f"{cost.gpu_minutes:.1f}",
+        "" if line.peak is None else f"{line.peak:.1f}",
+        f"{cost.disk / 1e9:.2f}",
+        line.refusal,
+    ]
+
+
+def aligned(rows: list[list[str]]) -> str:
+    """Return the rows as lines of aligned columns, numbers to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    last = len(COLUMNS) - 1
+    return "\n".join(
+        "  ".join(
+            cell.ljust(width) if column in (0, last) else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    )
+
+
+def write_plan(path: Path, rows: list[list[str]]) -> None:
+    """Write the rows as tab-separated values."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join("\t".join(row) + "\n" for row in rows), "utf-8")

@@ -1,0 +1,28 @@
+"""Print and write what each clip of the table will take, and which clips cannot run."""
+
+import json
+from pathlib import Path
+
+from animate.stage import run_stage, stage_parser
+from animate.table import read_table
+
+
+def main(args) -> None:
+    """Write the plan to `--output` and print it."""
+    from animate.cluster.plan import aligned, plan_clips, table_rows, write_plan
+    from animate.cluster.site import Site
+
+    config = args.config
+    table = read_table(config["clips"], config)
+    lines = plan_clips(table, config["results"], Site.of(config), config["model"], args.auto_gpus)
+    rows = table_rows(list(lines))
+    write_plan(args.output, rows)
+    print(aligned(rows))
+
+
+if __name__ == "__main__":
+    parser = stage_parser(__doc__)
+    parser.add_argument("--config", type=json.loads, required=True, help="complete, as JSON text")
+    parser.add_argument("--auto-gpus", type=int, default=1, help="GPUs of clips with gpus: auto")
+    parser.add_argument("--output", type=Path, required=True, help=".tsv file to write")
+    run_stage(main, parser)
