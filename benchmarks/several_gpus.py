@@ -39,6 +39,8 @@ SIZES = (Video(832, 464, 77), Video(960, 720, 77), Video(1280, 720, 77))
 # Tokens: 80, 75 and 105.
 TINY_SIZES = (Video(64, 64, 13), Video(48, 80, 13), Video(48, 112, 13))
 STEPS = 20
+PLACEMENTS = ("replicated", "1 GPU", "FSDP2")
+PARTS = ("agreement", "replicated", "1GPU", "FSDP2", "vae")
 
 
 class FirstRank(Table):
@@ -67,20 +69,38 @@ def sharded(weights: WanAnimateTransformer3DModel, sequence, device: torch.devic
     return model
 
 
-def steps(table: Table, video: Video, weights, tiny: bool, device: torch.device):
-    """Time one GPU and Ulysses with replicated weights; return the model, inputs and result."""
-    kernel, attend = choose_attention(device)
-    inputs, size = random_inputs(video, tiny, device), f"{video.width}x{video.height}, {kernel}"
-    one = SamplingTransformer(weights, WholeSequence(attend))
-    several = SamplingTransformer(weights, ulysses(video, weights, attend))
-    for model in (one, several):
-        if device.type == "cuda":
-            compile_blocks(model)
-    timing, expected = timed(make_step(one, inputs), 1)
-    table.add(f"step, 1 GPU, {size}", timing)
-    timing, result = timed(make_step(several, inputs))
-    table.add(f"step, Ulysses, {size}", timing, difference(result, expected))
-    return several, inputs, expected
+def placed(placement: str, video: Video, weights, device: torch.device) -> SamplingTransformer:
+    """Return the compiled model on one GPU, or on all with its weights replicated or sharded."""
+    attend = choose_attention(device)[1]
+    if placement == "1 GPU":
+        model = SamplingTransformer(weights, WholeSequence(attend))
+    elif placement == "replicated":
+        model = SamplingTransformer(weights, ulysses(video, weights, attend))
+    else:
+        model = sharded(weights, ulysses(video, weights, attend), device)
+        # Someone may still refer to the whole weights.
+        for parameter in weights.parameters():
+            parameter.data = parameter.data.new_empty(0)
+        gc.collect()
+    if device.type == "cuda":
+        compile_blocks(model)
+    return model
+
+
+def steps(table: Table, placement: str, video: Video, tiny: bool, world: World, weights) -> None:
+    """Time a step, its difference from one GPU's uncompiled step, and a whole segment."""
+    device = weights.device
+    inputs = random_inputs(video, tiny, device)
+    plain = SamplingTransformer(weights, WholeSequence(choose_attention(device)[1]))
+    expected = timed(make_step(plain, inputs), 0)[1]
+    del plain
+    model = placed(placement, video, weights, device)
+    size = f"{video.width}x{video.height}"
+    timing, result = timed(make_step(model, inputs))
+    table.add(f"step, {placement}, {size}", timing, difference(result, expected))
+    if placement != "1 GPU" and video in (SIZES[-1], TINY_SIZES[-1]):
+        profile_first(model, inputs, world)
+        segment(table, placement, model, video, tiny, world)
 
 
 def ulysses(video: Video, weights, attend: Attention) -> UlyssesSequence:
@@ -111,10 +131,10 @@ def agreement(table: Table, world: World, device: torch.device) -> None:
 
 
 def segment(table: Table, name: str, model, video: Video, tiny: bool, world: World) -> None:
-    """Time a whole segment: encoded, denoised in 20 steps, decoded."""
+    """Time a whole segment: encoded, denoised in 20 steps (2 with FSDP2), decoded."""
     device = model.device
     codec = SplitCodec(random_vae(tiny, device), world.size, compiled=device.type == "cuda")
-    steps = 2 if tiny else STEPS
+    steps = 2 if tiny or name == "FSDP2" else STEPS
     # The first compiles and warms up.
     timed(random_painting(model, codec, video, 1, tiny), 0)
     timing = timed(random_painting(model, codec, video, steps, tiny), 0)[0]
@@ -142,32 +162,28 @@ def codecs(table: Table, video: Video, tiny: bool, world: World, device: torch.d
             table.add(f"{name}, {ranks} GPU", timing, difference(result, before))
 
 
-def main(tiny: bool, world: World) -> None:
-    """Run everything on the ranks of this process group."""
+def main(arguments: argparse.Namespace, world: World) -> None:
+    """Run the parts asked for on the ranks of this process group."""
     device = torch.device("cuda", world.local_rank) if torch.cuda.is_available() else None
     device = device or torch.device("cpu")
-    tiny = tiny or device.type == "cpu"
+    tiny = arguments.tiny or device.type == "cpu"
     table = FirstRank()
     torch.manual_seed(0)
-    agreement(table, world, device)
-    weights = random_transformer(tiny, device)
-    for video in TINY_SIZES if tiny else SIZES:
-        model, inputs, expected = steps(table, video, weights, tiny, device)
-    profile_first(model, inputs, world)
-    segment(table, "replicated", model, video, tiny, world)
-    attend = choose_attention(device)[1] if device.type == "cuda" else attention
-    model = sharded(weights, ulysses(video, weights, attend), device)
-    # Compiled code may still refer to the replicated model.
-    for parameter in weights.parameters():
-        parameter.data = parameter.data.new_empty(0)
-    gc.collect()
-    if device.type == "cuda":
-        compile_blocks(model)
-    timing, result = timed(make_step(model, inputs))
-    table.add("step, Ulysses and FSDP2", timing, difference(result, expected))
-    profile_first(model, inputs, world)
-    segment(table, "FSDP2", model, video, tiny, world)
-    codecs(table, video, tiny, world, device)
+    if world.leads:
+        print(f"attention: {choose_attention(device)[0]}", flush=True)
+    if "agreement" in arguments.parts:
+        agreement(table, world, device)
+    sizes = TINY_SIZES if tiny else SIZES
+    weights = None
+    for placement in PLACEMENTS:
+        # FSDP2, the last, takes the weights apart.
+        for video in sizes[-1:] if placement == "FSDP2" else [sizes[n] for n in arguments.sizes]:
+            if placement.replace(" ", "") in arguments.parts:
+                weights = weights or random_transformer(tiny, device)
+                steps(table, placement, video, tiny, world, weights)
+    del weights
+    if "vae" in arguments.parts:
+        codecs(table, sizes[-1], tiny, world, device)
 
 
 def profile_first(model: SamplingTransformer, inputs: dict, world: World) -> None:
@@ -187,7 +203,9 @@ def one_step(model: SamplingTransformer, inputs: dict[str, torch.Tensor]) -> Non
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tiny", action="store_true")
+    parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
+    parser.add_argument("--sizes", nargs="+", type=int, default=(0, 1, 2), choices=(0, 1, 2))
     arguments = parser.parse_args()
     os.environ.setdefault("WORLD_SIZE", "1")
     with join_world() as joined:
-        main(arguments.tiny, joined)
+        main(arguments, joined)

@@ -46,6 +46,9 @@ def rank_environment(environment: dict[str, str], ranks: int, settings: Path) ->
     """
     threads = int(environment.get("OMP_NUM_THREADS") or os.cpu_count())
     found = {"OMP_NUM_THREADS": str(max(1, threads // ranks))}
+    # Without it, memory that was freed in pieces stays unusable for larger tensors.
+    if "PYTORCH_CUDA_ALLOC_CONF" not in environment:
+        found["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
     # The sampler reports wrong settings itself.
     with suppress(OSError, ValueError, KeyError):
         models = Path(json.loads(settings.read_text(encoding="utf-8"))["model"]).resolve().parent

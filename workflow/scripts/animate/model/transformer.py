@@ -63,7 +63,7 @@ class SamplingBlock(nn.Module):
     """One transformer block and the face adapter after it, if it has one.
 
     It is the unit to shard and to compile. Faster functions may take the place of `norm_rotate`,
-    and of `ready`, which makes the input of the queries, keys and values from their tokens.
+    of `feed_forward` and of `ready`, which makes the input of queries, keys and values of tokens.
     """
 
     def __init__(self, block: nn.Module, face: nn.Module | None):
@@ -71,7 +71,8 @@ class SamplingBlock(nn.Module):
         self.block = block
         self.face = face
         self.norm_rotate = norm_rotate
-        self.ready = lambda h: h
+        self.ready = _unchanged
+        self.feed_forward = _feed_forward
 
     def constants(
         self, text: torch.Tensor, image: torch.Tensor | KeysValues, face: torch.Tensor
@@ -118,7 +119,7 @@ class SamplingBlock(nn.Module):
         h = _layer_norm(x, block.norm2).to(dtype)
         x = x + self._cross_attention(h, constants).float()
         h = (_layer_norm(x, block.norm3) * (1 + scale_2) + shift_2).to(dtype)
-        x = x + block.ffn(h).float() * gate_2
+        x = x + self.feed_forward(block.ffn, h).float() * gate_2
         if self.face is not None:
             x = x + self._face_attention(x, constants.face, first_token, frame_tokens).float()
         return x
@@ -286,6 +287,14 @@ class SamplingTransformer(nn.Module):
         padding = TEXT_TOKENS - prompt_embeds.shape[1]
         padded = F.pad(prompt_embeds, (0, 0, 0, padding))
         return self.condition_embedder.text_embedder(padded.to(self.dtype))
+
+
+def _unchanged(h: torch.Tensor) -> torch.Tensor:
+    return h
+
+
+def _feed_forward(layers: nn.Module, h: torch.Tensor) -> torch.Tensor:
+    return layers(h)
 
 
 def _layer_norm(x: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:

@@ -1,7 +1,6 @@
 """Regional compilation: one block is compiled, all forty run it."""
 
 import importlib
-from functools import partial
 
 import torch
 from torch import nn
@@ -34,10 +33,9 @@ def use_kernels(block: SamplingBlock) -> None:
     """Have a block on a GPU use our kernels where they take the place of several others."""
     importlib.import_module("animate.parallel.kernels")
     block.norm_rotate = _norm_rotate
-    up = block.block.ffn.net[0]
     # In fp8 the GELU is part of the next layer.
-    if hasattr(up, "proj"):
-        up.forward = partial(_linear_gelu, up.proj)
+    if hasattr(block.block.ffn.net[0], "proj"):
+        block.feed_forward = _feed_forward
 
 
 def _norm_rotate(
@@ -46,5 +44,6 @@ def _norm_rotate(
     return torch.ops.animate.norm_rotate(x, norm.weight, norm.eps, cos, sin)
 
 
-def _linear_gelu(layer: nn.Linear, x: torch.Tensor) -> torch.Tensor:
-    return torch.ops.animate.linear_gelu(x, layer.weight, layer.bias)
+def _feed_forward(layers: nn.Module, h: torch.Tensor) -> torch.Tensor:
+    up, down = layers.net[0].proj, layers.net[2]
+    return down(torch.ops.animate.linear_gelu(h, up.weight, up.bias))

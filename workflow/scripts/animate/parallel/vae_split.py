@@ -8,7 +8,8 @@ from animate.parallel.rows import SharedRows, WholeRows
 from animate.parallel.vae_stream import VaeStream
 
 STRIDE = 8
-PIECE = 2
+# Latent frames at a time: two are 3% faster and take 4 GiB more at 1280x720.
+PIECE = 1
 
 
 class SplitCodec:
@@ -30,15 +31,24 @@ class SplitCodec:
         own = rows.take(video[0], 2, STRIDE).permute(1, 2, 3, 0)
         own = own.to(self._device, self._dtype).contiguous()
         latents = rows.gather(self._stream.encode(own, rows, PIECE).float(), 1)
+        self._release()
         return ((latents - self._mean) / self._std).permute(3, 0, 1, 2)[None]
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Return the video (1, 3, F, h, w) of latents, clamped to -1..1, fp32."""
         rows = self._rows(latents.shape[3])
+        self._release()
         own = rows.take(latents[0], 2).permute(1, 2, 3, 0).float() * self._std + self._mean
         own = own.to(self._dtype).contiguous()
         parts = [part.clamp(-1, 1) for part in self._stream.decode(own, rows, PIECE)]
-        return rows.gather(torch.cat(parts), 1).permute(3, 0, 1, 2)[None].float()
+        video = rows.gather(torch.cat(parts), 1).permute(3, 0, 1, 2)[None].float()
+        self._release()
+        return video
+
+    def _release(self) -> None:
+        """Give back what the allocator keeps: the transformer asks for other sizes than the VAE."""
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _rows(self, units: int) -> WholeRows:
         return SharedRows(units) if self._ranks > 1 and dist.is_initialized() else WholeRows()
