@@ -38,8 +38,8 @@ class Client:
         (folder / "config").mkdir(exist_ok=True)
         self.declare(DECLARATION)
 
-    def declare(self, declaration: dict) -> None:
-        path = self.folder / "config" / "models.yaml"
+    def declare(self, declaration: dict, name: str = "models.yaml") -> None:
+        path = self.folder / "config" / name
         path.write_text(yaml.safe_dump(declaration), "utf-8")
 
     def start(self, script: str, *options: str) -> subprocess.Popen:

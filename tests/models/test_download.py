@@ -1,6 +1,7 @@
 """Downloads with the real client against a hub that misbehaves."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -140,6 +141,36 @@ def test_name_in_a_tampered_lock_is_refused(client, hub):
     path = client.folder / "config" / "models.lock.yaml"
     path.write_text(path.read_text().replace("b/c.bin", "../evil.bin"))
     assert "leaves the model's folder" in client.fail("download_model")
+
+
+@pytest.mark.parametrize("id", ["../../evil", "main", "f" * 39])
+def test_commit_that_is_no_hash_is_refused(client, hub, id):
+    hub.repositories["Maker/Model"][id] = hub.files
+    hub.branches["Maker/Model", "main"] = id
+    assert "which is no hash" in client.fail("download_model")
+    assert not list(client.folder.rglob("*evil*"))
+
+
+@pytest.mark.parametrize("key", ["commit", "sha256", "git"])
+def test_id_in_a_tampered_lock_is_refused(client, hub, key):
+    client.run("download_model")
+    path = client.folder / "config" / "models.lock.yaml"
+    path.write_text(re.sub(rf"{key}: .*", f"{key}: ../../evil", path.read_text()))
+    assert "which is no hash" in client.fail("download_model")
+
+
+def test_pins_that_two_processes_write_at_once_are_both_kept(client, hub):
+    hub.push("Maker/Other", hub.files)
+    weights = DECLARATION["models"]["toy"]["parts"]["weights"]
+    other = {"parts": {"weights": weights | {"repository": "Maker/Other"}}}
+    repositories = {"repositories": {"Maker/Other": {}}, "models": {"other": other}}
+    client.declare(DECLARATION | repositories, "other.yaml")
+    hub.faults.statuses["tree"] = [503] * 3
+    first = client.start("update_models")
+    wait_for(lambda: [r.status for r in hub.requests if r.path == "tree"] == [503] * 3)
+    client.run("download_model", "--needs", "other:weights", "--declaration", "config/other.yaml")
+    assert first.wait(60) == 0
+    assert client.lock().keys() == {"Maker/Model", "Maker/Other"}
 
 
 def test_two_downloads_at_once_share_the_work(client, hub):

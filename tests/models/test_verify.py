@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import struct
 from pathlib import Path
 
@@ -37,12 +38,12 @@ def test_bad_files_are_listed_and_they_alone_fetched_again(client, hub):
     spoil(blob(client, "a.bin"))
     blob(client, "config.json").unlink()
     output = client.run("verify_models")
-    assert re.search(r"a\.bin: SHA-256 \w{64} instead of \w{64}; fetched again", output)
-    assert re.search(r"config\.json: missing; fetched again", output)
-    assert "1 of 3 files were good" in output
+    assert re.search(r"a\.bin: SHA-256 \w{64} instead of \w{64}; to be fetched again", output)
+    assert re.search(r"config\.json: missing; to be fetched again", output)
+    assert "1 of 3 pinned files were good" in output
     assert [len(hub.downloads(name)) for name in ("a.bin", "b/c.bin")] == [2, 1]
     assert client.installed()["a.bin"] == hub.files["a.bin"]
-    assert "3 of 3 files were good" in client.run("verify_models")
+    assert "3 of 3 pinned files were good" in client.run("verify_models")
 
 
 def test_bad_file_in_a_cache_of_unknown_origin_is_fetched_again(client, hub):
@@ -52,6 +53,63 @@ def test_bad_file_in_a_cache_of_unknown_origin_is_fetched_again(client, hub):
     (client.folder / "models" / "toy" / ".verified.json").unlink()
     client.run("download_model")
     assert client.installed()["a.bin"] == hub.files["a.bin"]
+
+
+def test_every_fault_is_listed_before_anything_is_fetched(client, hub):
+    parts = {"weights": {"purpose": "tests", "repository": "Maker/Model", "files": ["b/*"]}}
+    client.declare(DECLARATION | {"models": DECLARATION["models"] | {"second": {"parts": parts}}})
+    needs = ("--needs", "toy:weights", "second:weights")
+    client.run("download_model", *needs)
+    for name in ("a.bin", "b/c.bin"):
+        spoil(blob(client, name))
+    hub.faults.absent = {"a.bin", "b/c.bin"}
+    process = client.start("verify_models", *needs)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    for line in (
+        r"toy: .*/a\.bin: SHA-256",
+        r"toy: .*/b/c\.bin: SHA-256",
+        r"second: .*/b/c\.bin: S",
+    ):
+        assert re.search(line, output)
+
+
+def test_what_is_not_pinned_is_not_called_good(client):
+    assert "toy: weights: not pinned" in client.fail("verify_models")
+
+
+def test_blob_of_unknown_origin_is_hashed_before_it_is_called_verified(client, hub):
+    client.run("download_model")
+    path = blob(client, "a.bin")
+    spoil(path)
+    shutil.rmtree(client.folder / "models")
+    shutil.rmtree(next((client.folder / "cache").glob("models--*/snapshots")))
+    client.run("download_model")
+    assert client.installed()["a.bin"] == hub.files["a.bin"]
+    assert len(hub.downloads("a.bin")) == 2
+
+
+def test_damaged_small_file_in_the_cache_is_not_pinned(client, hub):
+    client.run("download_model")
+    spoil(blob(client, "config.json"))
+    (client.folder / "config" / "models.lock.yaml").unlink()
+    client.run("download_model")
+    assert client.installed()["config.json"] == hub.files["config.json"]
+
+
+def test_status_shows_a_part_whose_file_is_not_there(client, hub):
+    own = client.folder / "own"
+    own.mkdir()
+    weights = DECLARATION["models"]["toy"]["parts"]["weights"]
+    parts = {"weights": weights, "extra": weights | {"files": ["x.bin"]}}
+    client.declare(
+        DECLARATION
+        | {"repositories": {"Maker/Model": {"path": "own"}}, "models": {"toy": {"parts": parts}}}
+    )
+    (own / "x.bin").write_bytes(bytes(1000))
+    output = client.run("models_status")
+    assert re.search(r"toy +weights +yes +missing +- +-", output)
+    assert re.search(r"toy +extra +no +1\.0 kB +yes", output)
 
 
 def test_bad_file_of_the_users_is_named_and_left_alone(client, hub):

@@ -6,21 +6,38 @@ from animate.stage import run_stage
 
 
 def main(args) -> None:
-    """Print each bad file; fail when one lies in a folder of the user's."""
-    foreign = []
-    for installation in installations(args, needed_parts(args)):
-        bad = installation.verify()
-        for file, fault in bad.items():
-            mended = "fetched again" if file.hub_file else "not ours to change"
-            print(f"{installation.model.name}: {file.path}: {fault}; {mended}", flush=True)
-        foreign += [str(file.path) for file in bad if not file.hub_file]
-        count = len(installation.files())
-        print(f"{installation.model.name}: {count - len(bad)} of {count} files were good")
+    """Print each bad file, then mend; fail where nothing is pinned or a folder is the user's."""
+    chosen = list(installations(args, needed_parts(args)))
+    unpinned = [
+        f"{installation.model.name}: {part}"
+        for installation in chosen
+        for part in installation.unpinned()
+    ]
+    faults = [report(installation) for installation in chosen]
+    for installation, bad in zip(chosen, faults, strict=True):
+        installation.mend(bad)
+    foreign = [str(file.path) for bad in faults for file in bad if not file.hub_file]
     if foreign:
         raise ClipError(
             f"{', '.join(foreign)} differ from the pinned commit: replace them, or remove `path`"
             " in config/models.yaml"
         )
+    if unpinned:
+        raise ClipError(
+            f"{', '.join(unpinned)}: not pinned, so there is nothing to compare with: run"
+            " `snakemake download`"
+        )
+
+
+def report(installation):
+    """Return what is wrong with a model's files and print it."""
+    name, bad = installation.model.name, installation.faults()
+    for file, fault in bad.items():
+        remedy = "to be fetched again" if file.hub_file else "not ours to change"
+        print(f"{name}: {file.path}: {fault}; {remedy}", flush=True)
+    count = sum(file.pin is not None for file in installation.files())
+    print(f"{name}: {count - len(bad)} of {count} pinned files were good", flush=True)
+    return bad
 
 
 if __name__ == "__main__":

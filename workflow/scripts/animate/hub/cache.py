@@ -3,13 +3,16 @@
 Layout: https://huggingface.co/docs/huggingface_hub/guides/manage-cache
 """
 
+import hashlib
 import os
 import shutil
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.utils import WeakFileLock
 
 from animate.errors import ClipError
 from animate.hub.lock import HubFile
@@ -39,6 +42,13 @@ class Cache:
     def lock(self, repository: str, name: str) -> Path:
         """Return the lock file that huggingface_hub takes too before it writes a blob."""
         return self.root / ".locks" / _folder_name(repository) / f"{name}.lock"
+
+    def guard(self, path: Path) -> AbstractContextManager:
+        """Return what lets one process at a time, of all with this cache, change `path`."""
+        name = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()
+        guard = self.root / ".locks" / f"{name}.lock"
+        guard.parent.mkdir(parents=True, exist_ok=True)
+        return WeakFileLock(guard)
 
     def path(self, file: HubFile) -> Path:
         """Return where a file is shown under its name: a link to its blob."""

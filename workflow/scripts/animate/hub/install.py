@@ -63,16 +63,18 @@ class Installation:
             _write(self.folder / INDEX, index.read_text("utf-8"))
         self._record(files)
 
-    def verify(self) -> dict[SourceFile, str]:
-        """Hash every file against the lock; fetch the bad ones of the cache again.
+    def unpinned(self) -> list[str]:
+        """Return the names of the parts whose files are not known yet."""
+        known = {file.part for file in self.files()}
+        return [part.name for part in self.parts if part.name not in known]
 
-        Returns what was found wrong, file by file, before anything was fetched.
-        """
-        files = self.files()
-        verified = VerifiedFiles(self.folder)
-        bad = hash_files(files, verified, only_new=False)
-        self._fetch(list(bad), verified, force=True)
-        return bad
+    def faults(self) -> dict[SourceFile, str]:
+        """Hash every file that is pinned; return the bad ones, each with what is wrong."""
+        return hash_files(self.files(), VerifiedFiles(self.folder), only_new=False)
+
+    def mend(self, bad: Iterable[SourceFile]) -> None:
+        """Fetch the files again, as far as they come from the hub."""
+        self._fetch(list(bad), VerifiedFiles(self.folder), force=True)
 
     def _pin(self) -> None:
         patterns: dict[str, list[str]] = {}
@@ -85,9 +87,9 @@ class Installation:
     def _fetch(self, files: list[SourceFile], verified: VerifiedFiles, force: bool) -> None:
         absent = [f for f in files if f.hub_file and (force or not has_size(f.path, f.size))]
         cache = Cache.at(self.declaration.cache)
-        fetch(f"model {self.model.name}", cache, [file.hub_file for file in absent], force)
-        for file in absent:
-            verified.add(file.path)
+        wanted = [file.hub_file for file in absent]
+        for file in fetch(f"model {self.model.name}", cache, wanted, force):
+            verified.add(cache.path(file))
         verified.save()
 
     def _link(self, files: Iterable[SourceFile]) -> None:

@@ -1,6 +1,7 @@
 """The pinned commit of each repository, with the size and SHA-256 of every file."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ HEADER = (
     "# The pinned commit, sizes and SHA-256 of each repository."
     " Written by the workflow; commit it.\n"
 )
+HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,22 @@ def changes(name: str, old: LockedRepository | None, new: LockedRepository) -> I
             yield f"  changed {file}: {before.size} -> {after.size} bytes"
 
 
+def check_ids(name: str, ids: Iterable[str | None]) -> None:
+    """Raise a `ClipError` when an id, which becomes a file's name in the cache, is no hash."""
+    for text in ids:
+        if not HASH.fullmatch(str(text)):
+            raise ClipError(
+                f"repository {name} has the id {text!r}, which is no hash of 40 or 64"
+                " hexadecimal digits: nothing was fetched; restore config/models.lock.yaml, or"
+                " choose another revision or repository"
+            )
+
+
 def _repository(name: str, entry: dict) -> LockedRepository:
     files = {checked_name(name, file): LockedFile(**f) for file, f in entry["files"].items()}
-    return LockedRepository(entry["revision"], entry["commit"], files)
+    locked = LockedRepository(entry["revision"], entry["commit"], files)
+    check_ids(name, (locked.commit, *(file.blob for file in files.values())))
+    return locked
 
 
 def _document(locked: LockedRepository) -> dict:

@@ -1,7 +1,7 @@
 """Work on several files at once that ends for all when it fails for one."""
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 from animate.hub.progress import Progress
@@ -16,7 +16,9 @@ def in_parallel(
     """Return the result for each file, in order; the first error, or Ctrl-C, stops the others."""
     pool = ThreadPoolExecutor(threads)
     try:
-        return [job.result() for job in [pool.submit(work, file) for file in files]]
+        jobs = [pool.submit(work, file) for file in files]
+        done = wait(jobs, return_when=FIRST_EXCEPTION).done
+        return [job.result() for job in jobs if job in done]
     except BaseException:
         progress.stop()
         raise

@@ -6,13 +6,19 @@ from pathlib import Path
 
 from huggingface_hub import HfApi
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import WeakFileLock
 
 from animate.hub.cache import Cache
 from animate.hub.client import explained, patiently
 from animate.hub.declaration import Declaration, Repository
-from animate.hub.digest import sha256_of
-from animate.hub.lock import LockedFile, LockedRepository, changes, read_lock, write_lock
+from animate.hub.digest import fault_of, sha256_of
+from animate.hub.lock import (
+    LockedFile,
+    LockedRepository,
+    changes,
+    check_ids,
+    read_lock,
+    write_lock,
+)
 from animate.hub.names import checked_name, matches
 from animate.hub.transfer import fetch
 
@@ -26,13 +32,12 @@ def pinned(
     declared later, is searched for at the pinned commit.
     """
     repository = declaration.repositories[name]
-    guard = Cache.at(declaration.cache).lock(name, "pin")
     locked = read_lock(lock_path).get(name)
     if _serves(locked, repository, patterns):
         return locked
     with explained(name):
-        guard.parent.mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(guard):
+        guard = Cache.at(declaration.cache).guard(lock_path)
+    with guard:
         locked = read_lock(lock_path).get(name)
         if not _serves(locked, repository, patterns):
             same = locked is not None and locked.revision == repository.revision
@@ -48,9 +53,12 @@ def update_pins(declaration: Declaration, lock_path: Path) -> Iterator[str]:
         if repository.path:
             yield f"{repository.name}: used in place at {repository.path}"
             continue
-        lock = read_lock(lock_path)
-        new = _look_up(declaration, repository, repository.revision)
-        write_lock(lock_path, lock | {repository.name: new})
+        with explained(repository.name):
+            guard = Cache.at(declaration.cache).guard(lock_path)
+        with guard:
+            lock = read_lock(lock_path)
+            new = _look_up(declaration, repository, repository.revision)
+            write_lock(lock_path, lock | {repository.name: new})
         yield from changes(repository.name, lock.get(repository.name), new)
 
 
@@ -64,12 +72,14 @@ def _look_up(declaration: Declaration, repository: Repository, revision: str) ->
     name, api = repository.name, HfApi()
     with explained(name):
         commit = patiently(lambda: api.model_info(name, revision=revision).sha, name)
+        check_ids(name, [commit])
         entries = patiently(
             lambda: list(api.list_repo_tree(name, recursive=True, revision=commit)), name
         )
     listed = {checked_name(name, e.path): e for e in entries if isinstance(e, RepoFile)}
     declared = matches(listed, declaration.patterns(name))
     files = {file: _listed_file(listed[file]) for file in declared}
+    check_ids(name, (file.blob for file in files.values()))
     locked = LockedRepository(repository.revision, commit, files)
     return replace(locked, files=files | _hashed_small_files(declaration, name, locked))
 
@@ -88,6 +98,9 @@ def _hashed_small_files(
     small = {file: entry for file, entry in locked.files.items() if entry.git}
     hub_files = {file: locked.hub_file(name, file) for file in small}
     fetch(name, cache, hub_files.values())
+    # What another tool left in the cache was not hashed.
+    damaged = [file for file in hub_files.values() if fault_of(cache.path(file), file.pin)]
+    fetch(name, cache, damaged, force=True)
     return {
         file: replace(entry, sha256=sha256_of(cache.path(hub_files[file])))
         for file, entry in small.items()

@@ -1,8 +1,11 @@
 """The table of what each model has on disk."""
 
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
+from animate.errors import ClipError
+from animate.hub.declaration import Part
 from animate.hub.digest import VerifiedFiles
 from animate.hub.install import Installation
 from animate.hub.progress import size_text
@@ -14,15 +17,14 @@ COLUMNS = ("model", "part", "needed", "size", "present", "verified", "path")
 def status_rows(installation: Installation, needed: Collection[str]) -> Iterator[tuple[str, ...]]:
     """Yield one row of texts per part; nothing is read but the files' metadata."""
     verified = VerifiedFiles(installation.folder)
-    files = installation.files()
     for part in installation.parts:
-        own = [file for file in files if file.part == part.name]
+        own, absence = _files_or_absence(installation, part)
         present = [file for file in own if file.path.is_file()]
         yield (
             installation.model.name,
             part.name,
             "yes" if part.name in needed else "no",
-            size_text(sum(file.size for file in own)) if own else "not pinned",
+            absence or size_text(sum(file.size for file in own)),
             _share(present, own),
             _share([file for file in present if file.path in verified], own),
             str(_common_folder(own)) if own else "-",
@@ -38,6 +40,15 @@ def table_text(rows: Iterable[tuple[str, ...]]) -> str:
         for row in table
     )
     return "\n".join(lines)
+
+
+def _files_or_absence(installation: Installation, part: Part) -> tuple[list[SourceFile], str]:
+    """Return a part's files; when it has none, no files and a word for why."""
+    try:
+        own = replace(installation, parts=(part,)).files()
+    except ClipError:
+        return [], "missing"
+    return own, "" if own else "not pinned"
 
 
 def _share(some: list[SourceFile], every: list[SourceFile]) -> str:

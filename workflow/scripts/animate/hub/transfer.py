@@ -21,10 +21,13 @@ PARALLEL_FILES = 8
 DAMAGED_ARRIVALS = 2
 
 
-def fetch(subject: str, cache: Cache, files: Iterable[HubFile], force: bool = False) -> None:
-    """Bring files into the cache, each verified by its hash; `subject` is for messages.
+def fetch(
+    subject: str, cache: Cache, files: Iterable[HubFile], force: bool = False
+) -> list[HubFile]:
+    """Bring files into the cache; return those that were fetched, each verified by its hash.
 
-    A file that is there with its full size is left alone, unless `force`. Two runs share the work:
+    `subject` is for messages. A file that is there with its full size is left alone, and not
+    hashed, unless `force`. Two runs share the work:
     the second waits for a file that the first is fetching. What has arrived of a file survives any
     interruption.
 
@@ -33,12 +36,13 @@ def fetch(subject: str, cache: Cache, files: Iterable[HubFile], force: bool = Fa
     """
     files = [f for f in files if force or not has_size(cache.path(f), f.pin.size)]
     if not files:
-        return
+        return []
     cache.check_space(subject, sum(_bytes_to_come(cache, file, force) for file in files))
     progress = Progress("fetched", sum(file.pin.size for file in files))
-    in_parallel(
+    fetched = in_parallel(
         lambda file: _fetch_file(cache, file, progress, force), files, PARALLEL_FILES, progress
     )
+    return [file for file, arrived in zip(files, fetched, strict=True) if arrived]
 
 
 def _bytes_to_come(cache: Cache, file: HubFile, force: bool) -> int:
@@ -48,18 +52,21 @@ def _bytes_to_come(cache: Cache, file: HubFile, force: bool) -> int:
     return max(file.pin.size - (part.stat().st_size if part.exists() else 0), 0)
 
 
-def _fetch_file(cache: Cache, file: HubFile, progress: Progress, force: bool) -> None:
+def _fetch_file(cache: Cache, file: HubFile, progress: Progress, force: bool) -> bool:
+    """Link a file to its blob; return whether the blob had to be fetched."""
     blob, part = cache.blob(file), cache.partial(file)
     lock = cache.lock(file.repository, file.pin.blob)
     with explained(file.repository, file.name):
         for folder in (blob.parent, lock.parent):
             folder.mkdir(parents=True, exist_ok=True)
         with WeakFileLock(lock):
-            if force or not has_size(blob, file.pin.size):
+            absent = force or not has_size(blob, file.pin.size)
+            if absent:
                 _fetch_whole(part, file, progress)
                 part.replace(blob)
                 logging.info("%s: fetched %s", file.repository, file.name)
         cache.point(file)
+    return absent
 
 
 def _fetch_whole(part: Path, file: HubFile, progress: Progress) -> None:
