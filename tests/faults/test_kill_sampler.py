@@ -62,7 +62,7 @@ def run_to_end(path: Path) -> dict[str, float]:
 def kill_in(path: Path, stage: str, durations: dict[str, float], rng: random.Random) -> bool:
     """Kill a run at a random moment of a random occurrence of a stage; False if it ended first."""
     process, receiver = start(path)
-    occurrences = rng.randint(1, 2)
+    occurrences = 1 if stage == "load" else rng.randint(1, 2)
     try:
         while occurrences:
             occurrences -= receiver.recv()[0] == stage
@@ -84,17 +84,16 @@ def test_killed_in_every_stage(model, tmp_path, mode, rounds):
     settings = {"segment_frames": 13, "steps": 3, "conditioning_frames": 5}
     whole = write_clip(tmp_path / "whole", model, 36, mode, **settings)
     durations = run_to_end(whole)
-    kills = 0
     for number in range(rounds):
         path = write_clip(tmp_path / str(number), model, 36, mode, **settings)
         for stage in sampler_child.STAGES:
-            kills += kill_in(path, stage, durations, rng)
+            # A run near its end may finish before its kill; the next one starts afresh.
+            while not kill_in(path, stage, durations, rng):
+                pass
         run_to_end(path)
         assert np.array_equal(result_frames(path), result_frames(whole))
         left = {file.name for file in path.parent.iterdir()}
         assert left == {file.name for file in whole.parent.iterdir()}
-    # A run that resumes near the end may finish before its kill.
-    assert kills >= 3 * rounds
 
 
 def test_killed_run_with_a_changed_setting_starts_afresh(model, tmp_path):

@@ -1,6 +1,8 @@
 """Checkpoints in original naming convert to what the official encoders return."""
 
 import json
+import re
+import shutil
 
 import numpy as np
 import pytest
@@ -13,9 +15,11 @@ from animate.errors import ClipError
 from animate.model import convert
 from animate.model.checkpoint import load_transformer
 from animate.model.convert import convert_checkpoint, convert_transformer
+from animate.model.parts import load_part
 from animate.model.text import tokenize
 from animate.model.tiny import tiny_tokenizer
 from animate.model.vae import WanCodec
+from animate.parallel.vae_split import SplitCodec
 from golden_model import (
     DATA,
     encoder_parts,
@@ -61,7 +65,7 @@ def golden():
 
 
 def test_text_encoder_equals_official(converted, golden):
-    encoder = UMT5EncoderModel.from_pretrained(converted / "text_encoder")
+    encoder = load_part(UMT5EncoderModel, converted / "text_encoder", torch.float32)
     ids = golden["token_ids"][:, : int(golden["token_mask"].sum())]
     with torch.inference_mode():
         result = encoder(ids).last_hidden_state[0]
@@ -69,19 +73,42 @@ def test_text_encoder_equals_official(converted, golden):
 
 
 def test_image_encoder_equals_official(converted, golden):
-    encoder = CLIPVisionModel.from_pretrained(converted / "image_encoder")
+    encoder = load_part(CLIPVisionModel, converted / "image_encoder", torch.float32)
     with torch.inference_mode():
         output = encoder(pixel_values=enlarge(golden["image"], 7), output_hidden_states=True)
     assert relative_error(output.hidden_states[-2], golden["image_output"]) < TOLERANCE
 
 
-def test_vae_equals_official(converted, golden):
-    codec = WanCodec(AutoencoderKLWan.from_pretrained(converted / "vae"))
+@pytest.mark.parametrize("codec", [SplitCodec, WanCodec])
+def test_vae_equals_official(converted, golden, codec):
+    codec = codec(load_part(AutoencoderKLWan, converted / "vae", torch.float32))
     with torch.inference_mode():
         latents = codec.encode(golden["video"])
         decoded = codec.decode(golden["latents"])
     assert relative_error(latents, golden["latents"]) < TOLERANCE
     assert relative_error(decoded, golden["decoded"].clamp(-1, 1)) < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    ("kind", "part"),
+    [
+        (UMT5EncoderModel, "text_encoder"),
+        (CLIPVisionModel, "image_encoder"),
+        (AutoencoderKLWan, "vae"),
+    ],
+)
+def test_part_that_lacks_a_tensor_is_refused(converted, tmp_path, kind, part):
+    shutil.copytree(converted / part, tmp_path / part)
+    path = max((tmp_path / part).glob("*.safetensors"))
+    tensors = load_file(path)
+    lost = min(tensors)
+    del tensors[lost]
+    save_file(tensors, path, {"format": "pt"})
+    with pytest.raises(ClipError, match=re.escape(f"{part} is not complete, missing {lost}")):
+        load_part(kind, tmp_path / part, torch.float32)
+    path.write_bytes(b"not weights")
+    with pytest.raises(ClipError, match=f"{path.name} is damaged"):
+        load_part(kind, tmp_path / part, torch.float32)
 
 
 def test_converted_folder_is_complete(converted, original):

@@ -109,6 +109,18 @@ def diffusers_file(path):
     save_file(tensors, path)
 
 
+def diffusers_file_with_settings(path):
+    diffusers_file(path)
+    tensors = load_file(path)
+    ups = [name for name in tensors if ".lora_B." in name]
+    settings = json.dumps({"transformer.r": RANK, "transformer.lora_alpha": 2 * RANK})
+    save_file(
+        tensors | {name: tensors[name] / 2 for name in ups},
+        path,
+        {"lora_adapter_metadata": settings},
+    )
+
+
 def lightx2v_file(path):
     tensors = {}
     for layer, (down, up) in pairs().items():
@@ -128,7 +140,16 @@ def musubi_file(path):
     save_file(tensors, path)
 
 
-@pytest.mark.parametrize("write", [peft_file, diffusers_file, lightx2v_file, musubi_file])
+NAMINGS = (
+    peft_file,
+    diffusers_file,
+    diffusers_file_with_settings,
+    lightx2v_file,
+    musubi_file,
+)
+
+
+@pytest.mark.parametrize("write", NAMINGS)
 def test_merged_equals_unmerged(folder, plain, unmerged, tmp_path, write):
     path = tmp_path / "lora.safetensors"
     write(path)
@@ -218,6 +239,32 @@ def test_lora_of_another_size_is_refused(folder, tmp_path, down, up):
     save_file(tensors, tmp_path / "big.safetensors")
     with pytest.raises(ClipError, match=r"another model: blocks\.0\.ffn\.0"):
         load(folder, (tmp_path / "big.safetensors", 1.0))
+
+
+def test_file_without_a_single_difference_is_refused(folder, tmp_path):
+    torch.save({}, tmp_path / "empty.ckpt")
+    with pytest.raises(ClipError, match="0 of 0 keys have no place"):
+        load(folder, (tmp_path / "empty.ckpt", 1.0))
+
+
+def test_file_nested_in_another_way_is_refused(folder, tmp_path):
+    torch.save({"model": {"blocks.0.ffn.0.diff": torch.zeros(2)}}, tmp_path / "odd.ckpt")
+    with pytest.raises(ClipError, match="1 of 1 keys have no place, the first are model"):
+        load(folder, (tmp_path / "odd.ckpt", 1.0))
+
+
+def test_settings_that_cannot_be_read_are_named(folder, tmp_path):
+    peft_file(tmp_path / "lora.safetensors")
+    (tmp_path / "adapter_config.json").write_text("{")
+    with pytest.raises(ClipError, match=r"settings of LoRA .*lora\.safetensors cannot be read"):
+        load(folder, (tmp_path / "lora.safetensors", 1.0))
+
+
+def test_settings_of_another_lora_do_not_count(folder, plain, unmerged, tmp_path):
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"lora_alpha": 100 * RANK}))
+    lightx2v_file(tmp_path / "lora.safetensors")
+    merged = forward(load(folder, (tmp_path / "lora.safetensors", FACTOR)))
+    assert (merged - unmerged).norm() / unmerged.norm() < 1e-5
 
 
 def test_unreadable_lora_is_named(folder, tmp_path):

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from animate.errors import ClipError
+from animate.sampling import identity
 from animate.sampling import journal as journal_module
 from animate.sampling import run as run_module
 from animate.sampling.progress import Progress
@@ -146,6 +148,21 @@ def test_a_change_starts_afresh(tmp_path, change):
     interrupt(path, 3)
     change(path, model)
     assert sample(path) == 3
+
+
+def test_weights_fetched_again_are_the_same_model(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(identity, "WHOLE_FILE_LIMIT", 0)
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    weights = next((folder / "transformer").glob("*.safetensors"))
+    before = identity.model_identity(folder)
+    os.utime(weights, (1, 1))
+    assert identity.model_identity(folder) != before
+    record = {"generation": {"files": {str(weights.relative_to(folder)): "1a2b"}}}
+    (folder / "sources.json").write_text(json.dumps(record))
+    before = identity.model_identity(folder)
+    os.utime(weights, (2, 2))
+    assert identity.model_identity(folder) == before
 
 
 @pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])

@@ -139,16 +139,16 @@ def check_names(source: str, expected: dict[str, torch.Size], found: dict[str, t
     """Raise a `ClipError` that names the missing, unexpected and misshapen tensors of a source."""
     faults = []
     if missing := [name for name in expected if name not in found]:
-        faults.append("missing " + _some(missing))
+        faults.append("missing " + some_names(missing))
     if unexpected := [name for name in found if name not in expected]:
-        faults.append("unexpected " + _some(unexpected))
+        faults.append("unexpected " + some_names(unexpected))
     misshapen = [
         f"{name} {tuple(found[name])} instead of {tuple(shape)}"
         for name, shape in expected.items()
         if name in found and found[name] != shape
     ]
     if misshapen:
-        faults.append("misshapen " + _some(misshapen))
+        faults.append("misshapen " + some_names(misshapen))
     if faults:
         raise ClipError(f"{source} is not a Wan2.2-Animate checkpoint: {'; '.join(faults)}")
 
@@ -163,7 +163,8 @@ def model_index(folder: Path) -> dict:
         ) from error
 
 
-def _some(names: list[str]) -> str:
+def some_names(names: list[str]) -> str:
+    """Return the first few names, and how many more there are."""
     rest = len(names) - NAMES_SHOWN
     return ", ".join(names[:NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 

@@ -14,6 +14,8 @@ PARTS = {
     "transformer": ("diffusers", "WanAnimateTransformer3DModel"),
     "vae": ("diffusers", "AutoencoderKLWan"),
 }
+# Where each file came from, with its SHA-256 if it was pinned.
+RECORD = "sources.json"
 RELIGHTING_LORA = "relighting_lora.ckpt"
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 from animate.errors import ClipError
@@ -25,6 +26,7 @@ UNDERSCORED = re.compile(r"^lora_(unet|transformer)_")
 SUFFIX = re.compile(
     r"\.(?P<kind>lora_A|lora_B|lora_down|lora_up|alpha|diff|diff_b|diff_m)(\.default)?(\.weight)?$"
 )
+HEADER_CONFIG = "lora_adapter_metadata"
 DOWN, UP = ("lora_A", "lora_down"), ("lora_B", "lora_up")
 # Which parameter of a layer a whole difference is for; a low-rank pair is for the weight.
 DIFFERENCES = {"diff": ".weight", "diff_b": ".bias", "diff_m": ""}
@@ -74,18 +76,18 @@ class LoraStack:
         config = _adapter_config(path)
         alien = []
         for key, tensor in tensors.items():
-            if match := SUFFIX.search(key):
+            if (match := SUFFIX.search(key)) and torch.is_tensor(tensor):
                 groups[key[: match.start()]][match["kind"]] = tensor
             else:
                 alien.append(key)
         for layer, group in groups.items():
             if not self._place(path, layer, group, weight, config):
                 alien += [key for key in tensors if key.startswith(layer + ".")]
-        if alien:
+        if alien or not groups:
             shown = ", ".join(alien[:KEYS_SHOWN])
             raise ClipError(
                 f"LoRA {path} does not fit Wan2.2-Animate: {len(alien)} of {len(tensors)} keys have"
-                f" no place, the first are {shown}"
+                f" no place{shown and ', the first are '}{shown}"
             )
 
     def changes(self, name: str) -> bool:
@@ -104,7 +106,8 @@ class LoraStack:
             return False
         placed = True
         if up is not None:
-            scale = weight * _scale(layer, group.get("alpha"), down.shape[0], config)
+            settings = config if "lora_A" in group else {}
+            scale = weight * _scale(layer, group.get("alpha"), down.shape[0], settings)
             placed &= self._record(path, layer, ".weight", {"scale": scale, "up": up, "down": down})
         for kind, parameter in DIFFERENCES.items():
             if kind in group:
@@ -145,9 +148,10 @@ class LoraStack:
             )
 
 
-def read_lora(path: Path) -> dict[str, torch.Tensor]:
-    """Return the tensors of a LoRA file: safetensors, or a checkpoint, nested or not.
+def read_lora(path: Path) -> dict[str, object]:
+    """Return the content of a LoRA file: safetensors, or a checkpoint, nested or not.
 
+    Numbers become tensors; anything else that a checkpoint may hold is left as it is.
     Checkpoints are read as weights only, so a file cannot run code.
     """
     try:
@@ -157,13 +161,29 @@ def read_lora(path: Path) -> dict[str, torch.Tensor]:
         content = content.get("state_dict", content)
     except Exception as error:
         raise ClipError(f"LoRA {path} cannot be read: {error}") from error
-    return {key: value for key, value in content.items() if torch.is_tensor(value)}
+    return {
+        key: torch.tensor(value) if isinstance(value, int | float) else value
+        for key, value in content.items()
+    }
+
+
+def adapter_config(path: Path) -> Path:
+    """Return where PEFT keeps the settings, and so the alpha, of a LoRA file without its own."""
+    return path.with_name("adapter_config.json")
 
 
 def _adapter_config(path: Path) -> dict:
-    """Return PEFT's settings from beside the file, where its alpha is."""
-    config = path.with_name("adapter_config.json")
-    return json.loads(config.read_text()) if config.is_file() else {}
+    """Return a file's PEFT settings: from its header, where diffusers has them, or from beside."""
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(path, framework="pt") as file:
+                header = (file.metadata() or {}).get(HEADER_CONFIG)
+            if header:
+                return {PREFIX.sub("", key): value for key, value in json.loads(header).items()}
+        beside = adapter_config(path)
+        return json.loads(beside.read_text("utf-8")) if beside.is_file() else {}
+    except (OSError, ValueError) as error:
+        raise ClipError(f"the settings of LoRA {path} cannot be read: {error}") from error
 
 
 def _scale(layer: str, alpha: torch.Tensor | None, rank: int, config: dict) -> float:

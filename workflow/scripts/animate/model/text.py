@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 
 from animate.atomic import atomic_output
 from animate.errors import ClipError
+from animate.model.parts import load_part
 from animate.model.transformer import TEXT_TOKENS
 
 EMBEDS = "prompt_embeds"
@@ -40,7 +41,7 @@ def encode_prompt(folder: Path, text: str, device: torch.device) -> torch.Tensor
     """
     from transformers import UMT5EncoderModel
 
-    encoder = UMT5EncoderModel.from_pretrained(folder / "text_encoder", dtype="auto").to(device)
+    encoder = load_part(UMT5EncoderModel, folder / "text_encoder", "auto").to(device)
     ids = torch.tensor([tokenize(folder / "tokenizer", clean_prompt(text))], device=device)
     with torch.inference_mode():
         return encoder(ids).last_hidden_state[0].cpu()

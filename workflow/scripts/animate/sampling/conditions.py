@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from animate.errors import ClipError
 from animate.model.vae import VideoCodec
@@ -97,10 +96,7 @@ def background_mask(mask: np.ndarray) -> torch.Tensor:
 
     The mask is uint8, the person above 127; each 8x8 cell takes its first pixel.
     """
-    kept = torch.from_numpy(mask[..., 0] <= MASK_THRESHOLD)
-    return F.interpolate(
-        kept[:, None].float(), scale_factor=1 / STRIDE, mode="nearest", recompute_scale_factor=False
-    )[:, 0]
+    return torch.from_numpy(mask[:, ::STRIDE, ::STRIDE, 0] <= MASK_THRESHOLD).float()
 
 
 def fold_mask(mask: torch.Tensor) -> torch.Tensor:

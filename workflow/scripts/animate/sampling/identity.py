@@ -6,7 +6,8 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from animate.model.folder import RELIGHTING_LORA
+from animate.model.folder import RECORD, RELIGHTING_LORA
+from animate.model.lora import adapter_config
 from animate.sampling.settings import Job
 
 CHUNK = 1 << 20
@@ -21,9 +22,9 @@ def job_key(job: Job, arithmetic: str) -> str:
     """Return the hash of all that decides a job's frames.
 
     `arithmetic` names device and number types. Input and LoRA files count by content, the model by
-    `file_identity` of its files, the code by its text.
+    its pinned hashes or the `file_identity` of its files, the code by its text.
     """
-    loras = [(file_digest(lora.path), lora.weight) for lora in job.settings.loras]
+    loras = [(_lora_digests(lora.path), lora.weight) for lora in job.settings.loras]
     return hash_of(
         {
             "mode": job.mode,
@@ -41,7 +42,20 @@ def model_identity(folder: Path) -> dict[str, str]:
     """Return the identity of each file that a sampler reads of a model folder, by its name."""
     files = [path for part in PARTS for path in (folder / part).glob("*")]
     files = sorted(path for path in [*files, folder / RELIGHTING_LORA] if path.is_file())
-    return {str(path.relative_to(folder)): file_identity(path) for path in files}
+    pinned = _pinned_digests(folder / RECORD)
+    names = {str(path.relative_to(folder)): path for path in files}
+    return {name: pinned.get(name) or file_identity(path) for name, path in names.items()}
+
+
+def _pinned_digests(record: Path) -> dict[str, str | None]:
+    """Return the verified SHA-256 of downloaded files: fetched again, they are the same."""
+    parts = json.loads(record.read_text("utf-8")).values() if record.is_file() else ()
+    return {name: digest for part in parts for name, digest in part["files"].items()}
+
+
+def _lora_digests(path: Path) -> list[str]:
+    files = (path, adapter_config(path))
+    return [file_digest(file) for file in files if file.is_file()]
 
 
 def file_identity(path: Path) -> str:

@@ -12,6 +12,7 @@ from animate.errors import ClipError
 from animate.model.checkpoint import model_index
 from animate.model.folder import RELIGHTING_LORA
 from animate.model.image import encode_reference, read_reference
+from animate.model.parts import load_part
 from animate.model.text import load_prompt
 from animate.parallel.overlap import Background, reading_ahead
 from animate.parallel.sampler import Load, load_sampler
@@ -100,7 +101,7 @@ def load_painter(
     reference = to_video(read_reference(job.inputs["reference"], *info.size)[None])[:, :, 0]
     image_embeds = None
     if world.leads:
-        encoder = CLIPVisionModel.from_pretrained(job.model / "image_encoder", dtype=torch.float32)
+        encoder = load_part(CLIPVisionModel, job.model / "image_encoder", torch.float32)
         image_embeds = encode_reference(encoder, reference)
         del encoder
     image_embeds = world.share_tensor(image_embeds, device)
@@ -109,7 +110,7 @@ def load_painter(
     transformer = load_sampler(
         job.model / "transformer", machine.dtype, device, lora_files(job), world, load, say
     )
-    vae = AutoencoderKLWan.from_pretrained(job.model / "vae", torch_dtype=machine.dtype).to(device)
+    vae = load_part(AutoencoderKLWan, job.model / "vae", machine.dtype).to(device)
     negative = job.inputs.get("negative_prompt")
     return Painter(
         transformer,
