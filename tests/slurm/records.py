@@ -7,6 +7,8 @@ from pathlib import Path
 
 FIELD = re.compile(r"(?:^|\s)(\w+)=(\S*)")
 
+GROUPS = "prepare", "finish"
+
 
 @dataclass(frozen=True)
 class Record:
@@ -22,8 +24,9 @@ class Record:
 
     @property
     def kind(self) -> str:
-        """Return "prepare", "sample" and so on."""
-        return re.match(r"rule_(?:finish|prepare|[a-z_]+?)(?=_|$)", self.comment)[0][5:]
+        """Return the group, "prepare" or "finish", or else the rule."""
+        name = self.comment.removeprefix("rule_").split("_wildcards_")[0]
+        return next((group for group in GROUPS if name.startswith(f"{group}_")), name)
 
 
 def jobs_of(folder: Path) -> list[Record]:

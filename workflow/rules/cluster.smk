@@ -24,9 +24,13 @@ def work_of(wildcards):
     return clip_work(clip_of(wildcards), RESULTS)
 
 
-def cpu_job(stage, mb=asking.STAGE_MB, backend=None):
-    """Return the resources of a job without GPU; `backend` is the setting that names its pace."""
+def cpu_job(stage, cpus=1, mb=asking.STAGE_MB, backend=None):
+    """Return the resources of a job without GPU; `backend` is the setting that names its pace.
 
+    Only the time is a function: over ten thousand clips, Snakemake takes minutes to call each.
+    """
+
+    @quick
     def runtime(wildcards, attempt):
         if not hasattr(wildcards, "clip"):
             return asking.fixed_minutes(SITE, attempt)
@@ -35,8 +39,8 @@ def cpu_job(stage, mb=asking.STAGE_MB, backend=None):
 
     return {
         "runtime": runtime,
-        "mem_mb": lambda wildcards, attempt: attempt * mb,
-        "cpus_per_task": lambda wildcards, threads: threads,
+        "mem_mb": mb,
+        "cpus_per_task": cpus,
         **SITE.cpu_options,
     }
 
@@ -68,6 +72,7 @@ def ranks_of_node(wildcards):
 def gpu_job():
     """Return the resources of the sampler: its GPUs, evenly on the fewest nodes."""
 
+    @quick
     def runtime(wildcards, attempt):
         return asking.sampling_minutes(
             work_of(wildcards), gpus_of(wildcards), SITE, CONFIG["model"], attempt

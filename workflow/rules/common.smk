@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import inspect
 import json
 import os
 import shutil
@@ -107,9 +108,16 @@ def clip_of(wildcards):
     return CLIPS[wildcards.clip]
 
 
+def quick(function):
+    """Keep a function's signature, which Snakemake looks up with each of its many calls."""
+    function.__signature__ = inspect.signature(function)
+    return function
+
+
 def settings(*names):
     """Return a params function: the JSON text of just these settings of the clip."""
 
+    @quick
     def of_clip(wildcards):
         resolved = clip_of(wildcards).settings
         return json.dumps({name: resolved[name] for name in names}, ensure_ascii=False)
@@ -117,10 +125,12 @@ def settings(*names):
     return of_clip
 
 
+@quick
 def driving_video(wildcards):
     return clip_of(wildcards).video
 
 
+@quick
 def reference_image(wildcards):
     return clip_of(wildcards).reference
 
@@ -129,6 +139,7 @@ def replaces(wildcards):
     return clip_of(wildcards).mode == "replace"
 
 
+@quick
 def frame_shape_image(wildcards):
     """Animation takes the shape of the reference image, replacement that of the driving video."""
     return [] if replaces(wildcards) else f"{RESULTS}/{wildcards.clip}/src_ref.png"
@@ -137,6 +148,7 @@ def frame_shape_image(wildcards):
 def replacement_input(name):
     """Return an input function: a file of the clip that only replacement has."""
 
+    @quick
     def of_clip(wildcards):
         return f"{RESULTS}/{wildcards.clip}/{name}" if replaces(wildcards) else []
 
@@ -146,6 +158,7 @@ def replacement_input(name):
 def retarget_input(name):
     """Return an input function: a file of the clip that only retargeting reads."""
 
+    @quick
     def of_clip(wildcards):
         retargets = clip_of(wildcards).settings["retarget"] != "none"
         used = retargets and not replaces(wildcards)
@@ -157,6 +170,7 @@ def retarget_input(name):
 def backend_weights(setting, backend):
     """Return an input function: the sign that the backend's weights are there, if it has any."""
 
+    @quick
     def of_clip(wildcards):
         chosen = clip_of(wildcards).settings[setting] == backend
         return ancient(f"{CONFIG['models']}/preprocess/sources.json") if chosen else []
@@ -179,10 +193,12 @@ PROMPT_TEXTS = {
 }
 
 
+@quick
 def prompt_embedding(wildcards):
     return f"{PROMPTS}/{text_key(clip_of(wildcards).settings['prompt'])}.safetensors"
 
 
+@quick
 def negative_prompt_embedding(wildcards):
     resolved = clip_of(wildcards).settings
     if resolved["guidance_scale"] <= 1:
@@ -190,6 +206,7 @@ def negative_prompt_embedding(wildcards):
     return f"{PROMPTS}/{text_key(resolved['negative_prompt'])}.safetensors"
 
 
+@quick
 def lora_inputs(wildcards):
     paths = [lora["path"] for lora in clip_of(wildcards).settings["loras"]]
     # A downloaded LoRA is pinned, and its settings appear with it.
@@ -222,6 +239,7 @@ SAMPLING_INPUTS = (
 )
 
 
+@quick
 def sampler_job(wildcards, input, output):
     """Return the settings file of sample.py as JSON text."""
     clip = clip_of(wildcards)

@@ -17,7 +17,7 @@ rule person_mask:
         "../../envs/preprocess.yaml"
     threads: 2
     resources:
-        **cpu_job("person_mask", backend="mask_backend"),
+        **cpu_job("person_mask", cpus=2, backend="mask_backend"),
     params:
         settings=settings("mask_backend"),
         version=1,

@@ -16,7 +16,7 @@ rule keypoints:
         "../../envs/preprocess.yaml"
     threads: 2
     resources:
-        **cpu_job("keypoints", backend="pose_backend"),
+        **cpu_job("keypoints", cpus=2, backend="pose_backend"),
     params:
         settings=settings("pose_backend", "person"),
         version=1,
@@ -40,7 +40,7 @@ rule reference_keypoints:
         "../../envs/preprocess.yaml"
     threads: 2
     resources:
-        **cpu_job("reference_keypoints"),
+        **cpu_job("reference_keypoints", cpus=2),
     params:
         settings=settings("pose_backend"),
         version=1,

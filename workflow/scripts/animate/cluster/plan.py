@@ -89,13 +89,10 @@ def _frames_by_header(clip: Clip) -> int:
             length = container.duration / av.time_base
             source_rate = stream.average_rate
     except (av.error.FFmpegError, IndexError, OSError, TypeError) as error:
-        problem = f"driving video {clip.video} cannot be read ({error}); use another file"
-        raise ClipError(f"clip {clip.name}: {problem}") from error
+        raise ClipError(f"driving video {clip.video} cannot be read; use another file") from error
     start, end = clip.settings["start"] or 0, clip.settings["end"] or length
     if start >= length:
-        raise ClipError(
-            f"clip {clip.name}: starts at {start} s, but {clip.video} lasts {length:.2f} s"
-        )
+        raise ClipError(f"start is {start} s, but {clip.video} lasts {length:.2f} s; set it lower")
     seconds = min(end, length) - start
     return max(1, round(seconds * frame_rate(clip.settings["fps"], source_rate)))
 

@@ -53,7 +53,8 @@ def clip_work(clip: Clip, results: str) -> Work:
         frames, pixels = _read_timeline(timeline, timeline.stat().st_mtime_ns)
         known = True
     except FileNotFoundError:
-        frames, pixels = _estimate_frames(clip), parse_area(settings["resolution_area"])
+        estimate = (settings[name] for name in ("fps", "start", "end", "resolution_area"))
+        frames, pixels = _estimate(clip.video, *estimate)
         known = False
     return Work(
         frames=frames,
@@ -80,14 +81,14 @@ def frame_rate(fps: str | float, source: Fraction | int) -> Fraction:
     return Fraction(source) if fps == "source" else Fraction(str(fps))
 
 
-def _estimate_frames(clip: Clip) -> int:
-    settings = clip.settings
-    rate = frame_rate(settings["fps"], SOURCE_RATE)
-    start, end = settings["start"] or 0, settings["end"]
+@lru_cache(maxsize=256)
+def _estimate(
+    video: str, fps: str | float, start: float | None, end: float | None, area: str
+) -> tuple[int, int]:
     if end is None:
         shortest, longest = SECONDS
-        seconds = Path(clip.video).stat().st_size / BYTES_PER_SECOND - start
+        seconds = Path(video).stat().st_size / BYTES_PER_SECOND - (start or 0)
         seconds = min(max(seconds, shortest), longest)
     else:
-        seconds = end - start
-    return max(1, round(seconds * rate))
+        seconds = end - (start or 0)
+    return max(1, round(seconds * frame_rate(fps, SOURCE_RATE))), parse_area(area)

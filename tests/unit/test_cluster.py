@@ -1,0 +1,203 @@
+"""What a clip costs, asks for and gets on a cluster, without one."""
+
+import json
+import signal
+import socket
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from animate.cluster.cost import sampling_cost, segment_seconds, speed_up
+from animate.cluster.gpus import auto_gpus, node_count, why_never
+from animate.cluster.jobs import sampling_minutes
+from animate.cluster.launch import ranks_command, step_command
+from animate.cluster.overview import find_failures, overview
+from animate.cluster.plan import plan_clips, table_rows
+from animate.cluster.recovery import note_run, recover
+from animate.cluster.site import Site
+from animate.cluster.staging import stage_model
+from animate.cluster.work import Work, clip_work
+from animate.demo import write_demo
+from animate.errors import ClipError
+from animate.model.tiny import write_tiny_model
+from animate.parallel.world import ALONE
+from animate.sampling.identity import model_identity
+from animate.sampling.stopping import Stopped, stopping
+from animate.settings import complete_config
+from animate.table import read_table
+
+HD = Work(77, True, 1280 * 720, 77, 1, 20, 1, 1, "bf16")
+SITE = Site.of(complete_config({}))
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A table of two clips of the demo's video and one refused row, and its configuration."""
+    write_demo(tmp_path)
+    (tmp_path / "bad.mp4").write_text("this is not a video")
+    (tmp_path / "clips.csv").write_text(
+        "clip,video,reference,mode,end,gpus,steps\n"
+        "good,driving.mp4,character.png,animate,2,auto,20\n"
+        "bad,bad.mp4,character.png,animate,,1,20\n"
+        "many,driving.mp4,character.png,replace,2,40,20\n"
+        "wrong,driving.mp4,character.png,replace,2,1,none\n"
+    )
+    config = complete_config({"results": str(tmp_path / "results")})
+    return read_table(tmp_path / "clips.csv", config), config
+
+
+def test_model_gives_the_measured_seconds():
+    step = segment_seconds(replace(HD, steps=1)) - segment_seconds(replace(HD, steps=0))
+    assert step == pytest.approx(11.41, rel=0.001)
+    assert speed_up(2) == pytest.approx(1.9)
+    wide = replace(HD, pixels=832 * 464, steps=1)
+    small = segment_seconds(wide) - segment_seconds(replace(wide, steps=0))
+    # Measured as 2.77 s (benchmarks/README.md).
+    assert small == pytest.approx(2.77, rel=0.05)
+
+
+def test_more_gpus_cost_more_gpu_minutes_but_less_time():
+    one, two = (sampling_cost(HD, gpus, 1.0, "wan2.2-animate-14b") for gpus in (1, 2))
+    assert two.seconds < one.seconds and two.gpu_minutes > one.gpu_minutes
+
+
+def test_time_limit_grows_with_attempts_up_to_the_sites():
+    long = replace(HD, frames=77 * 40)
+    minutes = [sampling_minutes(long, 1, SITE, "wan2.2-animate-14b", n) for n in (1, 2, 9)]
+    assert minutes[1] == 2 * minutes[0] and minutes[2] == SITE.max_minutes
+
+
+@pytest.mark.parametrize(
+    ("available", "per_node", "clips", "gpus"),
+    [(8, 4, 100, 1), (8, 4, 2, 4), (8, 8, 1, 8), (8, 4, 0, 4), (7, 8, 1, 5), (1, 1, 1, 1)],
+)
+def test_auto_shares_the_gpus(available, per_node, clips, gpus):
+    assert auto_gpus(available, per_node, clips) == gpus
+
+
+def test_nodes_have_the_same_number_of_gpus():
+    assert [node_count(gpus, 4) for gpus in (1, 4, 5, 8, 10)] == [1, 1, 5, 2, 5]
+
+
+def test_frames_are_estimated_without_opening_the_video(table, tmp_path):
+    clip = table[0].clips["good"]
+    work = clip_work(clip, str(tmp_path))
+    assert (work.frames, work.known) == (60, False)
+    (tmp_path / "good").mkdir()
+    timeline = {"frame_count": 7, "model_size": [64, 32]}
+    (tmp_path / "good/timeline.json").write_text(json.dumps(timeline))
+    work = clip_work(clip, str(tmp_path))
+    assert (work.frames, work.pixels, work.known) == (7, 2048, True)
+
+
+def test_plan_says_what_each_clip_takes_and_why_some_cannot_run(table):
+    found, config = table
+    lines = list(plan_clips(found, config["results"], SITE, "wan2.2-animate-14b", 4))
+    rows = {row[0]: row for row in table_rows(lines)}
+    header = rows["clip"]
+    good = dict(zip(header, rows["good"], strict=True))
+    assert (good["frames"], good["segments"], good["GPUs"]) == ("~60", "1", "4")
+    assert float(good["GPU GiB"]) > 30 and good["cannot run because"] == ""
+    assert "bad.mp4 cannot be read" in rows["bad"][-1]
+    assert "40 GPUs are more than the 8" in rows["many"][-1]
+    assert "row 5, column 'steps'" in rows["(row 5)"][-1]
+    assert rows["total"][1] == "60" and rows["total"][-1] == "3 clips"
+
+
+def test_plan_refuses_what_no_gpu_can_hold(table):
+    found, config = table
+    small = replace(SITE, gpu_memory_gb=4)
+    line = next(plan_clips(found, config["results"], small, "wan2.2-animate-14b", 1))
+    assert "GiB of GPU memory" in line.refusal
+
+
+def test_why_never_names_both_ways_out(table):
+    reason = why_never(table[0].clips["many"], SITE)
+    assert "gpus lower" in reason and "cluster.max_gpus" in reason
+
+
+def test_ranks_of_two_nodes_meet_where_slurm_says():
+    environment = {"SLURM_JOB_ID": "20007", "SLURM_LAUNCH_NODE_IPADDR": "10.0.0.1"}
+    command = ranks_command(2, 4, ["sample.py"], environment)
+    assert {"--nnodes=2", "--rdzv-endpoint=10.0.0.1:20007", "--nproc-per-node=4"} <= {*command}
+    assert "--standalone" in ranks_command(1, 4, ["sample.py"])
+    assert {"--nodes=2", "--gpus-per-node=4"} <= {*step_command(2, 8, ["task"])}
+
+
+def test_staged_model_is_the_same_and_is_copied_once(tmp_path):
+    model, said = tmp_path / "model", []
+    write_tiny_model(model, 0, face_size=32)
+    environment = {"SCRATCH": str(tmp_path)}
+    copy = stage_model(model, "$SCRATCH", environment, said.append)
+    assert copy != model and model_identity(copy) == model_identity(model)
+    assert stage_model(model, "$SCRATCH", environment, said.append) == copy
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("scratch", "problem"), [("$NOWHERE", "is not set"), ("/nowhere", "No such file")]
+)
+def test_model_is_read_in_place_without_scratch(tmp_path, scratch, problem):
+    model, said = tmp_path / "model", []
+    model.mkdir()
+    assert stage_model(model, scratch, {}, said.append) == model
+    assert problem in said[0]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_stops_after_the_step(number):
+    before = signal.getsignal(number)
+    steps = []
+    with pytest.raises(Stopped) as raised, stopping(ALONE, lambda *at: steps.append(at)) as on_step:
+        on_step(0, 1)
+        signal.raise_signal(number)
+        on_step(1, 2)
+    assert steps == [(0, 1), (1, 2)] and signal.getsignal(number) == before
+    assert f"stopped by {number.name} after step 2 of segment 2" in str(raised.value)
+
+
+def test_recovery_refuses_while_the_run_is_alive_or_elsewhere(tmp_path):
+    note = tmp_path / "run.json"
+    note_run(note)
+    with pytest.raises(ClipError, match="a run is alive here"):
+        recover(tmp_path, note, print)
+    note.write_text(json.dumps({"host": "other", "pid": 1, "started": 0}))
+    with pytest.raises(ClipError, match="started on other"):
+        recover(tmp_path, note, print)
+
+
+def test_recovery_removes_the_lock_of_a_dead_run(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", "/nowhere")
+    note, locks = tmp_path / "run.json", tmp_path / ".snakemake/locks"
+    note.write_text(json.dumps({"host": socket.gethostname(), "pid": 1, "started": -1}))
+    locks.mkdir(parents=True)
+    recover(tmp_path, note, print)
+    assert not locks.exists() and not note.exists()
+
+
+CONSOLE = """
+[Sun Nov 22 21:30:53 2026]
+Error in rule sample:
+    message: SLURM-job '15' failed, SLURM status is: 'TIMEOUT'. Detailed failure reason unavailable.
+    log: {log}, /x/15.log (check log file(s) for error details)
+
+[Sun Nov 22 21:30:54 2026]
+"""
+
+
+def test_failed_clips_are_told_from_unfinished_ones(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text("one\n\ntwo\nthree\nfour\n")
+    logs = {"a": [log], "b": [tmp_path / "b.log"]}
+    (failure,) = find_failures(CONSOLE.format(log=log), logs, 0)
+    assert failure.clip == "a" and failure.lines == ["two", "three", "four"]
+    assert failure.reason == "SLURM-job '15' failed, SLURM status is: 'TIMEOUT'."
+
+
+def test_overview_of_all_clips(tmp_path):
+    log = tmp_path / "a.log"
+    log.write_text("2026 clip a: segment 1/3 step 4/20, 2.00 s per step, about 1 min 52 s left\n")
+    line = overview({"a": log, "b": Path("none.log")}, 5, 0)
+    expected = "clips: 3 of 5 finished, 1 sampling: a segment 1/3 step 4/20 about 1 min 52 s left"
+    assert line == expected
