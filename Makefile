@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO_RUN := $(BIN)/snakemake --profile local --configfile config/demo.yaml
 
-.PHONY: demo test test-slurm lint lock clean
+.PHONY: demo test test-slurm test-environments lint lock clean
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -27,6 +27,10 @@ test: $(INSTALLED)
 test-slurm: $(INSTALLED)
 	$(BIN)/python tests/slurm/loopback.py install
 	$(BIN)/python -m pytest -m slurm tests/slurm
+
+# The pip parts of envs/*.yaml, each in a clean virtual environment: downloads torch.
+test-environments: $(INSTALLED)
+	$(BIN)/python -m pytest -m slow tests/workflow/test_environments.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

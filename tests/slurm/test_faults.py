@@ -6,6 +6,7 @@ import subprocess
 from dataclasses import replace
 
 import pytest
+import yaml
 
 import loopback
 from conftest import PATIENCE, ROWS, Cluster, wait_until
@@ -29,14 +30,13 @@ def without_fault(finished, tmp_path_factory):
     return project.frames("dance")
 
 
-def set_rows(project: Cluster, changes: dict[str, str], **settings: str) -> None:
+def set_rows(project: Cluster, changes: dict[str, str], **settings: str | int) -> None:
     """Change the table's first row, and the site's settings."""
     project.write_table(ROWS[0] | changes, *ROWS[1:])
     quick = project.folder / "quick.yaml"
-    text = quick.read_text()
-    for name, value in settings.items():
-        text = text.replace("cluster: {", f"cluster: {{{name}: {value}, ")
-    quick.write_text(text)
+    config = yaml.safe_load(quick.read_text())
+    config["cluster"] |= settings
+    quick.write_text(yaml.safe_dump(config))
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_time_limit_grows_with_each_attempt(project, tmp_path):
     whole = project.copy_to(tmp_path / "whole")
     set_rows(whole, longer)
     whole.snakemake(VIDEO)
-    set_rows(project, longer, min_minutes="1")
+    set_rows(project, longer, min_minutes=1)
     project.snakemake(VIDEO)
     first, *others = project.jobs
     assert (first.state, first.minutes) == ("TIMEOUT", 1)
@@ -168,7 +168,7 @@ def test_more_gpus_than_the_site_has(project, rows):
 
 
 def test_more_gpus_than_any_node_has(project):
-    set_rows(project, {"gpus": "8"}, max_gpus="8", gpus_per_node="8")
+    set_rows(project, {"gpus": "8", "steps": "1"}, max_gpus=8, gpus_per_node=8)
     done = project.snakemake("--retries", "0", check=False)
     assert done.returncode == 1
     assert "1 of 6 clips failed" in done.stderr

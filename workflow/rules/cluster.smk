@@ -14,10 +14,14 @@ AUTO_CLIPS = sum(clip.settings["gpus"] == AUTO for clip in CLIPS.values())
 if workflow.remote_exec:
     # SLURM's warning is for the sampler; the Snakemake around it has to outlive it.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-elif not workflow.local_exec:
-    for clip in list(CLIPS.values()):
-        if problem := why_never(clip, SITE):
-            TABLE.refuse(clip, "gpus", problem)
+
+
+def refuse_impossible_clips():
+    """Treat clips that no node of the cluster can run as mistakes of the table."""
+    if not workflow.local_exec:
+        for clip in list(CLIPS.values()):
+            if problem := why_never(clip, SITE):
+                TABLE.refuse(clip, "gpus", problem)
 
 
 def work_of(wildcards):

@@ -91,6 +91,7 @@ wildcard_constraints:
 
 
 def finished_clips(wildcards):
+    refuse_impossible_clips()
     names = [f"{RESULTS}/{clip}/{clip}" for clip in CLIPS]
     return [name + suffix for name in names for suffix in (".mp4", ".json", ".html")]
 

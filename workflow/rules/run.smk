@@ -32,12 +32,13 @@ def report_progress():
         said = line
 
 
-def summarise_failures(console):
+def summarise_failures(consoles):
+    console = "".join(Path(file).read_text("utf-8") for file in consoles)
     logs = {
         clip: [Path(log) for job in jobs for log in job.log]
         for clip, jobs in unfinished_jobs().items()
     }
-    failures = find_failures(Path(console).read_text("utf-8"), logs, STARTED)
+    failures = find_failures(console, logs, STARTED)
     if failures:
         lines = "\n".join(map(str, failures))
         logger.error(

@@ -1,0 +1,44 @@
+"""The environments of --sdm conda: their pip part alone has all that their rules' modules use."""
+
+import subprocess
+import venv
+
+import pytest
+import yaml
+
+from project import ROOT
+
+# The packages of the library whose modules the rules of an environment import.
+MODULES = {
+    "preprocess": ("animate", "animate.pose", "animate.matte"),
+    "sample": tuple(f"animate.{p}" for p in ("model", "sampling", "parallel", "hub", "cluster")),
+}
+IMPORT_ALL = """
+import importlib, pkgutil, sys
+for name in sys.argv[1:]:
+    package = importlib.import_module(name)
+    for module in pkgutil.iter_modules(package.__path__):
+        if not module.ispkg:
+            importlib.import_module(f"{name}.{module.name}")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODULES)
+def test_pip_part_is_complete(name, tmp_path):
+    dependencies = yaml.safe_load((ROOT / f"envs/{name}.yaml").read_text())["dependencies"]
+    (packages,) = [part["pip"] for part in dependencies if isinstance(part, dict)]
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = str(tmp_path / "venv/bin/python")
+
+    def run(*command: str) -> None:
+        done = subprocess.run([python, *command], cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    run("-m", "pip", "install", "--quiet", *packages)
+    run("-m", "pip", "check")
+    run("-c", f"import sys; sys.path.insert(0, 'workflow/scripts')\n{IMPORT_ALL}", *MODULES[name])
+
+
+def test_every_environment_is_tested():
+    assert {path.stem for path in (ROOT / "envs").glob("*.yaml")} == set(MODULES)
