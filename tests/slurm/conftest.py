@@ -36,7 +36,7 @@ ROWS = tuple(
     {"clip": clip, **FILES, "mode": mode, "end": end, "gpus": gpus}
     for clip, mode, end, gpus in CLIPS
 )
-PATIENCE = 300
+PATIENCE = 600
 
 
 @dataclass

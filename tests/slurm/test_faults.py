@@ -48,8 +48,9 @@ def sampling(project):
     (job,) = [job for job in project.jobs if job.state == "RUNNING"]
     yield project, process, str(job.number)
     if process.poll() is None:
-        process.terminate()
+        process.kill()
         process.communicate()
+        slurm("scancel", *(str(job.number) for job in project.jobs))
 
 
 def result(process: subprocess.Popen) -> int:
@@ -118,7 +119,9 @@ def test_node_down_and_up(sampling, without_fault):
     for node in loopback.NODES:
         slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
     for node in loopback.NODES:
-        slurm("scontrol", "update", f"nodename={node}", "state=resume")
+        # A node that has lost its job may have come back by itself.
+        subprocess.run(["scontrol", "update", f"nodename={node}", "state=resume"])
+    wait_until(lambda: "down" not in loopback.node_states())
     assert result(process) == 0
     assert_recovered(project, without_fault)
 
