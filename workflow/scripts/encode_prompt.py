@@ -7,13 +7,11 @@ from animate.stage import run_stage, stage_parser
 
 def main(args) -> None:
     """Write the embedding of the text to `--output`."""
-    import torch
-
+    # Imported here so that a wrong call does not wait for torch.
     from animate.model.text import encode_prompt, save_prompt
 
     text = args.text_file.read_text(encoding="utf-8") if args.text_file else args.text
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    save_prompt(args.output, encode_prompt(args.model, text, device))
+    save_prompt(args.output, encode_prompt(args.model, text))
 
 
 if __name__ == "__main__":

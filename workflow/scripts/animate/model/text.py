@@ -34,17 +34,18 @@ def tokenize(folder: Path, text: str) -> list[int]:
     return tokenizer.encode(text).ids
 
 
-def encode_prompt(folder: Path, text: str, device: torch.device) -> torch.Tensor:
+def encode_prompt(folder: Path, text: str) -> torch.Tensor:
     """Return the embedding (tokens, width) of `text`, at most 512 tokens, without padding.
 
-    The encoder runs in the type its weights are stored in (bf16 in the published model).
+    The encoder runs on the CPU, in the type its weights are stored in (bf16 in the published
+    model): one text takes no GPU's memory away from a clip, and is the same on every machine.
     """
     from transformers import UMT5EncoderModel
 
-    encoder = load_part(UMT5EncoderModel, folder / "text_encoder", "auto").to(device)
-    ids = torch.tensor([tokenize(folder / "tokenizer", clean_prompt(text))], device=device)
+    encoder = load_part(UMT5EncoderModel, folder / "text_encoder", "auto")
+    ids = torch.tensor([tokenize(folder / "tokenizer", clean_prompt(text))])
     with torch.inference_mode():
-        return encoder(ids).last_hidden_state[0].cpu()
+        return encoder(ids).last_hidden_state[0]
 
 
 def save_prompt(path: Path, embeds: torch.Tensor) -> None:
