@@ -212,7 +212,9 @@ def lora_inputs(wildcards):
     paths = [lora["path"] for lora in clip_of(wildcards).settings["loras"]]
     # A downloaded LoRA is pinned, and its settings appear with it.
     own = [path for path in paths if not path.startswith(f"{MODELS}/")]
-    settings = {os.path.join(os.path.dirname(path), "adapter_config.json") for path in own}
+    settings = {
+        os.path.join(os.path.dirname(path), "adapter_config.json") for path in own
+    }
     return paths + sorted(filter(os.path.exists, settings))
 
 
