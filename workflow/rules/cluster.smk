@@ -76,15 +76,16 @@ def ranks_of_node(wildcards):
 def gpu_job():
     """Return the resources of the sampler: its GPUs, evenly on the fewest nodes."""
 
-    @quick
     def runtime(wildcards, attempt):
         return asking.sampling_minutes(
             work_of(wildcards), gpus_of(wildcards), SITE, CONFIG["model"], attempt
         )
 
-    def if_several_nodes(value):
-        """Return a resource that a job on one node does not have."""
-        return lambda wildcards: value(wildcards) if nodes_of(wildcards) > 1 else None
+    def memory(wildcards, attempt):
+        return asking.sampling_mb(ranks_of_node(wildcards), CONFIG["model"], attempt)
+
+    def cpus(wildcards):
+        return SITE.cpus_per_gpu * ranks_of_node(wildcards)
 
     def extra(wildcards):
         warning = SITE.warning_seconds
@@ -92,21 +93,35 @@ def gpu_job():
         return f"--gpus-per-node={ranks_of_node(wildcards)}{signalled}"
 
     return {
-        "runtime": runtime,
-        "mem_mb": lambda wildcards, attempt: asking.sampling_mb(
-            ranks_of_node(wildcards), CONFIG["model"], attempt
-        ),
-        "cpus_per_task": lambda wildcards: SITE.cpus_per_gpu * ranks_of_node(wildcards),
-        "gpu": gpus_of,
-        "nodes": nodes_of,
-        # One task a node: torchrun starts the ranks. The plugin puts a job on a single node of its
-        # allocation unless it is said to start its own tasks.
+        "runtime": quick(runtime),
+        "mem_mb": quick(memory),
+        "cpus_per_task": quick(cpus),
+        "gpu": quick(gpus_of),
+        "nodes": quick(nodes_of),
+        # One task a node: torchrun starts the ranks.
         "tasks_per_gpu": 0,
-        "mpi": if_several_nodes(lambda wildcards: "srun"),
-        "tasks": if_several_nodes(nodes_of),
-        "slurm_extra": extra,
+        "slurm_extra": quick(extra),
         **SITE.gpu_options,
+        **own_tasks(),
     }
+
+
+def own_tasks():
+    """Return the resources by which a job on several nodes starts its own tasks.
+
+    The plugin would start it on one node of its allocation, with all of its GPUs.
+    """
+    wanted = {clip.settings["gpus"] for clip in CLIPS.values()} - {AUTO}
+    if max(wanted, default=1) <= SITE.gpus_per_node:
+        return {}
+
+    def launcher(wildcards):
+        return "srun" if nodes_of(wildcards) > 1 else None
+
+    def tasks(wildcards):
+        return nodes_of(wildcards) if nodes_of(wildcards) > 1 else None
+
+    return {"mpi": quick(launcher), "tasks": quick(tasks)}
 
 
 def launch_options(wildcards, output, resources):

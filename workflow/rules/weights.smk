@@ -85,6 +85,7 @@ def lock_as_of(changed):
     return read_lock(Path(LOCK_FILE))
 
 
+@quick
 def weights_revision(wildcards):
     """Run again when other weights are pinned, not when the same ones are fetched again."""
     lock = lock_as_of(os.stat(LOCK_FILE).st_mtime_ns if lock_input(wildcards) else None)
