@@ -1,8 +1,11 @@
 """Checkpoints in original naming convert to what the official encoders return."""
 
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -26,6 +29,7 @@ from golden_model import (
     enlarge,
     original_weights,
     relative_error,
+    transformer_part,
     write_original_transformer,
 )
 
@@ -129,6 +133,36 @@ def test_long_prompts_keep_the_end_mark(converted):
     ids = tokenize(converted / "tokenizer", "a" * 2000)
     assert len(ids) == 512
     assert ids[-1] == 1
+
+
+CONVERT_AND_MEASURE = """
+import resource, sys
+from pathlib import Path
+from animate.model import convert
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+convert.SHARD_BYTES = 1 << 26
+before = peak()
+convert.convert_transformer(Path(sys.argv[1]), Path(sys.argv[2]))
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+def test_conversion_needs_less_than_twice_the_largest_shard(tmp_path):
+    part, hidden = transformer_part(), 50_000
+    old = part["config"]["ffn_dim"]
+    part["config"]["ffn_dim"] = hidden
+    for name, shape in part["parameters"].items():
+        if ".ffn." in name:
+            part["parameters"][name] = [hidden if side == old else side for side in shape]
+    write_original_transformer(tmp_path / "original", shards=1, part=part)
+    (shard,) = (tmp_path / "original").glob("*.safetensors")
+    command = [sys.executable, "-c", CONVERT_AND_MEASURE, tmp_path / "original", tmp_path / "new"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert shard.stat().st_size > 80e6
+    assert int(run.stdout) < 2 * shard.stat().st_size
 
 
 @pytest.fixture
