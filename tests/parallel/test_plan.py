@@ -27,6 +27,14 @@ def test_fastest_that_fits(memory, ranks, placement):
     assert plan_memory(SIZES, **SEGMENT, memory=limit, ranks=ranks).placement == placement
 
 
+@pytest.mark.parametrize(
+    ("memory", "ranks", "measured"), [(140, 1, 43.0), (30, 2, 25.4), (20, 1, 13.5)]
+)
+def test_expected_peak_covers_what_an_h200_took(memory, ranks, measured):
+    plan = plan_memory(SIZES, **SEGMENT, memory=memory * GIB, ranks=ranks)
+    assert measured <= plan.peak / GIB < 1.1 * measured
+
+
 def test_refusal_names_settings():
     with pytest.raises(ClipError, match="segment_frames or resolution_area lower"):
         plan_memory(SIZES, **SEGMENT, memory=8 * GIB, ranks=1)

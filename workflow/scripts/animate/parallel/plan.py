@@ -8,9 +8,9 @@ from animate.model.transformer import SamplingTransformer
 GIB = 2**30
 # What CUDA, its libraries and the allocator's gaps take besides tensors; measured on an H200.
 OVERHEAD = 1.5 * GIB
-# Bytes per pixel and latent frame made at once that the VAE works in, and per pixel and frame of
-# its input and output; measured, with the compiled forward in bf16.
-VAE_WORK, VAE_FRAME = 3200, 27
+# Bytes per pixel of a rank that the VAE works in, and per pixel and frame of the whole video that
+# each rank puts together; measured, with the compiled forward in bf16.
+VAE_WORK, VAE_FRAME = 6800, 30
 REPLICATED, FSDP2, OFFLOAD = "replicated", "fsdp2", "offload"
 
 
@@ -69,7 +69,7 @@ def plan_memory(
     Raises:
         ClipError: nothing fits; it names what to change.
     """
-    work = _work(sizes, -(-tokens // ranks), pixels // ranks, frames, branches)
+    work = _work(sizes, tokens, pixels, frames, ranks, branches)
     weights = {REPLICATED: sizes.whole}
     if precision == "bf16":
         if ranks > 1:
@@ -90,11 +90,11 @@ def plan_memory(
     )
 
 
-def _work(sizes: Sizes, tokens: int, pixels: int, frames: int, branches: int) -> int:
+def _work(sizes: Sizes, tokens: int, pixels: int, frames: int, ranks: int, branches: int) -> int:
     """Return the bytes of activations: the larger of the transformer's and the VAE's."""
     # Residual stream twice and condition tokens in fp32; what attention or the hidden layer holds.
     attention = (12 + 14) * sizes.width
     hidden = 12 * sizes.width + 4 * sizes.hidden + 2 * sizes.width
     constants = branches * len(sizes.blocks) * 2 * 769 * sizes.width * 2
-    transformer = tokens * max(attention, hidden) + constants
-    return max(transformer, pixels * (VAE_WORK + VAE_FRAME * frames))
+    transformer = -(-tokens // ranks) * max(attention, hidden) + constants
+    return max(transformer, pixels * (VAE_WORK // ranks + VAE_FRAME * frames))

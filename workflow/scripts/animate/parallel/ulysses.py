@@ -64,11 +64,12 @@ class UlyssesSequence:
         attends to one part, the next arrives and the one before leaves.
         """
         sent = [self._send(part) for part in self._parts((q, k, v))]
-        left = [self._return(*arriving) for arriving in sent]
+        # Taken off the list, so that a part's memory is free as soon as it was attended to.
+        left = [self._return(*sent.pop(0)) for _ in range(len(sent))]
         result = q.new_empty(q.shape)
         for (part,), (work, received) in zip(self._parts((result,)), left, strict=True):
             work.wait()
-            part.copy_(received.permute(1, 2, 0, 3, 4))
+            _wide(part).copy_(_wide(received).permute(1, 2, 0, 3, 4))
         return result
 
     def _parts(self, tensors: tuple[torch.Tensor, ...]) -> list[tuple[torch.Tensor, ...]]:
@@ -82,7 +83,7 @@ class UlyssesSequence:
         batch, length, n, heads, size = part[0].shape
         packed = part[0].new_empty(n, batch, length, len(part), heads, size)
         for index, x in enumerate(part):
-            packed[:, :, :, index] = x.permute(2, 0, 1, 3, 4)
+            _wide(packed)[:, :, :, index] = _wide(x).permute(2, 0, 1, 3, 4)
         return self._exchange(packed)
 
     def _return(self, work: dist.Work, received: torch.Tensor) -> Travelling:
@@ -100,6 +101,11 @@ class UlyssesSequence:
         received = torch.empty_like(x)
         work = dist.all_to_all_single(received, x, group=self._group, async_op=True)
         return work, received
+
+
+def _wide(x: torch.Tensor) -> torch.Tensor:
+    """Return `x` as numbers of eight bytes: rearranged, they move faster than those of two."""
+    return x.view(torch.int64)
 
 
 def check_degree(ranks: int, heads: int) -> None:
