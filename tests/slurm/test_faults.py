@@ -81,6 +81,7 @@ def test_cancelled_job_is_tried_again(sampling, without_fault):
     slurm("scancel", job)
     assert result(process) == 0
     assert "stopped by SIGTERM after step" in slurm_logs(project)
+    assert [record.minutes for record in project.jobs] == [5, 10]
     assert_recovered(project, without_fault)
 
 
@@ -92,16 +93,16 @@ def test_warning_before_the_limit_stops_after_the_step(sampling, without_fault):
     assert_recovered(project, without_fault)
 
 
-def test_time_limit_grows_with_each_attempt(project, tmp_path):
-    longer = LONG | {"steps": "200"}
+def test_clip_longer_than_the_limit_is_finished_by_its_attempts(project, tmp_path):
+    longer = {"steps": "200", "segment_frames": "5"}
     whole = project.copy_to(tmp_path / "whole")
     set_rows(whole, longer)
     whole.snakemake(VIDEO)
-    set_rows(project, longer, min_minutes=1)
+    set_rows(project, longer, min_minutes=1, max_minutes=1)
     project.snakemake(VIDEO)
     first, *others = project.jobs
-    assert (first.state, first.minutes) == ("TIMEOUT", 1)
-    assert [job.minutes for job in others] == [2, 3][: len(others)]
+    assert (first.state, others[-1].state) == ("TIMEOUT", "COMPLETED")
+    assert {job.minutes for job in project.jobs} == {1}
     assert_recovered(project, whole.frames("dance"))
 
 
