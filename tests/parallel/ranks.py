@@ -21,8 +21,8 @@ from animate.parallel.vae_split import SplitCodec
 from golden_model import DATA, RememberedMotion, load_golden_transformer, relative_error
 
 CPU = torch.device("cpu")
-# Token grids (T, H, W): 64, 45 and 63 tokens.
-GRIDS = ((4, 4, 4), (5, 3, 3), (3, 3, 7))
+# Token grids (T, H, W): 64, 45, 63 and 9 tokens; of the 9, two of 4 ranks have none.
+GRIDS = ((4, 4, 4), (5, 3, 3), (3, 3, 7), (3, 3, 1))
 TOLERANCE = 1e-6
 
 
@@ -64,6 +64,7 @@ def built(folder: Path, placement: str, grid: tuple[int, int, int] | None) -> Sa
         "replicated": lambda: Resident(weights),
         "fsdp2": lambda: Sharded(weights, model, CPU),
         "offload": lambda: Offloaded(weights, model, CPU),
+        "fsdp2 offload": lambda: Sharded(weights, model, CPU, on_host=True),
     }[placement]()
     fill_transformer(weights, folder, CPU, store)
     model.scale_shift_table = weights.scale_shift_table
@@ -76,7 +77,7 @@ def check_forward(folder: Path) -> None:
     """Every placement, with and without Ulysses, gives what one process gives."""
     for grid in GRIDS:
         expected = velocity(built(folder, "replicated", None), grid)
-        for placement in ("replicated", "fsdp2", "offload"):
+        for placement in ("replicated", "fsdp2", "offload", "fsdp2 offload"):
             for ulysses in (None, grid):
                 result = velocity(built(folder, placement, ulysses), grid)
                 error = relative_error(result, expected)

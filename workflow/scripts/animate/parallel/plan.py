@@ -74,7 +74,8 @@ def plan_memory(
     if precision == "bf16":
         if ranks > 1:
             weights[FSDP2] = sum(sizes.blocks) // ranks + sizes.rest + 3 * max(sizes.blocks)
-        weights[OFFLOAD] = sizes.rest + 2 * max(sizes.blocks)
+        # Ranks gather a block while they hold the one in use and their share of the next.
+        weights[OFFLOAD] = sizes.rest + (2 if ranks == 1 else 3) * max(sizes.blocks)
     plans = [Plan(name, int(held + work + OVERHEAD)) for name, held in weights.items()]
     for plan in plans:
         if memory is None or plan.peak <= memory:

@@ -28,7 +28,8 @@ class Sharded(Resident):
     ):
         super().__init__(weights)
         mesh = init_device_mesh(device.type, (dist.get_world_size(),))
-        policy = CPUOffloadPolicy() if on_host else OffloadPolicy()
+        pinned = CPUOffloadPolicy(pin_memory=device.type == "cuda")
+        policy = pinned if on_host else OffloadPolicy()
         inside = {id(p) for block in model.blocks for p in block.parameters()}
         outside = {p for p in model.parameters() if id(p) not in inside}
         for block in model.blocks:

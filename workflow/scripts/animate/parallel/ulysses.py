@@ -2,7 +2,7 @@
 
 Every rank holds an equal run of consecutive tokens. Before self-attention an all-to-all gives each
 rank all tokens of its share of the heads; another one after it gives the tokens back. The
-sequence is padded to a multiple of the ranks, and the padding never takes part in attention, so the
+sequence is padded to equal shares, and the padding never takes part in attention, so the
 result is that of one process for any token count.
 """
 
@@ -13,6 +13,8 @@ import torch.nn.functional as F
 from animate.errors import ClipError
 from animate.model.sequence import Attention, attention
 
+# Matrix products of fewer rows take another way and round differently.
+LEAST_SHARE = 8
 # More parts hide more of the exchange, but make it and the attention less efficient.
 PARTS = 2
 
@@ -38,7 +40,7 @@ class UlyssesSequence:
         self._ranks, self._rank = dist.get_world_size(group), dist.get_rank(group)
         check_degree(self._ranks, heads)
         self._length = length
-        self._share = -(-length // self._ranks)
+        self._share = max(-(-length // self._ranks), LEAST_SHARE)
 
     def shard(self, x: torch.Tensor) -> torch.Tensor:
         """Return this rank's tokens (B, L, ...), zeros after the last, of all (B, N, ...)."""
