@@ -86,6 +86,17 @@ def write_original(diffusers: Path, folder: Path) -> None:
     torch.save({"state_dict": lora}, folder / RELIGHTING_LORA)
 
 
+def write_lora(folder: Path) -> None:
+    """Write a LoRA as PEFT does, its alpha in a file beside it."""
+    folder.mkdir(parents=True)
+    lora = {
+        "blocks.0.self_attn.q.lora_A.weight": torch.ones(2, WIDTH),
+        "blocks.0.self_attn.q.lora_B.weight": torch.ones(WIDTH, 2),
+    }
+    save_file(lora, folder / "style.safetensors")
+    (folder / "adapter_config.json").write_text(json.dumps({"lora_alpha": 1}))
+
+
 def files_of(folder: Path) -> dict[str, bytes]:
     """Return every file of a folder by its name there."""
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]

@@ -1,12 +1,13 @@
 """The whole workflow on a downloaded model: both layouts, a lost cache, other pins."""
 
+import json
 import shutil
 
 import pytest
 
 from animate.demo import write_demo
 from models.hub_server import Hub
-from models.layouts import REPOSITORIES, files_of, write_diffusers, write_original
+from models.layouts import REPOSITORIES, files_of, write_diffusers, write_lora, write_original
 from workflow.project import new_project
 
 pytestmark = pytest.mark.slow
@@ -21,18 +22,20 @@ defaults:
 """
 CLIP = {"video": "../demo/driving.mp4", "reference": "../demo/character.png", "end": "0.2"}
 SWAP = {"clip": "swap", "mode": "replace", **CLIP}
-DANCE = {"clip": "dance", "mode": "animate", "prompt": "a new text", **CLIP}
+LORA = "[{repo: maker/style, file: style.safetensors}]"
+DANCE = {"clip": "dance", "mode": "animate", "prompt": "a new text", "loras": LORA, **CLIP}
 
 
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
-    """Both repositories' files."""
+    """The files of both repositories, and of a LoRA's."""
     folder = tmp_path_factory.mktemp("published")
     write_diffusers(folder / "diffusers")
     write_original(folder / "diffusers", folder / "original")
     unused = {"process_checkpoint/sam2/sam2_hiera_large.pt": b"x" * 5000}
+    write_lora(folder / "lora")
     both = files_of(folder / "diffusers"), files_of(folder / "original") | unused
-    return dict(zip(REPOSITORIES, both, strict=True))
+    return dict(zip(REPOSITORIES, both, strict=True)) | {"maker/style": files_of(folder / "lora")}
 
 
 @pytest.fixture
@@ -40,6 +43,7 @@ def hub(published, monkeypatch):
     hub = Hub()
     for name, files in published.items():
         hub.push(name, files)
+    hub.push("maker/style", published["maker/style"], "v1")
     monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
     yield hub
     hub.close()
@@ -50,6 +54,8 @@ def project(hub, tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf_home"))
     project = new_project(tmp_path / "project")
     write_demo(project.folder / "demo")
+    # As where the workflow is a module: nothing was ever pinned.
+    (project.folder / "config" / "models.lock.yaml").unlink()
     choose_model(project, "wan2.2-animate-14b")
     project.write_table(SWAP)
     return project
@@ -71,11 +77,16 @@ def test_download_lost_cache_other_pins_other_layout(project, hub, tmp_path, pub
     project.write_table(SWAP, DANCE)
     pending = project.pending_jobs()
     assert pending.keys() == {"", "dance"}
-    assert pending[""] == {"prompt": 1}
+    assert pending[""] == {"prompt": 1, "download_files": 1}
     before = video.stat().st_mtime_ns, video.read_bytes()
     project.snakemake()
     assert video.stat().st_mtime_ns == before[0]
-    assert (project.folder / "results" / "dance" / "dance.mp4").exists()
+    record = json.loads((project.folder / "results" / "dance" / "dance.json").read_text())
+    style = record["weights"]["models/loras/maker/style/main"]["style.safetensors"]
+    assert style["commit"] == hub.branches["maker/style", "main"]
+    assert style["files"].keys() == {"style.safetensors", "adapter_config.json"}
+    shutil.rmtree(tmp_path / "hf_home")
+    assert project.pending_jobs() == {}, "a LoRA's link may dangle, too"
 
     count = len(hub.downloads("vae/config.json"))
     project.snakemake("download", "--forceall")
@@ -94,3 +105,17 @@ def test_download_lost_cache_other_pins_other_layout(project, hub, tmp_path, pub
     project.snakemake()
     assert video.stat().st_mtime_ns != before[0]
     assert video.read_bytes() == before[1], "both layouts hold the same weights"
+    assert project.pending_jobs() == {}
+
+    hub.push(name, published[name] | {"vae/README.md": b"newer"})
+    assert "->" in project.snakemake("update_models").stdout
+    assert project.pending_jobs() == {}, "another repository's pin converts nothing again"
+    name = REPOSITORIES[1]
+    hub.push(name, published[name] | {"google/umt5-xxl/README.md": b"new"})
+    assert "->" in project.snakemake("update_models").stdout
+    project.write_table(SWAP | {"loras": LORA.replace("file", "revision: v1, file")})
+    pending = project.pending_jobs()
+    assert pending[""] == {"download_files": 2, "convert": 1, "prompt": 1}
+    assert pending["swap"]["sample"] == 1
+    project.snakemake()
+    assert project.pending_jobs() == {}, "a finished clip's new LoRA was pinned meanwhile"

@@ -181,7 +181,9 @@ def test_a_lora_of_the_hub_is_a_file_below_the_models(read):
     lora = "[{repo: maker/style, file: v1/style.safetensors, weight: 0.5}]"
     table = read(f'{HEADER},loras\n{GOOD},"{lora}"\n', models="weights")
     path = "weights/loras/maker/style/main/v1/style.safetensors"
-    assert table.clips["dance"].settings["loras"] == [{"path": path, "weight": 0.5}]
+    (lora,) = table.clips["dance"].settings["loras"]
+    assert (lora["path"], lora["weight"]) == (path, 0.5)
+    assert (lora["repo"], lora["revision"]) == ("maker/style", "main")
 
 
 @pytest.mark.parametrize(

@@ -208,14 +208,13 @@ def negative_prompt_embedding(wildcards):
 
 
 @quick
-def lora_inputs(wildcards):
-    paths = [lora["path"] for lora in clip_of(wildcards).settings["loras"]]
-    # A downloaded LoRA is pinned, and its settings appear with it.
-    own = [path for path in paths if not path.startswith(f"{MODELS}/")]
+def own_loras(wildcards):
+    loras = clip_of(wildcards).settings["loras"]
+    own = [lora["path"] for lora in loras if "repo" not in lora]
     settings = {
         os.path.join(os.path.dirname(path), "adapter_config.json") for path in own
     }
-    return paths + sorted(filter(os.path.exists, settings))
+    return own + sorted(filter(os.path.exists, settings))
 
 
 SAMPLING_SETTINGS = (

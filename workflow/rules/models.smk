@@ -20,7 +20,7 @@ rule tiny_model:
         'python "$SCRIPTS"/tiny_model.py --output {params.folder:q} --log {log:q}'
 
 
-# Other pins and parts are brought in by restore_weights, which runs nothing again by itself.
+# Other parts are brought in by restore_weights, which runs nothing again by itself.
 rule download_diffusers:
     output:
         sources=f"{MODELS}/{{model}}/sources.json",
@@ -38,6 +38,7 @@ rule download_diffusers:
         options=MODEL_OPTIONS,
         needs=model_needs,
         force=force_option,
+        pins=model_pins,
         version=1,
     shell:
         'python "$SCRIPTS"/download_model.py {params.options} {params.force}'
@@ -48,44 +49,12 @@ use rule download_diffusers as download_files with:
     output:
         sources=f"{MODELS}/{{model}}/sources.json",
     wildcard_constraints:
-        model=one_of("files"),
-
-
-# Another pin means another conversion, and so other samples.
-use rule download_diffusers as download_original with:
-    input:
-        lock_input,
-    output:
-        sources=f"{MODELS}/{{model}}/sources.json",
-    wildcard_constraints:
-        model=one_of("original"),
-
-
-rule download_lora:
-    output:
-        f"{MODELS}/loras/{{owner}}/{{name}}/{{revision}}/{{file}}",
-    log:
-        f"{LOGS}/download_lora/{{owner}}/{{name}}/{{revision}}/{{file}}.log",
-    wildcard_constraints:
-        owner="[^/]+",
-        name="[^/]+",
-        revision="[^/]+",
-    localrule: LOGIN_NODE_DOWNLOADS
-    conda:
-        "../../envs/sample.yaml"
-    resources:
-        **cpu_job("download"),
-    params:
-        version=1,
-    shell:
-        'python "$SCRIPTS"/download_lora.py --repo {wildcards.owner:q}/{wildcards.name:q}'
-        " --file {wildcards.file:q} --revision {wildcards.revision:q} --log {log:q}"
-        " --output {output:q}"
+        model=one_of("files", "original"),
 
 
 rule convert:
     input:
-        f"{MODELS}/{{model}}/sources.json",
+        ancient(f"{MODELS}/{{model}}/sources.json"),
     output:
         f"{MODELS}/{{model}}/model_index.json",
     log:
@@ -98,6 +67,7 @@ rule convert:
         **cpu_job("convert", mb=asking.CONVERT_MB),
     params:
         folder=lambda wildcards, output: os.path.dirname(output[0]),
+        pins=model_pins,
         version=1,
     shell:
         'python "$SCRIPTS"/convert_checkpoint.py --input {params.folder:q}/original'
@@ -140,8 +110,9 @@ rule update_models:
         "../../envs/sample.yaml"
     params:
         options=MODEL_OPTIONS,
+        needs=NEEDS,
     shell:
-        'python "$SCRIPTS"/update_models.py {params.options} --log {log:q}'
+        'python "$SCRIPTS"/update_models.py {params.options} --needs {params.needs:q} --log {log:q}'
 
 
 rule models_status:

@@ -41,7 +41,8 @@ rule provenance:
         sampled=f"{CLIP}/sampled.json",
         result=f"{CLIP}/{{clip}}.mp4",
         model=MODEL_INDEX,
-        loras=lora_inputs,
+        loras=own_loras,
+        weights=anchors_beside_model,
     output:
         f"{CLIP}/{{clip}}.json",
     log:
@@ -54,13 +55,14 @@ rule provenance:
         **cpu_job("provenance"),
     params:
         settings=settings(*load_schema("settings")["properties"]),
+        weights=lambda wildcards: json.dumps(parts_beside_model(wildcards)),
         version=1,
     shell:
         'python "$SCRIPTS"/provenance.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --driving-video {input.driving_video:q}"
         " --reference-image {input.reference_image:q} --timeline {input.timeline:q}"
         " --sampled {input.sampled:q} --result {input.result:q} --model {input.model:q}"
-        " --loras {input.loras:q}"
+        " --loras {input.loras:q} --weights {params.weights:q}"
         " --output {output:q}"
 
 

@@ -32,7 +32,8 @@ rule sample:
         mask=replacement_input("src_mask.mp4"),
         prompt=prompt_embedding,
         negative_prompt=negative_prompt_embedding,
-        loras=lora_inputs,
+        loras=own_loras,
+        hub_loras=hub_lora_anchors,
     output:
         video=f"{CLIP}/sampled.mp4",
         job=f"{CLIP}/sampled.json",

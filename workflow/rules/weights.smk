@@ -6,6 +6,7 @@ from functools import cache
 from animate.errors import ClipError
 from animate.hub.declaration import read_declaration
 from animate.hub.lock import read_lock
+from animate.hub.loras import hub_loras, with_loras
 
 MODELS = CONFIG["models"]
 # A workflow that uses this one as a module may leave the declaration as it is.
@@ -15,14 +16,16 @@ if not os.path.exists(MODELS_FILE):
 LOCK_FILE = "config/models.lock.yaml"
 
 try:
-    DECLARATION = read_declaration(Path(MODELS_FILE))
+    DECLARATION = with_loras(
+        read_declaration(Path(MODELS_FILE)), hub_loras(CLIPS.values())
+    )
 except ClipError as error:
     refuse([str(error)])
 
-# The generation model, and the weights of the preprocessing backends that the clips choose.
+# The generation model, the preprocessing backends that the clips choose, and their LoRAs.
 NEEDED_PARTS = {
     name: parts
-    for name in (CONFIG["model"], "preprocess")
+    for name in (CONFIG["model"], "preprocess", *hub_loras(CLIPS.values()))
     if name in DECLARATION.models
     and (parts := DECLARATION.models[name].needed_parts(CLIPS.values()))
 }
@@ -45,6 +48,25 @@ def folder_anchor(name):
         name in DECLARATION.models and DECLARATION.models[name].layout == "files"
     )
     return f"{MODELS}/{name}/{'sources' if files_only else 'model_index'}.json"
+
+
+def parts_beside_model(wildcards):
+    """Return the parts that the clip uses of other folders than the model's, by the anchor."""
+    clip = clip_of(wildcards)
+    used = hub_loras([clip])
+    if "preprocess" in NEEDED_PARTS:
+        backends = DECLARATION.models["preprocess"].needed_parts([clip])
+        used["preprocess"] = [part.name for part in backends]
+    return {folder_anchor(name): parts for name, parts in used.items() if parts}
+
+
+def anchors_beside_model(wildcards):
+    return [ancient(anchor) for anchor in parts_beside_model(wildcards)]
+
+
+def hub_lora_anchors(wildcards):
+    # The links may dangle once their clips are finished.
+    return [ancient(folder_anchor(name)) for name in hub_loras([clip_of(wildcards)])]
 
 
 # Snakemake looks at no other reason to run a job below one that runs: files that are fetched again
@@ -76,27 +98,48 @@ def force_option(wildcards, output):
     )
 
 
-def lock_input(wildcards):
-    return [LOCK_FILE] if os.path.exists(LOCK_FILE) else []
-
-
 @cache
 def lock_as_of(changed):
     return read_lock(Path(LOCK_FILE))
 
 
+def revision_now(name):
+    """Return the folder or the pinned commit of a repository; "False" before it is pinned."""
+    path = DECLARATION.repositories[name].path
+    changed = os.stat(LOCK_FILE).st_mtime_ns if os.path.exists(LOCK_FILE) else None
+    lock = lock_as_of(changed)
+    return str(path or name in lock and lock[name].commit)
+
+
+class Pins(list):
+    """Repositories, shown as their commits when Snakemake records them: after the job pinned."""
+
+    def __repr__(self):
+        return str([revision_now(name) for name in self])
+
+
+def forget_earlier_params():
+    """Keep Snakemake from recording what the pins were when it planned the run."""
+    with contextlib.suppress(AttributeError):
+        workflow.persistence._params.cache_clear()
+
+
+def model_pins(wildcards):
+    """Fetch again when other commits of the model's own repositories are pinned."""
+    forget_earlier_params()
+    parts = NEEDED_PARTS.get(wildcards.model, [])
+    return Pins(sorted({part.repository for part in parts}))
+
+
 @quick
 def weights_revision(wildcards):
     """Run again when other weights are pinned, not when the same ones are fetched again."""
-    lock = lock_as_of(os.stat(LOCK_FILE).st_mtime_ns if lock_input(wildcards) else None)
+    forget_earlier_params()
     model = DECLARATION.models.get(CONFIG["model"])
     clips = [clip_of(wildcards)] if hasattr(wildcards, "clip") else []
     parts = model.needed_parts(clips) if model else []
-    repositories = [DECLARATION.repositories[part.repository] for part in parts]
-    return [
-        str(repository.path or repository.name in lock and lock[repository.name].commit)
-        for repository in repositories
-    ]
+    loras = [DECLARATION.models[name].parts[0] for name in hub_loras(clips)]
+    return [revision_now(part.repository) for part in (*parts, *loras)]
 
 
 def restore_weights():

@@ -1,14 +1,13 @@
 """Print what the models have on disk."""
 
-from animate.hub.arguments import installations, models_parser, needed_parts
-from animate.hub.declaration import read_declaration
+from animate.hub.arguments import declared, installations, models_parser, needed_parts
 from animate.hub.status import status_rows, table_text
 from animate.stage import run_stage
 
 
 def main(args) -> None:
     """Print one row per declared part, needed or not."""
-    models = read_declaration(args.declaration).models.values()
+    models = declared(args).models.values()
     every_part = {model.name: [part.name for part in model.parts] for model in models}
     needed = needed_parts(args)
     rows = [

@@ -20,6 +20,7 @@ def main(args):
         timeline=read_json(args.timeline),
         sampled=read_json(args.sampled),
         model=args.model.parent,
+        weights=args.weights,
         result=args.result,
     )
     with atomic_output(args.output) as temporary:
@@ -31,5 +32,6 @@ if __name__ == "__main__":
     for name in ("driving-video", "reference-image", "timeline", "sampled", "result", "model"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--loras", type=Path, nargs="*", default=[])
+    parser.add_argument("--weights", type=json.loads, default={}, help="{sources.json: [part]}")
     parser.add_argument("--output", type=Path, required=True)
     run_stage(main, parser)

@@ -1,8 +1,7 @@
 """Pin what the declared branches and tags mean now, and print what changed."""
 
-from animate.hub.arguments import models_parser
+from animate.hub.arguments import declared, models_parser
 from animate.hub.client import keep_addresses_out_of_logs
-from animate.hub.declaration import read_declaration
 from animate.hub.pin import update_pins
 from animate.stage import run_stage
 
@@ -10,7 +9,7 @@ from animate.stage import run_stage
 def main(args) -> None:
     """Rewrite the lock file."""
     keep_addresses_out_of_logs()
-    for line in update_pins(read_declaration(args.declaration), args.lock_file):
+    for line in update_pins(declared(args), args.lock_file):
         print(line, flush=True)
 
 

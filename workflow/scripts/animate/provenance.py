@@ -45,12 +45,14 @@ def make_provenance(
     timeline: dict[str, Any],
     sampled: dict[str, Any],
     model: Path,
+    weights: dict[str, list[str]],
     result: Path,
 ) -> dict[str, Any]:
     """Return the JSON record of one result.
 
     `inputs` maps a role to the user's file; `sampled` is the sampler's settings file; `model` is
-    the model folder, whose index and configurations are hashed.
+    the model folder, whose index and configurations are hashed; `weights` maps the sources.json
+    of other folders to the names of the parts that the clip used.
     """
     return {
         "clip": clip,
@@ -67,6 +69,10 @@ def make_provenance(
             "size": timeline["model_size"],
         },
         "model": _model_record(model),
+        "weights": {
+            str(Path(path).parent): {name: read_json(Path(path)).get(name) for name in parts}
+            for path, parts in weights.items()
+        },
         "packages": installed_versions(),
         "machine": {"system": platform.platform(), "processor": platform.machine()},
     }

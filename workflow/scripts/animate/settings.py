@@ -83,17 +83,15 @@ def parse_cell(setting: str, text: str) -> Any:
 
 
 def lora_files(loras: list[dict], table_folder: Path, models: str) -> list[dict[str, Any]]:
-    """Return path and weight of each LoRA; those of the hub are files below `models`."""
-    return [
-        {"path": _lora_path(lora, table_folder, models), "weight": lora.get("weight", 1.0)}
-        for lora in loras
-    ]
+    """Return each LoRA with path, weight and revision; those of the hub lie below `models`."""
+    return [_complete_lora({"weight": 1.0, **lora}, table_folder, models) for lora in loras]
 
 
-def _lora_path(lora: dict, table_folder: Path, models: str) -> str:
+def _complete_lora(lora: dict, table_folder: Path, models: str) -> dict[str, Any]:
     if "path" in lora:
-        return relative_to_table(lora["path"], table_folder)
-    return f"{models}/loras/{lora['repo']}/{lora.get('revision', 'main')}/{lora['file']}"
+        return {**lora, "path": relative_to_table(lora["path"], table_folder)}
+    lora = {"revision": "main", **lora}
+    return {**lora, "path": f"{models}/loras/{lora['repo']}/{lora['revision']}/{lora['file']}"}
 
 
 def relative_to_table(path: str, table_folder: Path) -> str:

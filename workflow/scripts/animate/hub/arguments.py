@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from animate.hub.client import keep_addresses_out_of_logs
-from animate.hub.declaration import read_declaration
+from animate.hub.declaration import Declaration, read_declaration
 from animate.hub.install import Installation
+from animate.hub.loras import with_loras
 from animate.stage import stage_parser
 
 
@@ -28,12 +29,17 @@ def needed_parts(args: argparse.Namespace) -> dict[str, list[str]]:
     return {name: parts.split(",") for name, _, parts in pairs}
 
 
+def declared(args: argparse.Namespace) -> Declaration:
+    """Return what models.yaml declares, and the LoRAs of the hub that `--needs` names."""
+    return with_loras(read_declaration(args.declaration), needed_parts(args))
+
+
 def installations(
     args: argparse.Namespace, parts_of: dict[str, list[str]]
 ) -> Iterator[Installation]:
     """Yield these parts of these models, as something to install in `--models`."""
     keep_addresses_out_of_logs()
-    declaration = read_declaration(args.declaration)
+    declaration = declared(args)
     for name, wanted in parts_of.items():
         model = declaration.models[name]
         parts = tuple(part for part in model.parts if part.name in wanted)

@@ -75,7 +75,7 @@ def _refusal(repository: str, error: HfHubHTTPError) -> str:
     if status == 404:
         return (
             "it is not on the hub, or not at this revision (HTTP 404): correct it in"
-            " config/models.yaml or run `snakemake update_models`"
+            " config/models.yaml or `loras` of the clip, or run `snakemake update_models`"
         )
     return f"the hub answers HTTP {status}: start again later; what has arrived is kept"
 

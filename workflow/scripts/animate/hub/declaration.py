@@ -29,7 +29,10 @@ class Repository:
 
 @dataclass(frozen=True)
 class Part:
-    """Files of one repository that serve one purpose; `when` tells which clips need them."""
+    """Files of one repository that serve one purpose; `when` tells which clips need them.
+
+    Each pattern of `files` must match a file, those of `optional` need not.
+    """
 
     name: str
     purpose: str
@@ -37,6 +40,12 @@ class Part:
     files: tuple[str, ...]
     convert: bool
     when: dict[str, list[Any]]
+    optional: tuple[str, ...] = ()
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """Every pattern."""
+        return self.files + self.optional
 
     @property
     def folder(self) -> str:
@@ -80,7 +89,8 @@ class Declaration:
     def patterns(self, repository: str) -> list[str]:
         """Return every pattern that any model declares for a repository."""
         parts = [part for model in self.models.values() for part in model.parts]
-        return sorted({p for part in parts if part.repository == repository for p in part.files})
+        own = [part for part in parts if part.repository == repository]
+        return sorted({pattern for part in own for pattern in part.patterns})
 
 
 def read_declaration(path: Path) -> Declaration:

@@ -98,7 +98,7 @@ class Installation:
         for part in self.parts:
             root = self.folder / part.folder
             shown = {str(p.relative_to(root)): p for p in root.rglob("*") if p.is_symlink()}
-            for name in matches(shown, part.files):
+            for name in matches(shown, part.patterns):
                 if shown[name] not in places:
                     shown[name].unlink()
         for place, path in places.items():

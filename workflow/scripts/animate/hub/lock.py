@@ -9,7 +9,7 @@ import yaml
 
 from animate.atomic import atomic_output
 from animate.errors import ClipError
-from animate.hub.names import checked_name
+from animate.hub.names import checked_name, hub_name
 
 HEADER = (
     "# The pinned commit, sizes and SHA-256 of each repository."
@@ -42,7 +42,7 @@ class LockedRepository:
 
     def hub_file(self, repository: str, name: str) -> "HubFile":
         """Return a file with all that is needed to fetch it."""
-        return HubFile(repository, self.commit, name, self.files[name])
+        return HubFile(hub_name(repository), self.commit, name, self.files[name])
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,11 @@ from pathlib import PurePosixPath
 from animate.errors import ClipError
 
 
+def hub_name(repository: str) -> str:
+    """Return the name on the hub of a declared repository, OWNER/NAME or OWNER/NAME@REVISION."""
+    return repository.partition("@")[0]
+
+
 def checked_name(repository: str, name: str) -> str:
     """Return a file's name, or raise a `ClipError` when it could leave the model's folder."""
     parts = PurePosixPath(name).parts
@@ -34,7 +39,7 @@ def select(repository: str, names: Iterable[str], patterns: Iterable[str]) -> li
         if not matching:
             raise ClipError(
                 f"repository {repository} has no file '{pattern}': correct `files`, `revision`"
-                " or `path` in config/models.yaml"
+                " or `path` in config/models.yaml, or `loras` of the clip"
             )
         selected.update(matching)
     return sorted(selected)

@@ -19,7 +19,7 @@ from animate.hub.lock import (
     read_lock,
     write_lock,
 )
-from animate.hub.names import checked_name, matches
+from animate.hub.names import checked_name, hub_name, matches
 from animate.hub.transfer import fetch
 
 
@@ -42,7 +42,9 @@ def pinned(
         if not _serves(locked, repository, patterns):
             same = locked is not None and locked.revision == repository.revision
             revision = locked.commit if same else repository.revision
-            locked = _look_up(declaration, repository, revision)
+            found = _look_up(declaration, repository, revision)
+            # What another table's LoRAs need of the same commit stays pinned.
+            locked = replace(found, files=(locked.files if same else {}) | found.files)
             write_lock(lock_path, read_lock(lock_path) | {name: locked})
     return locked
 
@@ -69,7 +71,7 @@ def _serves(locked: LockedRepository | None, repository: Repository, patterns: l
 
 
 def _look_up(declaration: Declaration, repository: Repository, revision: str) -> LockedRepository:
-    name, api = repository.name, HfApi()
+    name, api = hub_name(repository.name), HfApi()
     with explained(name):
         commit = patiently(lambda: api.model_info(name, revision=revision).sha, name)
         check_ids(name, [commit])
@@ -77,7 +79,7 @@ def _look_up(declaration: Declaration, repository: Repository, revision: str) ->
             lambda: list(api.list_repo_tree(name, recursive=True, revision=commit)), name
         )
     listed = {checked_name(name, e.path): e for e in entries if isinstance(e, RepoFile)}
-    declared = matches(listed, declaration.patterns(name))
+    declared = matches(listed, declaration.patterns(repository.name))
     files = {file: _listed_file(listed[file]) for file in declared}
     check_ids(name, (file.blob for file in files.values()))
     locked = LockedRepository(repository.revision, commit, files)

@@ -9,7 +9,7 @@ from animate.errors import ClipError
 from animate.hub.cache import Cache
 from animate.hub.declaration import Declaration, Part
 from animate.hub.lock import HubFile, Lock, LockedFile
-from animate.hub.names import select
+from animate.hub.names import matches, select
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,8 @@ def _part_files(declaration: Declaration, lock: Lock, part: Part) -> Iterator[So
         return
     sizes = _sizes(own_folder) if own_folder else {name: pin.size for name, pin in pins.items()}
     cache = Cache.at(declaration.cache)
-    for name in select(part.repository, sizes, part.files):
+    names = select(part.repository, sizes, part.files)
+    for name in dict.fromkeys(names + matches(sizes, part.optional)):
         hub_file = None if own_folder else locked.hub_file(part.repository, name)
         yield SourceFile(
             part=part.name,
