@@ -65,6 +65,23 @@ def choose_model(project, model):
     (project.folder / "quick.yaml").write_text(SETTINGS.format(model=model))
 
 
+def test_only_the_models_own_pins_convert_it_again(project, hub, published):
+    choose_model(project, "wan2.2-animate-14b-original")
+    project.snakemake("download")
+    assert project.pending_jobs("download") == {"": {"download": 1}}
+    for name in ("maker/style", REPOSITORIES[0]):
+        hub.push(name, published[name] | {"vae/README.md": b"new"})
+    assert "->" not in project.snakemake("update_models").stdout.split(REPOSITORIES[1] + ":")[-1]
+    assert project.pending_jobs("download") == {"": {"download": 1}}
+    name = REPOSITORIES[1]
+    hub.push(name, published[name] | {"google/umt5-xxl/README.md": b"new"})
+    project.snakemake("update_models")
+    again = {"download": 1, "download_original": 1, "convert": 1}
+    assert project.pending_jobs("download") == {"": again}
+    project.snakemake("download")
+    assert project.pending_jobs("download") == {"": {"download": 1}}
+
+
 def test_download_lost_cache_other_pins_other_layout(project, hub, tmp_path, published):
     video = project.folder / "results" / "swap" / "sampled.mp4"
     project.snakemake()
@@ -115,7 +132,7 @@ def test_download_lost_cache_other_pins_other_layout(project, hub, tmp_path, pub
     assert "->" in project.snakemake("update_models").stdout
     project.write_table(SWAP | {"loras": LORA.replace("file", "revision: v1, file")})
     pending = project.pending_jobs()
-    assert pending[""] == {"download_files": 2, "convert": 1, "prompt": 1}
+    assert pending[""] == {"download_original": 1, "download_files": 1, "convert": 1, "prompt": 1}
     assert pending["swap"]["sample"] == 1
     project.snakemake()
     assert project.pending_jobs() == {}, "a finished clip's new LoRA was pinned meanwhile"

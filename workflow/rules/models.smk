@@ -20,7 +20,7 @@ rule tiny_model:
         'python "$SCRIPTS"/tiny_model.py --output {params.folder:q} --log {log:q}'
 
 
-# Other parts are brought in by restore_weights, which runs nothing again by itself.
+# Other pins and parts are brought in by restore_weights, which runs nothing again by itself.
 rule download_diffusers:
     output:
         sources=f"{MODELS}/{{model}}/sources.json",
@@ -38,7 +38,6 @@ rule download_diffusers:
         options=MODEL_OPTIONS,
         needs=model_needs,
         force=force_option,
-        pins=model_pins,
         version=1,
     shell:
         'python "$SCRIPTS"/download_model.py {params.options} {params.force}'
@@ -49,12 +48,26 @@ use rule download_diffusers as download_files with:
     output:
         sources=f"{MODELS}/{{model}}/sources.json",
     wildcard_constraints:
-        model=one_of("files", "original"),
+        model=one_of("files"),
+
+
+# Other pins of the model's own repositories mean another conversion, and so other samples.
+use rule download_diffusers as download_original with:
+    output:
+        sources=f"{MODELS}/{{model}}/sources.json",
+    wildcard_constraints:
+        model=one_of("original"),
+    params:
+        options=MODEL_OPTIONS,
+        needs=model_needs,
+        force=force_option,
+        pins=model_pins,
+        version=1,
 
 
 rule convert:
     input:
-        ancient(f"{MODELS}/{{model}}/sources.json"),
+        f"{MODELS}/{{model}}/sources.json",
     output:
         f"{MODELS}/{{model}}/model_index.json",
     log:
@@ -67,7 +80,6 @@ rule convert:
         **cpu_job("convert", mb=asking.CONVERT_MB),
     params:
         folder=lambda wildcards, output: os.path.dirname(output[0]),
-        pins=model_pins,
         version=1,
     shell:
         'python "$SCRIPTS"/convert_checkpoint.py --input {params.folder:q}/original'
