@@ -19,11 +19,11 @@ from animate.timeline import Timeline
 
 BT709 = 1
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-KEYFRAME_DISTANCE = 48
 MASK_THRESHOLD = 127
 CRF = {"picture": 7, "drawing": 6, "mask": 4, "result": 14, "preview": 28}
-# The macroblock tree is off: with it, the same frames now and then get other bytes.
-ENCODER = {"preset": "veryfast", "x264-params": "mbtree=0", "bf": "0"}
+ENCODER = {"preset": "veryfast", "bf": "0", "g": "48"}
+# With the macroblock tree, the same frames now and then get other bytes; previews may.
+REPEATABLE = {"x264-params": "mbtree=0"}
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,10 @@ class VideoWriter:
         self, path: Path, size: tuple[int, int], frame_rate: Fraction, quality: str = "picture"
     ) -> None:
         self._path, self._size, self._rate = Path(path), size, Fraction(frame_rate)
-        self._crf = CRF[quality]
+        # Without B-frames every reader agrees on the time of the first frame.
+        self._options = ENCODER | {"crf": str(CRF[quality])}
+        if quality != "preview":
+            self._options |= REPEATABLE
         self._count = 0
         self._files = ExitStack()
 
@@ -117,9 +120,7 @@ class VideoWriter:
         temporary = self._files.enter_context(atomic_output(self._path))
         container = av.open(str(temporary), "w", options={"movflags": "+faststart"})
         self._container = self._files.enter_context(container)
-        # Without B-frames every reader agrees on the time of the first frame.
-        options = ENCODER | {"crf": str(self._crf), "g": str(KEYFRAME_DISTANCE)}
-        stream = self._container.add_stream("libx264", rate=self._rate, options=options)
+        stream = self._container.add_stream("libx264", rate=self._rate, options=self._options)
         stream.width, stream.height = self._size
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context
