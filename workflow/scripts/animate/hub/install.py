@@ -19,8 +19,8 @@ from animate.hub.pin import pinned
 from animate.hub.progress import Progress
 from animate.hub.source import SourceFile, source_files
 from animate.hub.transfer import fetch
+from animate.model.folder import RECORD
 
-RECORD = "sources.json"
 PARALLEL_CHECKS = 4
 
 

@@ -16,6 +16,8 @@ PARTS = {
 }
 # Where each file came from, with its SHA-256 if it was pinned.
 RECORD = "sources.json"
+# PEFT keeps a LoRA's alpha there, beside the file.
+ADAPTER_CONFIG = "adapter_config.json"
 RELIGHTING_LORA = "relighting_lora.ckpt"
 
 

@@ -17,6 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from animate.errors import ClipError
+from animate.model.folder import ADAPTER_CONFIG
 from animate.model.original_names import Names
 
 PREFIX = re.compile(
@@ -169,7 +170,7 @@ def read_lora(path: Path) -> dict[str, object]:
 
 def adapter_config(path: Path) -> Path:
     """Return where PEFT keeps the settings, and so the alpha, of a LoRA file without its own."""
-    return path.with_name("adapter_config.json")
+    return path.with_name(ADAPTER_CONFIG)
 
 
 def _adapter_config(path: Path) -> dict:
