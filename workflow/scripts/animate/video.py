@@ -12,6 +12,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
+from animate.ahead import ahead
 from animate.atomic import atomic_output
 from animate.errors import ClipError
 from animate.source import upright_frames
@@ -38,12 +39,12 @@ class VideoInfo:
 def read_frames(video: Path, timeline: Timeline) -> Iterator[np.ndarray]:
     """Yield the upright source frame of every output frame, uint8 RGB (h, w, 3) of `source_size`.
 
-    One frame is in memory at a time; a source frame shown twice is yielded twice. Raises
+    Two frames are in memory at a time; a source frame shown twice is yielded twice. Raises
     ClipError when the video ends before the timeline does.
     """
     wanted = iter(timeline.source_indices)
     index = next(wanted, None)
-    for position, frame in enumerate(upright_frames(Path(video), timeline.picture)):
+    for position, frame in enumerate(ahead(upright_frames(Path(video), timeline.picture))):
         while index == position:
             yield frame
             index = next(wanted, None)
