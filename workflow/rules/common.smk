@@ -48,6 +48,8 @@ from animate.settings import complete_config, config_mistakes
 from animate.table import read_table
 
 CONFIG = complete_config(config)
+# Where detectors run is no reason to run them again, so it is none of their params.
+os.environ["DETECTORS"] = CONFIG["detectors"]
 CONFIG_TEXT = json.dumps(CONFIG, ensure_ascii=False)
 
 

@@ -25,7 +25,7 @@ rule person_mask:
         'python "$SCRIPTS"/person_mask.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --video {input.video:q}"
         " --timeline {input.timeline:q} --keypoints {input.keypoints:q}"
-        " --weights {input.weights:q} --output {output:q}"
+        ' --weights {input.weights:q} --device "$DETECTORS" --output {output:q}'
 
 
 rule mask:

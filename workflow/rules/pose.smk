@@ -23,7 +23,7 @@ rule keypoints:
     shell:
         'python "$SCRIPTS"/keypoints.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --video {input.video:q} --timeline {input.timeline:q}"
-        " --weights {input.weights:q} --output {output:q}"
+        ' --weights {input.weights:q} --device "$DETECTORS" --output {output:q}'
 
 
 rule reference_keypoints:
@@ -47,7 +47,7 @@ rule reference_keypoints:
     shell:
         'python "$SCRIPTS"/reference_keypoints.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --reference {input.reference:q}"
-        " --weights {input.weights:q} --output {output:q}"
+        ' --weights {input.weights:q} --device "$DETECTORS" --output {output:q}'
 
 
 rule pose_video:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from animate.detector_gpu import detector_gpu
 from animate.pose import backend, backend_options
 from animate.stage import run_stage, stage_parser
 from animate.timeline import Timeline
@@ -11,8 +12,9 @@ from animate.video import read_frames
 def main(args):
     name = args.settings["pose_backend"]
     frames = read_frames(args.video, Timeline.from_json(args.timeline))
-    options = backend_options(name, args.weights)
-    keypoints = backend(name).detect(frames, person=args.settings["person"], **options)
+    options = backend_options(name, args.weights, args.device)
+    with detector_gpu(name, args.device):
+        keypoints = backend(name).detect(frames, person=args.settings["person"], **options)
     keypoints.save(args.output)
 
 
@@ -21,4 +23,5 @@ if __name__ == "__main__":
     for name in ("video", "timeline", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--weights", type=Path, nargs="?", help="sources.json beside the weights")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     run_stage(main, parser)

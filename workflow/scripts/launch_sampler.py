@@ -8,34 +8,15 @@ In a job that SLURM gave its GPUs, --nodes says over how many nodes srun spreads
 import argparse
 import json
 import os
-import subprocess
 import sys
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 
 from animate.cluster.launch import ranks_command, step_command
 from animate.errors import ClipError
-from animate.parallel.leases import lease
+from animate.parallel.leases import lease, lease_folder, visible_devices
 
 HERE = Path(__file__).parent
-
-
-def visible_devices(environment: dict[str, str]) -> list[str]:
-    """Return the devices this job may use: those it was given, or all of the machine's."""
-    given = environment.get("CUDA_VISIBLE_DEVICES")
-    if given is not None:
-        return [device for device in given.split(",") if device]
-    try:
-        listed = subprocess.run(
-            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return []
-    return listed.stdout.split()
 
 
 def rank_environment(environment: dict[str, str], ranks: int, settings: Path) -> dict[str, str]:
@@ -65,11 +46,10 @@ def main(arguments: argparse.Namespace) -> None:
     if arguments.nodes:
         _become(_task_on_nodes(arguments))
     devices = visible_devices(environment)
-    folder = Path(os.environ.get("WAN_ANIMATE_LEASES", f"{tempfile.gettempdir()}/wan-animate-gpus"))
     command = ranks_command(1, ranks, [str(HERE / "sample.py"), str(arguments.settings)])
     if not devices:
         _become(command)
-    with lease(devices, arguments.gpus, folder, print) as held:
+    with lease(devices, arguments.gpus, lease_folder(environment)) as held:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
         _become(command)
 

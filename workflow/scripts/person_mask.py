@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from animate.detector_gpu import detector_gpu
 from animate.keypoints import Keypoints
 from animate.letterbox import Letterbox
 from animate.matte import backend, backend_options
@@ -16,9 +17,12 @@ def main(args):
     body = place.points(Keypoints.load(args.keypoints).body)
     frames = map(place.image, read_frames(args.video, timeline))
     name = args.settings["mask_backend"]
-    masks = backend(name).masks(frames, body, **backend_options(name, args.weights))
-    with VideoWriter(args.output, timeline.model_size, timeline.frame_rate, "mask") as video:
-        for mask in masks:
+    options = backend_options(name, args.weights, args.device)
+    with (
+        detector_gpu(name, args.device),
+        VideoWriter(args.output, timeline.model_size, timeline.frame_rate, "mask") as video,
+    ):
+        for mask in backend(name).masks(frames, body, **options):
             video.write(mask * 255)
 
 
@@ -27,4 +31,5 @@ if __name__ == "__main__":
     for name in ("video", "timeline", "keypoints", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--weights", type=Path, nargs="?", help="sources.json beside the weights")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     run_stage(main, parser)

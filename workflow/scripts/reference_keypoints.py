@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from animate.detector_gpu import detector_gpu
 from animate.errors import ClipError
 from animate.pose import backend, backend_options
 from animate.reference import load_reference
@@ -11,7 +12,9 @@ from animate.stage import run_stage, stage_parser
 def main(args):
     name = args.settings["pose_backend"]
     picture = load_reference(args.reference)
-    keypoints = backend(name).detect_picture(picture, **backend_options(name, args.weights))
+    options = backend_options(name, args.weights, args.device)
+    with detector_gpu(name, args.device):
+        keypoints = backend(name).detect_picture(picture, **options)
     if not keypoints.found[0]:
         raise ClipError(
             "the reference image shows no person, which retarget basic needs; "
@@ -24,5 +27,6 @@ if __name__ == "__main__":
     parser = stage_parser(__doc__)
     parser.add_argument("--reference", type=Path, required=True)
     parser.add_argument("--weights", type=Path, nargs="?", help="sources.json beside the weights")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--output", type=Path, required=True)
     run_stage(main, parser)

@@ -11,6 +11,11 @@ GPU_PROVIDER = "CUDAExecutionProvider"
 CPU_PROVIDER = "CPUExecutionProvider"
 
 
+def has_gpu_provider() -> bool:
+    """Return whether the installed onnxruntime can run on a GPU."""
+    return GPU_PROVIDER in onnxruntime.get_available_providers()
+
+
 class Network:
     """An ONNX network with one image input (n, 3, h, w) and its first output.
 
@@ -23,7 +28,7 @@ class Network:
         path = path / "end2end.onnx" if path.is_dir() else path
         if not path.is_file():
             raise ClipError(f"model file {path} is missing; download the preprocessing models")
-        has_gpu = GPU_PROVIDER in onnxruntime.get_available_providers()
+        has_gpu = has_gpu_provider()
         wants_gpu = device == "cuda" or (device == "auto" and has_gpu)
         providers = [GPU_PROVIDER] * (wants_gpu and has_gpu) + [CPU_PROVIDER]
         try:

@@ -15,9 +15,11 @@ def backend(name: str) -> ModuleType:
     return import_module(f"animate.matte.{name}")
 
 
-def backend_options(name: str, weights: Path | None) -> dict[str, Path]:
-    """Return what a backend's `masks` takes beside frames and points: its checkpoint, if any.
+def backend_options(name: str, weights: Path | None, device: str) -> dict[str, Path | str]:
+    """Return what a backend's `masks` takes beside frames and points: its checkpoint and device.
 
     `weights` is a file in the model folder that holds `process_checkpoint/`.
     """
-    return {"checkpoint": weights.parent / SAM2_FILE} if name == "sam2" else {}
+    if name == "mediapipe":
+        return {}
+    return {"checkpoint": weights.parent / SAM2_FILE, "device": device}

@@ -2,14 +2,40 @@
 
 import fcntl
 import os
+import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from animate.errors import ClipError
 
 POLL_SECONDS = 0.5
+
+
+def visible_devices(environment: Mapping[str, str]) -> list[str]:
+    """Return the devices this job may use: those it was given, or all of the machine's."""
+    given = environment.get("CUDA_VISIBLE_DEVICES")
+    if given is not None:
+        return [device for device in given.split(",") if device]
+    try:
+        listed = subprocess.run(
+            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    return listed.stdout.split()
+
+
+def lease_folder(environment: Mapping[str, str]) -> Path:
+    """Return the folder of the locks; SLURM counts the devices of each of its jobs from 0."""
+    job = environment.get("SLURM_JOB_ID", "")
+    folder = Path(tempfile.gettempdir(), f"wan-animate-gpus{job and '-' + job}")
+    return Path(environment.get("WAN_ANIMATE_LEASES", folder))
 
 
 @contextmanager

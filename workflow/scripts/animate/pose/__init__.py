@@ -14,9 +14,11 @@ def backend(name: str) -> ModuleType:
     return import_module(f"animate.pose.{name}")
 
 
-def backend_options(name: str, weights: Path | None) -> dict[str, Path]:
-    """Return what a backend's functions take beside frames: where its weights are, if any.
+def backend_options(name: str, weights: Path | None, device: str) -> dict[str, Path | str]:
+    """Return what a backend's functions take beside frames: where its weights are, and its device.
 
     `weights` is a file in the model folder that holds `process_checkpoint/`.
     """
-    return {"models": weights.parent / "process_checkpoint"} if name == "vitpose" else {}
+    if name == "mediapipe":
+        return {}
+    return {"models": weights.parent / "process_checkpoint", "device": device}
