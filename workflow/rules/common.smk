@@ -49,7 +49,7 @@ from animate.table import read_table
 
 CONFIG = complete_config(config)
 # Where detectors run is no reason to run them again, so it is none of their params.
-os.environ["DETECTORS"] = CONFIG["detectors"]
+os.environ.update(DETECTORS=CONFIG["detectors"])
 CONFIG_TEXT = json.dumps(CONFIG, ensure_ascii=False)
 
 
