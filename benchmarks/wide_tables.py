@@ -21,7 +21,7 @@ RULES = (
     ("person_mask", ("timeline", "keypoints"), False),
     ("mask", ("person_mask",), False),
     ("background", ("timeline", "mask"), False),
-    ("preview", ("timeline", "keypoints"), True),
+    ("preview", ("timeline", "keypoints", "pose_video", "person_mask", "mask"), True),
     ("sample", ("pose_video", "face_video", "reference"), True),
     ("mux", ("sample", "timeline"), True),
     ("provenance", ("timeline", "sample", "mux"), True),

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from animate.face import CROP_SIZE, crop_face, face_box, face_track
+from animate.keypoints import faces_seen
 
 GOLDEN = np.load(Path(__file__).parents[1] / "data" / "face_box.npz")
 SIZE = (640, 360)
@@ -33,6 +34,14 @@ def test_hidden_face_keeps_the_last_box_and_the_first_box_holds_before():
     boxes = face_track(faces_at(None, 0.3, None, 0.6, None), SIZE)
     assert (boxes[0] == boxes[1]).all() and (boxes[2] == boxes[1]).all()
     assert (boxes[4] == boxes[3]).all() and (boxes[3] != boxes[1]).any()
+
+
+def test_a_face_that_turns_away_keeps_its_box_though_networks_still_score_its_points():
+    faces = faces_at(0.3, 0.6)
+    rng = np.random.default_rng(0)
+    faces[1] = np.column_stack([rng.random((69, 2)), rng.uniform(0.01, 0.08, 69)])
+    boxes = face_track(faces, SIZE)
+    assert (boxes[1] == boxes[0]).all() and faces_seen(faces).tolist() == [True, False]
 
 
 def test_without_any_face_the_crop_is_black():

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from animate.keypoints import Keypoints, from_wholebody, hold, stack
+from animate.keypoints import Keypoints, from_wholebody, hold, in_sight, stack
 
 GOLDEN = np.load(Path(__file__).parents[1] / "data" / "wholebody_to_body20.npz")
 
@@ -36,3 +36,9 @@ def test_short_gap_keeps_the_last_pose_and_a_long_one_goes_blank():
     assert keypoints.body[:, 0, 2].tolist() == [0, 0.5, 0.5, 0.5, 0, 0.75]
     assert keypoints.found.tolist() == [False, True, False, False, False, True]
     assert keypoints.face_found.tolist() == [False, True, False, False, False, True]
+
+
+def test_a_held_pose_says_nothing_about_where_the_person_is():
+    keypoints = hold(stack([parts(0.5), None], [1, 0]), 2)
+    assert keypoints.body[:, 0, 2].tolist() == [0.5, 0.5]
+    assert in_sight(keypoints).body[:, 0, 2].tolist() == [0.5, 0]

@@ -5,16 +5,17 @@ import pytest
 from PIL import Image
 
 from animate.keypoints import stack
-from animate.preview import COLUMNS, GAP, OUTLINE, TILE_WIDTH, write_preview
+from animate.preview import COLUMNS, GAP, OUTLINES, TILE_WIDTH, write_preview
 
 TILE = TILE_WIDTH + 2 * GAP
 
 
 def clip(count: int):
-    """Return frames that grow brighter, keypoints and face boxes."""
+    """Return frames that grow brighter, keypoints, poses of another shape, and face boxes."""
     frames = [np.full((90, 160, 3), 20 + 10 * number, np.uint8) for number in range(count)]
     parts = tuple(np.tile((0.5, 0.5, 1.0), (points, 1)) for points in (20, 21, 21, 69))
-    return frames, stack([parts] * count, [1] * count), np.tile((40, 20, 80, 60), (count, 1))
+    poses = [np.full((64, 32, 3), 50 + number, np.uint8) for number in range(count)]
+    return frames, stack([parts] * count, [1] * count), poses, np.tile((40, 20, 80, 60), (count, 1))
 
 
 @pytest.mark.parametrize(("count", "columns"), [(20, COLUMNS), (3, 3), (1, 1)])
@@ -26,15 +27,17 @@ def test_moments_are_spread_over_the_clip(tmp_path, count, columns):
     assert sheet[GAP + 20, -GAP - 20, 0] == 20 + 10 * (count - 1)
 
 
-def test_rows_show_skeleton_face_and_outline(tmp_path):
-    frames, keypoints, boxes = clip(20)
-    mask = np.zeros((90, 160), np.uint8)
-    mask[30:60, 40:120] = 1
-    write_preview(tmp_path / "sheet.png", frames, keypoints, boxes, [mask] * 20)
+def test_rows_show_skeleton_face_outlines_and_pose(tmp_path):
+    person, grown = np.zeros((2, 90, 160), np.uint8)
+    person[40:50, 60:100] = grown[30:60, 40:120] = 1
+    write_preview(tmp_path / "sheet.png", *clip(20), [[person] * 20, [grown] * 20])
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
     height = round(TILE_WIDTH * 90 / 160) + 2 * GAP
-    assert sheet.shape[0] == 3 * height + TILE
+    pose_height = 2 * TILE_WIDTH + 2 * GAP
+    assert sheet.shape[0] == 3 * height + TILE + pose_height
     assert np.ptp(sheet[height + GAP : 2 * height - GAP, GAP : TILE - GAP]) > 100
     assert np.ptp(sheet[2 * height + GAP : 2 * height + TILE - GAP, GAP : TILE - GAP]) == 0
-    outline = (sheet[2 * height + TILE :] == OUTLINE).all(axis=2)
-    assert outline.any(axis=1).sum() == pytest.approx(height * 30 / 90, abs=8)
+    for colour, rows in zip(OUTLINES, (10, 30), strict=True):
+        outline = (sheet[2 * height + TILE : -pose_height] == colour).all(axis=2)
+        assert outline.any(axis=1).sum() == pytest.approx(height * rows / 90, abs=8)
+    assert sheet[-GAP - 9, GAP + 9, 0] == 50 and sheet[-GAP - 9, -GAP - 9, 0] == 69

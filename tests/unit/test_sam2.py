@@ -62,18 +62,24 @@ def test_frames_before_the_person_is_seen_are_tracked_backwards(checkpoint):
     assert len(found) == COUNT and found[0].any()
 
 
+def test_a_window_without_the_person_goes_on_from_the_mask_before(checkpoint):
+    found, _ = run(checkpoint, bodies(0))
+    assert all(mask.any() for mask in found)
+
+
 def test_nobody_means_empty_masks(checkpoint):
     found, _ = run(checkpoint, bodies())
     assert len(found) == COUNT and not any(mask.any() for mask in found)
 
 
 def test_prompts_are_the_seen_points_of_four_spread_frames():
-    body = np.ones((41, 20, 3))
+    body = np.tile((3.0, 7.0, 1.0), (41, 20, 1))
     body[:, 10, 2] = 0
     body[20] = 0
     chosen = prompts(body)
     assert list(chosen) == [0, 13, 27, 40]
     assert {len(points) for points in chosen.values()} == {len(PROMPT_POINTS) - 1}
+    assert {tuple(point) for points in chosen.values() for point in points} == {(3, 7)}
     assert prompts(np.zeros((3, 20, 3))) == {}
 
 

@@ -13,7 +13,14 @@ from animate.heatmaps import decode
 from animate.onnx import GPU_PROVIDER, Network
 from animate.person import choose
 from animate.pose import backend
-from animate.pose.vitpose import DETECTOR_FILE, POSE_FILE, crop_place, network_input
+from animate.pose.vitpose import (
+    DETECTOR_FILE,
+    MEAN,
+    POSE_FILE,
+    SPREAD,
+    crop_place,
+    network_input,
+)
 from onnx_files import write_detector, write_pose
 
 DATA = Path(__file__).parents[1] / "data"
@@ -75,7 +82,7 @@ def test_crops_equal_the_official_ones():
         np.testing.assert_allclose(network_input(frame, *place), expected, atol=2e-3)
 
 
-@pytest.mark.parametrize("batch", [1, "batch"])
+@pytest.mark.parametrize("batch", [1, 3, "batch"])
 def test_points_are_found_where_the_networks_see_their_colours(models, batch):
     write_pose(models / POSE_FILE, batch)
     frames = [spots(shift) for shift in range(0, 22, 2)]
@@ -94,6 +101,11 @@ def test_nobody_is_found_where_the_detector_is_unsure(models):
     assert not keypoints.found.any() and not keypoints.body[..., 2].any()
 
 
+def test_a_person_beyond_the_frame_is_a_black_crop():
+    crop = network_input(spots(), np.array((900, 180)), np.array((75, 100)))
+    np.testing.assert_allclose(crop[:, 9, 9] * SPREAD + MEAN, 0, atol=1e-6)
+
+
 def test_one_picture(models):
     assert len(backend("vitpose").detect_picture(spots(), models=models, device="cpu")) == 1
 
@@ -104,6 +116,14 @@ def test_missing_and_damaged_files_are_named(tmp_path):
     (tmp_path / "a.onnx").write_bytes(b"no network")
     with pytest.raises(ClipError, match="damaged"):
         Network(tmp_path / "a.onnx", "cpu")
+
+
+def test_without_a_usable_gpu_auto_takes_the_cpu_and_says_so(models, monkeypatch, caplog):
+    monkeypatch.setattr("animate.onnx.has_gpu_provider", lambda: True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    network = Network(models / POSE_FILE, "auto")
+    assert network(np.zeros((1, 3, 256, 192), np.float32)).shape == (1, 133, 64, 48)
+    assert "only its CPU provider" in caplog.text
 
 
 def test_a_gpu_that_was_asked_for_is_used_or_missed(models):

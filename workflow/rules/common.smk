@@ -182,7 +182,14 @@ def backend_weights(setting, backend):
 
 
 pose_weights = backend_weights("pose_backend", "vitpose")
-mask_weights = backend_weights("mask_backend", "sam2")
+official_mask_weights = backend_weights("mask_backend", "sam2")
+
+
+@quick
+def mask_weights(wildcards):
+    chosen = clip_of(wildcards).settings
+    own = chosen["mask_backend"] == "sam2" and chosen["sam2_checkpoint"]
+    return own or official_mask_weights(wildcards)
 
 
 def text_key(text):

@@ -93,8 +93,9 @@ rule face_video:
     resources:
         **cpu_job("face_video"),
     params:
+        settings=settings("smooth_face"),
         version=1,
     shell:
         'python "$SCRIPTS"/face_video.py --clip {wildcards.clip} --log {log:q}'
-        " --video {input.video:q} --timeline {input.timeline:q}"
+        " --settings {params.settings:q} --video {input.video:q} --timeline {input.timeline:q}"
         " --keypoints {input.keypoints:q} --output {output:q}"

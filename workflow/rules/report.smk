@@ -6,6 +6,8 @@ rule preview:
         video=driving_video,
         timeline=f"{CLIP}/timeline.json",
         keypoints=f"{CLIP}/keypoints.npz",
+        pose=f"{CLIP}/src_pose.mp4",
+        person_mask=replacement_input("person_mask.mp4"),
         mask=replacement_input("src_mask.mp4"),
         # Not read: it joins all of a clip's preparation into one submission.
         reference=ancient(f"{CLIP}/src_ref.png"),
@@ -26,11 +28,14 @@ rule preview:
     resources:
         **cpu_job("preview"),
     params:
+        settings=settings("smooth_face"),
         version=1,
     shell:
         'python "$SCRIPTS"/preview.py --clip {wildcards.clip} --log {log:q}'
-        " --video {input.video:q} --timeline {input.timeline:q} --keypoints {input.keypoints:q}"
-        " --mask {input.mask:q} --sheet {output.sheet:q} --metrics {output.metrics:q}"
+        " --settings {params.settings:q} --video {input.video:q} --timeline {input.timeline:q}"
+        " --keypoints {input.keypoints:q} --pose {input.pose:q}"
+        " --person-mask {input.person_mask:q} --mask {input.mask:q}"
+        " --sheet {output.sheet:q} --metrics {output.metrics:q}"
 
 
 rule provenance:

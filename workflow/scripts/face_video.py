@@ -12,7 +12,8 @@ from animate.video import VideoWriter, read_frames
 def main(args):
     timeline = Timeline.from_json(args.timeline)
     faces = Keypoints.load(args.keypoints).face
-    boxes = face_track(faces, timeline.source_size, timeline.frame_rate)
+    rate = timeline.frame_rate if args.settings["smooth_face"] else None
+    boxes = face_track(faces, timeline.source_size, rate)
     with VideoWriter(args.output, (CROP_SIZE, CROP_SIZE), timeline.frame_rate) as video:
         for frame, box in zip(read_frames(args.video, timeline), boxes, strict=True):
             video.write(crop_face(frame, box))

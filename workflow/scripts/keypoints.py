@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from animate.detector_gpu import detector_gpu
+from animate.errors import ClipError
 from animate.pose import backend, backend_options
 from animate.stage import run_stage, stage_parser
 from animate.timeline import Timeline
@@ -15,6 +16,11 @@ def main(args):
     options = backend_options(name, args.weights, args.device)
     with detector_gpu(name, args.device):
         keypoints = backend(name).detect(frames, person=args.settings["person"], **options)
+    if not keypoints.found.any():
+        raise ClipError(
+            f"pose_backend {name} finds no person in driving video {args.video}; use a video that"
+            " shows one larger or more clearly, or another pose_backend"
+        )
     keypoints.save(args.output)
 
 

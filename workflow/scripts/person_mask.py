@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from animate.detector_gpu import detector_gpu
-from animate.keypoints import Keypoints
+from animate.errors import ClipError
+from animate.keypoints import Keypoints, in_sight
 from animate.letterbox import Letterbox
 from animate.matte import backend, backend_options
 from animate.stage import run_stage, stage_parser
@@ -14,7 +15,7 @@ from animate.video import VideoWriter, read_frames
 def main(args):
     timeline = Timeline.from_json(args.timeline)
     place = Letterbox(timeline.source_size, timeline.model_size)
-    body = place.points(Keypoints.load(args.keypoints).body)
+    body = place.points(in_sight(Keypoints.load(args.keypoints)).body)
     frames = map(place.image, read_frames(args.video, timeline))
     name = args.settings["mask_backend"]
     options = backend_options(name, args.weights, args.device)
@@ -22,8 +23,15 @@ def main(args):
         detector_gpu(name, args.device),
         VideoWriter(args.output, timeline.model_size, timeline.frame_rate, "mask") as video,
     ):
+        masked = 0
         for mask in backend(name).masks(frames, body, **options):
+            masked += mask.any()
             video.write(mask * 255)
+        if not masked:
+            raise ClipError(
+                f"mask_backend {name} finds no outline of the person in any frame of {args.video};"
+                " use another mask_backend, or mode animate"
+            )
 
 
 if __name__ == "__main__":

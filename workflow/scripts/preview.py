@@ -10,16 +10,17 @@ from animate.metrics import mask_metrics, pose_metrics
 from animate.preview import write_preview
 from animate.stage import run_stage, stage_parser
 from animate.timeline import Timeline
-from animate.video import read_frames, read_masks
+from animate.video import read_frames, read_masks, read_video
 
 
 def main(args):
     timeline = Timeline.from_json(args.timeline)
     keypoints = Keypoints.load(args.keypoints)
-    boxes = face_track(keypoints.face, timeline.source_size, timeline.frame_rate)
+    rate = timeline.frame_rate if args.settings["smooth_face"] else None
+    boxes = face_track(keypoints.face, timeline.source_size, rate)
     frames = read_frames(args.video, timeline)
-    masks = read_masks(args.mask) if args.mask else None
-    write_preview(args.sheet, frames, keypoints, boxes, masks)
+    masks = [read_masks(mask) for mask in (args.person_mask, args.mask) if mask]
+    write_preview(args.sheet, frames, keypoints, read_video(args.pose), boxes, masks)
     metrics = pose_metrics(keypoints, timeline.source_size)
     if args.mask:
         metrics |= mask_metrics(read_masks(args.mask))
@@ -29,7 +30,8 @@ def main(args):
 
 if __name__ == "__main__":
     parser = stage_parser(__doc__)
-    for name in ("video", "timeline", "keypoints", "sheet", "metrics"):
+    for name in ("video", "timeline", "keypoints", "pose", "sheet", "metrics"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    parser.add_argument("--mask", type=Path, nargs="?", help="of replacement")
+    for name in ("person-mask", "mask"):
+        parser.add_argument(f"--{name}", type=Path, nargs="?", help="of replacement")
     run_stage(main, parser)

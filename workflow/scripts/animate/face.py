@@ -3,6 +3,7 @@
 import cv2
 import numpy as np
 
+from animate.keypoints import faces_seen
 from animate.smoothing import one_euro
 
 AREA_SCALE = 1.3
@@ -39,7 +40,8 @@ def face_track(
     `faces` (N, 69, 3) with scores; a frame whose face is hidden keeps the last box, and frames
     before the first face take its box. With a `frame_rate` the boxes are smoothed.
     """
-    found = [face_box(face, frame_size) if face[:, 2].any() else None for face in faces]
+    seen = faces_seen(faces)
+    found = [face_box(f, frame_size) if s else None for f, s in zip(faces, seen, strict=True)]
     last = next((box for box in found if box), None)
     if last is None:
         return np.zeros((len(faces), 4), int)

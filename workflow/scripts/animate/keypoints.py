@@ -19,6 +19,8 @@ LEFT_HAND_WHOLEBODY = slice(91, 112)
 RIGHT_HAND_WHOLEBODY = slice(112, 133)
 
 HOLD_FRAMES = 12
+# Networks score a face that is turned away low, but above 0.
+FACE_SCORE = 0.3
 # Body, left hand, right hand and face of one frame.
 Parts = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 EMPTY: Parts = tuple(np.zeros((points, 3)) for points in (20, 21, 21, 69))
@@ -49,7 +51,7 @@ class Keypoints:
     @property
     def face_found(self) -> np.ndarray:
         """Whether the face was found, (N,) bool."""
-        return (self.face[..., 2] > 0).any(axis=1)
+        return faces_seen(self.face)
 
     def save(self, path: Path) -> None:
         """Write a compressed npz whose bytes depend on the values alone."""
@@ -61,6 +63,11 @@ class Keypoints:
         """Read what `save` wrote."""
         with np.load(path) as arrays:
             return cls(**{field.name: arrays[field.name] for field in fields(cls)})
+
+
+def faces_seen(faces: np.ndarray) -> np.ndarray:
+    """Return whether each face of (N, 69, 3) points is in sight, (N,) bool: most points score."""
+    return np.median(faces[:, 1:, 2], axis=1) >= FACE_SCORE
 
 
 def from_wholebody(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -79,6 +86,13 @@ def stack(persons: Iterable[Parts | None], people: Iterable[int]) -> Keypoints:
     body, left, right, face = (np.array(part, np.float32) for part in zip(*frames, strict=True))
     found = np.array([person is not None for person in persons])
     return Keypoints(body, left, right, face, found, np.array(people, np.int32))
+
+
+def in_sight(keypoints: Keypoints) -> Keypoints:
+    """Return the clip without the body where it is only held: a mask there is somebody else's."""
+    body = keypoints.body.copy()
+    body[~keypoints.found, :, 2] = 0
+    return replace(keypoints, body=body)
 
 
 def hold(keypoints: Keypoints, frames: int = HOLD_FRAMES) -> Keypoints:

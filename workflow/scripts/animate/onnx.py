@@ -1,14 +1,22 @@
 """ONNX networks on the processor that was asked for."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi.onnxruntime_pybind11_state import (
+    Fail,
+    InvalidGraph,
+    InvalidProtobuf,
+    NoSuchFile,
+)
 
 from animate.errors import ClipError
 
 GPU_PROVIDER = "CUDAExecutionProvider"
 CPU_PROVIDER = "CPUExecutionProvider"
+UNREADABLE = (InvalidProtobuf, InvalidGraph, NoSuchFile, Fail)
 
 
 def has_gpu_provider() -> bool:
@@ -33,21 +41,26 @@ class Network:
         providers = [GPU_PROVIDER] * (wants_gpu and has_gpu) + [CPU_PROVIDER]
         try:
             self._session = onnxruntime.InferenceSession(str(path), providers=providers)
-        except Exception as error:
+        except UNREADABLE as error:
             raise ClipError(f"model file {path} is damaged; download it again") from error
         if wants_gpu and GPU_PROVIDER not in self._session.get_providers():
-            raise ClipError(
-                f"{path.name} should run on a GPU, but onnxruntime loaded only its CPU provider;"
-                " install onnxruntime-gpu, or ask for the CPU"
-            )
+            problem = f"onnxruntime loaded only its CPU provider for {path.name}"
+            if device == "cuda":
+                raise ClipError(
+                    f"{problem}, not the GPU's; install onnxruntime-gpu, or set detectors to cpu"
+                )
+            logging.warning(problem)
         self._input = self._session.get_inputs()[0]
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Return the output (n, ...) for float32 `images` (n, 3, h, w), in batches it accepts."""
         batch = self._input.shape[0]
         size = batch if isinstance(batch, int) else len(images)
+        missing = -len(images) % size
+        # A network of a fixed batch takes no fewer.
+        padded = np.pad(images, [(0, missing), (0, 0), (0, 0), (0, 0)])
         outputs = [
-            self._session.run(None, {self._input.name: images[start : start + size]})[0]
-            for start in range(0, len(images), size)
+            self._session.run(None, {self._input.name: padded[start : start + size]})[0]
+            for start in range(0, len(padded), size)
         ]
-        return np.concatenate(outputs)
+        return np.concatenate(outputs)[: len(images)]

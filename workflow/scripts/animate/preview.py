@@ -1,7 +1,6 @@
 """A contact sheet on which a person sees in two seconds whether the preprocessing is right."""
 
-from collections.abc import Iterable
-from itertools import repeat
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -17,7 +16,8 @@ from animate.letterbox import Letterbox
 COLUMNS = 8
 TILE_WIDTH = 200
 GAP = 4
-OUTLINE = (0, 255, 0)
+# Of the person as found, and of the grown mask that the model repaints.
+OUTLINES = ((255, 255, 0), (0, 255, 0))
 DIMMED = 0.45
 
 
@@ -25,19 +25,22 @@ def write_preview(
     path: Path,
     frames: Iterable[np.ndarray],
     keypoints: Keypoints,
+    poses: Iterable[np.ndarray],
     face_boxes: np.ndarray,
-    masks: Iterable[np.ndarray] | None = None,
+    masks: Sequence[Iterable[np.ndarray]] = (),
 ) -> None:
     """Write the sheet: a column for each of eight moments, and the rows driving frame, skeleton
-    over it, face crop and, with `masks`, the mask's outline.
+    over it as it was found, face crop, with two `masks` their outlines, and what the model sees
+    of the pose, smoothed and retargeted.
 
-    `frames` are uint8 RGB source frames, `face_boxes` (N, 4) in their pixels, `masks` uint8 0/1 of
-    any size. All are read once, in order; only the tiles are kept.
+    `frames` are uint8 RGB source frames, `poses` drawn skeletons, `face_boxes` (N, 4) in pixels of
+    the source, `masks` uint8 0/1 of any size: of the person and grown. All are read once, in
+    order; only the tiles are kept.
     """
     shown = set(np.linspace(0, len(keypoints) - 1, COLUMNS).astype(int).tolist())
     columns = [
-        _column(frame, keypoints, face_boxes[number], mask, number)
-        for number, (frame, mask) in enumerate(zip(frames, masks or repeat(None), strict=False))
+        _column(frame, keypoints, pose, face_boxes[number], shapes, number)
+        for number, (frame, pose, *shapes) in enumerate(zip(frames, poses, *masks, strict=True))
         if number in shown
     ]
     sheet = np.concatenate(columns, axis=1)
@@ -46,7 +49,12 @@ def write_preview(
 
 
 def _column(
-    frame: np.ndarray, keypoints: Keypoints, box: np.ndarray, mask: np.ndarray | None, number: int
+    frame: np.ndarray,
+    keypoints: Keypoints,
+    pose: np.ndarray,
+    box: np.ndarray,
+    masks: list[np.ndarray],
+    number: int,
 ) -> np.ndarray:
     height = round(TILE_WIDTH * frame.shape[0] / frame.shape[1])
     place = Letterbox(frame.shape[1::-1], (TILE_WIDTH, height))
@@ -60,11 +68,24 @@ def _column(
     over = cv2.add((tile * DIMMED).astype(np.uint8), skeleton)
     face = cv2.resize(crop_face(frame, box), (TILE_WIDTH, TILE_WIDTH), interpolation=cv2.INTER_AREA)
     tiles = [tile, over, face]
-    if mask is not None:
-        small = cv2.resize(mask, place.target, interpolation=cv2.INTER_NEAREST)
-        outlines, _ = cv2.findContours(small, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        tiles.append(cv2.drawContours(tile.copy(), outlines, -1, OUTLINE, 2))
+    if masks:
+        tiles.append(_outlined(tile.copy(), masks))
+    tiles.append(_fitting(pose))
     return np.concatenate([_framed(tile) for tile in tiles])
+
+
+def _outlined(tile: np.ndarray, masks: list[np.ndarray]) -> np.ndarray:
+    for mask, colour in zip(masks, OUTLINES, strict=True):
+        small = cv2.resize(mask, tile.shape[1::-1], interpolation=cv2.INTER_NEAREST)
+        outlines, _ = cv2.findContours(small, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(tile, outlines, -1, colour, 2)
+    return tile
+
+
+def _fitting(picture: np.ndarray) -> np.ndarray:
+    """Return a picture of the model's size, as wide as a tile."""
+    height = round(TILE_WIDTH * picture.shape[0] / picture.shape[1])
+    return cv2.resize(picture, (TILE_WIDTH, height), interpolation=cv2.INTER_AREA)
 
 
 def _framed(tile: np.ndarray) -> np.ndarray:

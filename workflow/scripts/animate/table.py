@@ -141,6 +141,11 @@ def _read_row(cells: dict[str, str], folder: Path, config: dict) -> tuple[Clip |
         return None, mistakes
     settings = settings_of.resolve(row, config)
     mistakes += settings_of.combination_mistakes(settings)
+    if checkpoint := settings["sam2_checkpoint"]:
+        settings["sam2_checkpoint"] = settings_of.relative_to_table(checkpoint, folder)
+        if not Path(settings["sam2_checkpoint"]).is_file():
+            problem = f"no such file: '{settings['sam2_checkpoint']}'"
+            mistakes.append(Mistake("sam2_checkpoint", problem))
     loras = settings["loras"]
     settings["loras"] = settings_of.lora_files(loras, folder, config["models"])
     mistakes += [

@@ -18,8 +18,9 @@ def backend(name: str) -> ModuleType:
 def backend_options(name: str, weights: Path | None, device: str) -> dict[str, Path | str]:
     """Return what a backend's `masks` takes beside frames and points: its checkpoint and device.
 
-    `weights` is a file in the model folder that holds `process_checkpoint/`.
+    `weights` is the checkpoint, or a file in the model folder that holds `process_checkpoint/`.
     """
     if name == "mediapipe":
         return {}
-    return {"checkpoint": weights.parent / SAM2_FILE, "device": device}
+    checkpoint = weights if weights.suffix == ".pt" else weights.parent / SAM2_FILE
+    return {"checkpoint": checkpoint, "device": device}

@@ -73,7 +73,7 @@ def network_input(frame: np.ndarray, center: np.ndarray, size: np.ndarray) -> np
     """Return the crop of a uint8 RGB frame (h, w, 3), black beyond it, as (3, 256, 192) float32."""
     (x1, y1), (x2, y2) = (np.round(center + side * size / 2).astype(int) for side in (-1, 1))
     height, width = frame.shape[:2]
-    left, top, right, bottom = max(x1, 0), max(y1, 0), min(x2, width), min(y2, height)
+    (left, right), (top, bottom) = np.clip((x1, x2), 0, width), np.clip((y1, y2), 0, height)
     crop = np.zeros((y2 - y1, x2 - x1, 3), np.float32)
     crop[top - y1 : bottom - y1, left - x1 : right - x1] = frame[top:bottom, left:right]
     crop = (cv2.resize(crop, (CROP_WIDTH, CROP_HEIGHT)) / 255 - MEAN) / SPREAD
