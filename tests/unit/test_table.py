@@ -164,6 +164,7 @@ def test_a_missing_table_is_explained(config):
         ("start,end", "2,1", "is not after the start"),
         ("segment_frames,conditioning_frames", "5,5", "fewer than segment_frames"),
         ("loras", '"[{path: none.safetensors}]"', "no such file"),
+        ("sam2_checkpoint", "none.pt", "no such file"),
         ("loras", '"[{path: character.png, wait: 1}]"', "did you mean 'weight'?"),
     ],
 )
