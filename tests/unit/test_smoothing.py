@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from animate.keypoints import stack
+from animate.keypoints import EMPTY, stack
 from animate.smoothing import one_euro, smooth_keypoints
 
 RATE = 25
@@ -36,3 +36,22 @@ def test_runs_of_a_person_do_not_pull_on_each_other():
     smooth = smooth_keypoints(keypoints, RATE)
     for name, value in vars(keypoints).items():
         np.testing.assert_allclose(getattr(smooth, name), value, atol=1e-6)
+
+
+@pytest.mark.parametrize("score", [0, 0.4])
+def test_a_hidden_point_pulls_on_no_frame_and_stays_as_it_is(score):
+    """A still person whose right wrist is a guess in frames 10 to 12."""
+    keypoints = stack([tuple(np.full_like(part, 0.5) for part in EMPTY)] * 20, [1] * 20)
+    keypoints.body[10:13, 4] = 0, 0, score
+    smooth = smooth_keypoints(keypoints, RATE)
+    np.testing.assert_allclose(smooth.body, keypoints.body, atol=1e-6)
+
+
+def test_a_point_beside_a_hidden_one_is_smoothed_through():
+    places = 0.5 + 0.01 * np.random.default_rng(0).standard_normal(20)
+    keypoints = stack([tuple(np.full_like(part, x) for part in EMPTY) for x in places], [1] * 20)
+    keypoints.body[..., 2] = 1
+    whole = smooth_keypoints(keypoints, RATE).body[:, 3]
+    assert np.abs(np.diff(whole[:, 0])).mean() < 0.6 * np.abs(np.diff(places)).mean()
+    keypoints.body[10:13, 4, 2] = 0
+    np.testing.assert_array_equal(smooth_keypoints(keypoints, RATE).body[:, 3], whole)

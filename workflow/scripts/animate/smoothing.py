@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from animate.drawing import SCORE_THRESHOLD
 from animate.keypoints import Keypoints
 
 DERIVATIVE_CUTOFF = 1.0
@@ -13,49 +14,56 @@ HAND = 0.1
 
 
 def one_euro(
-    values: np.ndarray, rate: float, *, min_cutoff: float = 1.0, beta: float = 3.0
+    values: np.ndarray,
+    rate: float,
+    *,
+    seen: np.ndarray | bool = True,
+    min_cutoff: float = 1.0,
+    beta: float = 3.0,
 ) -> np.ndarray:
     """Return `values` (N, ...) of `rate` samples per second, smoothed along the first axis.
 
     `min_cutoff` (Hz) is the filter's cut-off at rest; `beta` (Hz per unit per second) raises it
     with the speed. It runs forwards and backwards and both are averaged, so it does not lag.
+    Values that are not `seen`, of a shape that fits `values`, stay as they are and touch no other.
     """
     values = np.asarray(values, np.float64)
-    forwards = _filter(values, rate, min_cutoff, beta)
-    backwards = _filter(values[::-1], rate, min_cutoff, beta)[::-1]
+    seen = np.broadcast_to(seen, values.shape)
+    forwards = _filter(values, seen, rate, min_cutoff, beta)
+    backwards = _filter(values[::-1], seen[::-1], rate, min_cutoff, beta)[::-1]
     return (forwards + backwards) / 2
 
 
 def smooth_keypoints(keypoints: Keypoints, rate: float) -> Keypoints:
-    """Return the clip with body and hands smoothed, each from where it appears to where it goes.
+    """Return the clip with body and hands smoothed, each point from where it appears to where it
+    goes.
 
-    `rate` is in frames per second; scores and the face stay as they are.
+    `rate` is in frames per second; scores, hidden points and the face stay as they are.
     """
     smooth = {}
     for part in ("body", "left_hand", "right_hand"):
         points = getattr(keypoints, part).copy()
-        for run in _runs(points[..., 2].any(axis=1)):
-            points[run, :, :2] = HAND * one_euro(points[run, :, :2] / HAND, rate)
+        # What the drawing leaves out is a guess, which would pull on the frames beside it.
+        seen = points[..., 2:] >= SCORE_THRESHOLD
+        points[..., :2] = HAND * one_euro(points[..., :2] / HAND, rate, seen=seen)
         smooth[part] = points
     return replace(keypoints, **smooth)
 
 
-def _runs(seen: np.ndarray) -> list[np.ndarray]:
-    """Return the numbers of consecutive frames that are `seen`, run by run."""
-    frames = np.flatnonzero(seen)
-    runs = np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1)
-    return [run for run in runs if len(run)]
-
-
-def _filter(values: np.ndarray, rate: float, min_cutoff: float, beta: float) -> np.ndarray:
+def _filter(
+    values: np.ndarray, seen: np.ndarray, rate: float, min_cutoff: float, beta: float
+) -> np.ndarray:
     smooth = values.copy()
     speed = np.zeros_like(values[0])
     for i in range(1, len(values)):
-        speed = speed + _weight(DERIVATIVE_CUTOFF, rate) * (
+        goes_on = seen[i] & seen[i - 1]
+        faster = speed + _weight(DERIVATIVE_CUTOFF, rate) * (
             (values[i] - smooth[i - 1]) * rate - speed
         )
+        speed = np.where(goes_on, faster, 0)
         weight = _weight(min_cutoff + beta * np.abs(speed), rate)
-        smooth[i] = smooth[i - 1] + weight * (values[i] - smooth[i - 1])
+        followed = smooth[i - 1] + weight * (values[i] - smooth[i - 1])
+        smooth[i] = np.where(goes_on, followed, values[i])
     return smooth
 
 
