@@ -1,5 +1,7 @@
 """Retargeting keeps directions and takes the reference's proportions and place."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,8 @@ LENGTHS = {
     8: 110, 9: 90, 10: 85, 19: 25, 11: 110, 12: 90, 13: 85, 18: 25,
 }  # fmt: skip
 LEGS = (9, 10, 19, 12, 13, 18)
+ENDS = [child for child, _ in BONES]
+TWINS = [*MIRRORED.items(), *((left, right) for right, left in MIRRORED.items())]
 
 
 def figure(
@@ -52,11 +56,26 @@ def bones(body: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return pixels[:, children] - pixels[:, parents]
 
 
-def reference() -> Keypoints:
-    """Return a person with long legs and short arms in a tall picture, both sides alike."""
-    arms = {f"_{point}": 0.8 for point in (3, 4, 6, 7)}
-    legs = {f"_{point}": 1.3 for point in LEGS}
-    return clip([figure(REFERENCE_SIZE, turn=10, scale=1.2, **arms, **legs)])
+def stretched(points: Iterable[int], factor: float) -> dict[str, float]:
+    """Return the factors of `figure` that stretch the bones that end in these points."""
+    return {f"_{point}": factor for point in points}
+
+
+def lengths(keypoints: Keypoints, size: tuple[int, int]) -> np.ndarray:
+    """Return the bones' lengths (N, 19) in pixels."""
+    return np.linalg.norm(bones(keypoints.body, size), axis=2)
+
+
+def ratios(moved: Keypoints, person: Keypoints) -> np.ndarray:
+    """Return the ratios (N, 19) of the moved bones to the reference person's."""
+    return lengths(moved, REFERENCE_SIZE) / lengths(person, REFERENCE_SIZE)
+
+
+def reference(**factors: float) -> Keypoints:
+    """Return a person with long legs and short arms in a tall picture, both sides alike but for
+    the `factors`."""
+    proportions = stretched((3, 4, 6, 7), 0.8) | stretched(LEGS, 1.3)
+    return clip([figure(REFERENCE_SIZE, turn=10, scale=1.2, **proportions | factors)])
 
 
 @pytest.fixture
@@ -67,9 +86,49 @@ def driver() -> Keypoints:
 
 def test_bones_take_the_reference_lengths(driver):
     moved = retarget(driver, SIZE, reference(), REFERENCE_SIZE)
-    lengths = np.linalg.norm(bones(moved.body, REFERENCE_SIZE), axis=2)
-    wanted = np.linalg.norm(bones(reference().body, REFERENCE_SIZE), axis=2)
-    np.testing.assert_allclose(lengths, np.repeat(wanted, len(driver), axis=0), rtol=0.01)
+    np.testing.assert_allclose(ratios(moved, reference()), 1, rtol=0.01)
+
+
+def test_bones_take_lengths_far_from_the_drivers(driver):
+    chibi = reference(**stretched(LEGS, 0.25), **stretched((0, 14, 15, 16, 17), 3))
+    moved = retarget(driver, SIZE, chibi, REFERENCE_SIZE)
+    np.testing.assert_allclose(ratios(moved, chibi), 1, rtol=0.01)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_foreshortened_forearms_stay_so_and_shorten_no_other_frame(order):
+    short = figure(SIZE, **stretched((4, 7), 0.3))
+    driver = clip([short, *(figure(SIZE, turn=turn) for turn in (5, 10, 15))][::order])
+    moved = ratios(retarget(driver, SIZE, reference(), REFERENCE_SIZE), reference())[::order]
+    forearms = [ENDS.index(4), ENDS.index(7)]
+    np.testing.assert_allclose(moved[:, forearms], [[0.3] * 2] + [[1] * 2] * 3, rtol=0.01)
+    np.testing.assert_allclose(np.delete(moved, forearms, axis=1), 1, rtol=0.01)
+
+
+@pytest.mark.parametrize(("short", "long"), TWINS)
+def test_limb_foreshortened_throughout_is_as_long_as_its_twin(short, long):
+    driver = clip([figure(SIZE, turn=turn, **stretched([short], 0.5)) for turn in (0, 10)])
+    moved = ratios(retarget(driver, SIZE, reference(), REFERENCE_SIZE), reference())
+    np.testing.assert_allclose(moved[:, ENDS.index(short)], 0.5, rtol=0.01)
+    np.testing.assert_allclose(moved[:, ENDS.index(long)], 1, rtol=0.01)
+
+
+@pytest.mark.parametrize("wrong", [0, 2])
+def test_a_wrong_point_changes_no_other_frame(wrong):
+    bodies = [figure(SIZE, turn=turn) for turn in (0, 5, 10)]
+    bodies[wrong] = figure(SIZE, _4=3)
+    moved = ratios(retarget(clip(bodies), SIZE, reference(), REFERENCE_SIZE), reference())
+    np.testing.assert_allclose(np.delete(moved, wrong, axis=0), 1, rtol=0.01)
+
+
+def test_bone_that_points_at_the_camera_throughout_scales_with_the_body(driver):
+    """The wrist is a pixel beside the elbow, on a side that changes from frame to frame."""
+    sides = np.resize([1, -1], len(driver)) / SIZE[0]
+    for wrist, elbow in ((4, 3), (7, 6)):
+        driver.body[:, wrist, 0] = driver.body[:, elbow, 0] + sides
+        driver.body[:, wrist, 1] = driver.body[:, elbow, 1]
+    moved = retarget(driver, SIZE, reference(), REFERENCE_SIZE)
+    np.testing.assert_allclose(lengths(moved, REFERENCE_SIZE)[:, ENDS.index(4)], 1.2, rtol=0.01)
 
 
 def test_joints_keep_the_driving_directions(driver):
@@ -94,11 +153,53 @@ def test_hands_stay_on_their_wrists_and_scale_with_the_body(driver):
     assert not np.allclose(moved.left_hand, moved.right_hand, atol=0.01)
 
 
-def test_nothing_changes_when_driver_and_reference_agree():
-    driver = clip([figure(SIZE), figure(SIZE, turn=20)])
-    moved = retarget(driver, SIZE, clip([figure(SIZE)]), SIZE)
+def same_person() -> Keypoints:
+    """Return a person who comes nearer from the left, unlike on both sides, in one frame with the
+    forearms towards the camera and in one with the right hand out of sight."""
+    uneven = stretched([3], 0.6) | stretched([9], 0.8)
+    bodies = [
+        figure(SIZE, turn=5, **uneven),
+        figure(SIZE, turn=5, scale=1.1, **uneven),
+        figure(SIZE, turn=10, scale=1.2, **uneven | stretched((4, 7), 0.4)),
+        figure(SIZE, turn=20, scale=1.3, **uneven),
+    ]
+    for frame, body in enumerate(bodies):
+        body[:, 0] += 0.1 * frame
+    bodies[3][4, 2] = 0
+    return clip(bodies)
+
+
+@pytest.mark.parametrize("frame", range(4))
+def test_nothing_changes_when_driver_and_reference_agree(frame):
+    driver = same_person()
+    moved = retarget(driver, SIZE, clip([driver.body[frame]]), SIZE)
     for name, value in vars(driver).items():
-        np.testing.assert_allclose(getattr(moved, name), value, atol=1e-6)
+        np.testing.assert_allclose(getattr(moved, name), value, atol=1e-5)
+
+
+def test_little_changes_when_the_reference_is_a_frame_with_other_noise():
+    driver = same_person()
+    noisy = driver.body[2].copy()
+    noisy[:, :2] += np.random.default_rng(0).normal(size=(20, 2)) / SIZE
+    moved = retarget(driver, SIZE, clip([noisy]), SIZE)
+    wrists = np.abs((moved.body - driver.body)[:, [4, 7], :2] * SIZE)
+    assert wrists.max() < 15
+
+
+def test_bones_take_the_lengths_of_a_reference_that_is_almost_the_driver(driver):
+    almost = clip([figure(SIZE, turn=0, **stretched((4, 7), 0.95))])
+    moved = retarget(driver, SIZE, almost, SIZE)
+    wanted = np.repeat(lengths(almost, SIZE), len(driver), axis=0)
+    np.testing.assert_allclose(lengths(moved, SIZE), wanted, rtol=0.01)
+
+
+def test_forearms_hidden_where_driver_and_reference_agree_take_the_reference_lengths():
+    hidden = figure(SIZE)
+    hidden[[4, 7], 2] = 0
+    driver = clip([hidden, figure(SIZE, turn=60)])
+    person = clip([figure(SIZE, **stretched((4, 7), 0.7))])
+    moved = retarget(driver, SIZE, person, SIZE)
+    np.testing.assert_allclose(lengths(moved, SIZE)[1], lengths(person, SIZE)[0], rtol=0.01)
 
 
 def test_figure_stands_where_the_reference_stands(driver):
@@ -106,11 +207,24 @@ def test_figure_stands_where_the_reference_stands(driver):
     np.testing.assert_allclose(moved.body[0, 1, :2], ROOT, atol=1e-6)
 
 
-def test_walking_nearer_makes_the_figure_grow():
-    driver = clip([figure(SIZE), figure(SIZE, scale=1.5)])
+def test_figure_stands_where_the_reference_stands_in_the_frame_most_like_it():
+    """The driver walks by; in the middle the neck is hidden once and an arm once."""
+    driver = clip([figure(SIZE, turn=10)] * 5)
+    driver.body[..., 0] += np.array([-0.2, 0, 0, 0.05, 0.2])[:, None]
+    driver.body[1, 1, 2] = 0
+    driver.body[2, 4, 2] = 0
     moved = retarget(driver, SIZE, reference(), REFERENCE_SIZE)
-    first, second = np.linalg.norm(bones(moved.body, REFERENCE_SIZE), axis=2)
-    np.testing.assert_allclose(second / first, 1.5, rtol=0.01)
+    np.testing.assert_allclose(moved.body[3, 1, :2], ROOT, atol=1e-6)
+    step = (moved.body[4, 1, 0] - moved.body[3, 1, 0]) * REFERENCE_SIZE[0]
+    np.testing.assert_allclose(step, 1.2 * 0.15 * SIZE[0], rtol=1e-3)
+
+
+def test_walking_nearer_makes_the_figure_grow():
+    driver = clip([figure(SIZE, turn=turn, scale=1 + turn / 20) for turn in range(0, 60, 10)])
+    person = clip([figure(SIZE, **stretched((4, 7), 0.8))])
+    moved = lengths(retarget(driver, SIZE, person, SIZE), SIZE)
+    wanted = (1 + np.arange(6) / 2)[:, None] * lengths(person, SIZE)
+    np.testing.assert_allclose(moved, wanted, rtol=0.01)
 
 
 def test_half_body_driver_moves_the_upper_body(driver):
@@ -127,19 +241,57 @@ def test_what_a_half_body_reference_hides_scales_with_the_body(driver):
     half = reference()
     half.body[:, [*LEGS, 8, 11], 2] = 0
     moved = retarget(driver, SIZE, half, REFERENCE_SIZE)
-    ends = [child for child, _ in BONES]
-    shin = ends.index(10)
-    lengths = np.linalg.norm(bones(moved.body, REFERENCE_SIZE), axis=2)[:, shin]
-    np.testing.assert_allclose(lengths / LENGTHS[10], 1.2, rtol=0.01)
+    shin = lengths(moved, REFERENCE_SIZE)[:, ENDS.index(10)]
+    np.testing.assert_allclose(shin / LENGTHS[10], 1.2, rtol=0.01)
 
 
-@pytest.mark.parametrize(("right", "left"), list(MIRRORED.items()))
-def test_limb_hidden_or_short_on_one_side_is_completed_by_the_other(driver, right, left):
+@pytest.mark.parametrize(("hidden", "shown"), TWINS)
+def test_limb_hidden_on_one_side_is_completed_by_the_other(driver, hidden, shown):
     whole = retarget(driver, SIZE, reference(), REFERENCE_SIZE)
     one_sided = reference()
-    one_sided.body[0, left, 2] = 0
+    one_sided.body[0, hidden, 2] = 0
     moved = retarget(driver, SIZE, one_sided, REFERENCE_SIZE)
     np.testing.assert_allclose(moved.body[..., :2], whole.body[..., :2], atol=2e-3)
+
+
+@pytest.mark.parametrize("short", [end for twins in MIRRORED.items() for end in twins])
+def test_limb_short_on_one_side_of_the_reference_is_as_long_as_the_other(driver, short):
+    whole = lengths(retarget(driver, SIZE, reference(), REFERENCE_SIZE), REFERENCE_SIZE)
+    one_sided = reference(**stretched([short], 0.5))
+    moved = lengths(retarget(driver, SIZE, one_sided, REFERENCE_SIZE), REFERENCE_SIZE)
+    np.testing.assert_allclose(moved, whole, rtol=0.01)
+
+
+@pytest.mark.parametrize("score", [0, 0.4])
+@pytest.mark.parametrize("joint", [1, 2, 3, 5, 6, 9, 12])
+def test_nothing_moves_in_a_frame_that_hides_a_joint(driver, joint, score):
+    whole = retarget(driver, SIZE, reference(), REFERENCE_SIZE)
+    driver.body[3:5, joint, 2] = score
+    moved = retarget(driver, SIZE, reference(), REFERENCE_SIZE)
+    for part in ("body", "left_hand", "right_hand"):
+        places = getattr(moved, part)[..., :2] * REFERENCE_SIZE
+        np.testing.assert_allclose(places, getattr(whole, part)[..., :2] * REFERENCE_SIZE, atol=0.5)
+
+
+@pytest.mark.parametrize(("part", "wrist", "elbow"), [("left_hand", 7, 6), ("right_hand", 4, 3)])
+def test_hand_of_a_hidden_wrist_stays_on_the_forearm(driver, part, wrist, elbow):
+    whole = retarget(driver, SIZE, reference(), REFERENCE_SIZE)
+    driver.body[3:5, wrist] = 0.9, 0.9, 0.4
+    moved = retarget(driver, SIZE, reference(), REFERENCE_SIZE)
+    places, wanted = (getattr(k, part)[..., :2] * REFERENCE_SIZE for k in (moved, whole))
+    np.testing.assert_allclose(places, wanted, atol=0.5)
+
+
+@pytest.mark.parametrize(("part", "wrist", "elbow"), [("left_hand", 7, 6), ("right_hand", 4, 3)])
+@pytest.mark.parametrize("wrist_score", [0, 1])
+def test_arm_without_an_elbow_moves_with_the_body(driver, part, wrist, elbow, wrist_score):
+    driver.body[3, elbow] = 0
+    driver.body[3, wrist, 2] = wrist_score
+    moved = retarget(driver, SIZE, reference(), REFERENCE_SIZE)
+    arm = (driver.body[3, wrist] - driver.body[3, 1])[:2] * SIZE
+    wanted = ROOT * REFERENCE_SIZE + 1.2 * arm
+    for root in (moved.body[3, wrist], getattr(moved, part)[3, 0]):
+        np.testing.assert_allclose(root[:2] * REFERENCE_SIZE, wanted, atol=0.5)
 
 
 def test_reference_without_a_person_is_refused(driver):

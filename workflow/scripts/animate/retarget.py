@@ -1,8 +1,8 @@
 """Give the driving poses the reference person's proportions and place.
 
-Every bone keeps the direction it has in the driving frame. Its length is multiplied by the ratio of
-the reference's bone to the driver's in one template frame, so that a limb that points at the camera
-stays short and a person who walks nearer grows. Bones are laid from the neck outwards.
+Every bone keeps the direction it has in the driving frame. Its length is multiplied by one ratio
+for the clip, of the reference's bone to the driver's true one, so that a limb that points at the
+camera stays short and a person who walks nearer grows. Bones are laid from the neck outwards.
 """
 
 from dataclasses import dataclass, replace
@@ -27,17 +27,30 @@ TWINS = np.array(
         for child in CHILDREN
     ]
 )
-LEFT_WRIST, RIGHT_WRIST = 7, 4
-# A bone's ratio beyond these, relative to the whole body's, comes from foreshortening.
-RATIO_LIMITS = (0.4, 2.5)
+# The wrist that each hand belongs to.
+HANDS = {"left_hand": 7, "right_hand": 4}
+# The share of a clip's lengths of a bone that are at most its true one: most of the others are
+# foreshortened, the few beyond are wrong points.
+TRUE_LENGTH = 0.85
+# How far the ends of two equal bones may lie apart, as a share of the bone or of a usual one.
+AGREEMENT = 0.1
+# A bone that differs by more from the body comes from one that points at the camera throughout.
+RATIO_LIMIT = 10
 
 
 @dataclass(frozen=True)
-class _Proportions:
-    """Ratios of reference to driver: of each bone (19,) and of the whole body."""
+class _Figure:
+    """How the driver becomes the reference: the ratio of each bone (19,) and of the whole body,
+    and the neck (2,) of both, in pixels, where they stand alike."""
 
     bones: np.ndarray
     body: float
+    driver_neck: np.ndarray
+    neck: np.ndarray
+
+    def place(self, points: np.ndarray) -> np.ndarray:
+        """Return the driver's points (..., 2) moved and scaled with the whole body, in pixels."""
+        return self.neck + self.body * (points - self.driver_neck)
 
 
 def retarget(
@@ -48,11 +61,12 @@ def retarget(
 ) -> Keypoints:
     """Return the driver's body and hands moved into the reference picture, in 0..1 of that picture.
 
-    Sizes are (width, height); `reference` is a clip of one frame. In the template frame, the one
-    that shows most of the driver, the figure's neck is where the reference's is. A limb that only
-    one side shows has the same length on the other; what the reference hides is scaled with the
-    body. The face stays in the driving frame's coordinates, since its crop is taken there. Raises
-    ClipError when the reference shows no neck.
+    Sizes are (width, height); `reference` is a clip of one frame. In the frame that fills its
+    picture most as the reference does, the figure's neck is where the reference's is and a bone
+    that is not foreshortened has the reference's length. A limb that only one side shows has the
+    same length on the other; what the reference hides is scaled with the body. The face stays in
+    the driving frame's coordinates, since its crop is taken there. Raises ClipError when the
+    reference shows no neck.
     """
     target, target_seen = _pixels(reference.body, reference_size)
     if not target_seen[0, NECK]:
@@ -63,50 +77,75 @@ def retarget(
     driver, seen = _pixels(keypoints.body, source_size)
     if not seen[:, NECK].any():
         return keypoints
-    template = int(np.argmax(seen.sum(axis=1) * seen[:, NECK]))
-    proportions = _proportions(driver, seen, template, target[0], target_seen[0])
-    anchor = target[0, NECK], driver[template, NECK]
-    moved = _move(driver, seen, proportions, *anchor)
-    hands = {
-        part: _follow(getattr(keypoints, part), source_size, moved[:, wrist], proportions.body)
-        for part, wrist in (("left_hand", LEFT_WRIST), ("right_hand", RIGHT_WRIST))
-    }
-    arrays = {"body": np.concatenate([moved, keypoints.body[..., 2:]], axis=2)} | hands
-    for array in arrays.values():
-        array[..., :2] /= reference_size
-    return replace(keypoints, **{k: v.astype(np.float32) for k, v in arrays.items()})
+    frame = _most_alike(keypoints.body, seen, reference.body[0], target_seen[0])
+    bones, wanted = _bones(driver, seen), _bones(target, target_seen)[0]
+    ratios, scale = _ratios(bones, wanted, frame)
+    figure = _Figure(ratios, scale, driver[frame, NECK], target[0, NECK])
+    body = _move(driver, figure)
+    moved = {"body": np.concatenate([body, keypoints.body[..., 2:]], axis=2)}
+    for part, wrist in HANDS.items():
+        hand = getattr(keypoints, part) * np.array([*source_size, 1.0])
+        root = _hand_root(hand, driver, body, seen, wrist, figure)
+        moved[part] = _follow(hand, root, figure.body)
+    for points in moved.values():
+        points[..., :2] /= reference_size
+    return replace(keypoints, **{k: v.astype(np.float32) for k, v in moved.items()})
 
 
 def _pixels(points: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return points[..., :2].astype(np.float64) * size, points[..., 2] >= SCORE_THRESHOLD
 
 
-def _proportions(
-    driver: np.ndarray, seen: np.ndarray, template: int, target: np.ndarray, target_seen: np.ndarray
-) -> _Proportions:
-    lengths = _template_lengths(driver, seen, template)
-    wanted = _symmetric(_lengths(target[None], target_seen[None])[0])
-    ratios = wanted / lengths
-    known = np.isfinite(ratios)
-    body = float(np.median(ratios[known])) if known.any() else 1.0
-    low, high = (limit * body for limit in RATIO_LIMITS)
-    return _Proportions(np.clip(np.where(known, ratios, body), low, high), body)
+def _most_alike(
+    body: np.ndarray, seen: np.ndarray, reference: np.ndarray, reference_seen: np.ndarray
+) -> int:
+    """Return which frame of `body` (N, 20, 3), in 0..1, that shows the neck lies most as the
+    reference (20, 3)."""
+    apart = np.linalg.norm(body[..., :2] - reference[:, :2], axis=2)
+    # A point that the driver hides is a whole picture away.
+    unlike = np.where(seen, apart, 1)[:, reference_seen].sum(axis=1)
+    return int(np.argmin(np.where(seen[:, NECK], unlike, np.inf)))
 
 
-def _template_lengths(driver: np.ndarray, seen: np.ndarray, template: int) -> np.ndarray:
-    """Return the bones' lengths in the template frame; hidden ones as other frames show them."""
-    lengths = _lengths(driver, seen)
-    own = _symmetric(lengths[template])
-    if np.isnan(own).any():
-        zoom = _median(lengths / own, axis=1)
-        own = np.where(np.isnan(own), _symmetric(_median(lengths / zoom[:, None], axis=0)), own)
-    return own
+def _ratios(bones: np.ndarray, wanted: np.ndarray, frame: int) -> tuple[np.ndarray, float]:
+    """Return the ratios of the reference's bones `wanted` (19, 2) to the driver's (N, 19, 2) as
+    large as in `frame`: of each bone (19,) and of the whole body."""
+    lengths = _true_lengths(_lengths(bones), frame)
+    if _agree(bones[frame], wanted):
+        # Alike in pose and proportions, they share the foreshortening too.
+        own = _symmetric(_lengths(bones[frame]))
+        lengths = np.where(np.isnan(own), lengths, own)
+    ratios = _symmetric(_lengths(wanted)) / lengths
+    body = float(_quantile(ratios, 0.5)) if np.isfinite(ratios).any() else 1.0
+    known = np.abs(np.log(ratios / body)) <= np.log(RATIO_LIMIT)
+    return np.where(known, ratios, body), body
 
 
-def _lengths(points: np.ndarray, seen: np.ndarray) -> np.ndarray:
-    """Return the bones' lengths (N, 19), NaN where an end is hidden."""
-    lengths = np.linalg.norm(points[:, CHILDREN] - points[:, PARENTS], axis=2)
-    return np.where(seen[:, CHILDREN] & seen[:, PARENTS] & (lengths > 0), lengths, np.nan)
+def _bones(points: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Return the bones (N, 19, 2) from parent to child, NaN where an end is hidden."""
+    bones = points[:, CHILDREN] - points[:, PARENTS]
+    shown = seen[:, CHILDREN] & seen[:, PARENTS] & bones.any(axis=2)
+    return np.where(shown[..., None], bones, np.nan)
+
+
+def _lengths(bones: np.ndarray) -> np.ndarray:
+    return np.linalg.norm(bones, axis=-1)
+
+
+def _agree(bones: np.ndarray, wanted: np.ndarray) -> bool:
+    """Return whether the bones (19, 2) that both show are the same but for their size."""
+    lengths = _lengths(wanted)
+    zoom = _quantile(lengths / _lengths(bones), 0.5)
+    tolerance = AGREEMENT * np.fmax(lengths, _quantile(lengths, 0.5))
+    return not (_lengths(wanted - zoom * bones) > tolerance).any()
+
+
+def _true_lengths(lengths: np.ndarray, frame: int) -> np.ndarray:
+    """Return the bones' lengths (19,) without foreshortening, from those of the clip (N, 19), at
+    the size that the person has in `frame`."""
+    zoom = _quantile(lengths / lengths[frame], 0.5)
+    lengths = lengths / zoom[:, None]
+    return _quantile(np.concatenate([lengths, lengths[:, TWINS]]).T, TRUE_LENGTH)
 
 
 def _symmetric(lengths: np.ndarray) -> np.ndarray:
@@ -114,31 +153,48 @@ def _symmetric(lengths: np.ndarray) -> np.ndarray:
     return np.fmax(lengths, lengths[TWINS])
 
 
-def _median(values: np.ndarray, axis: int) -> np.ndarray:
-    """Return the median of what is known, NaN where nothing is."""
-    return np.ma.median(np.ma.masked_invalid(values), axis=axis).filled(np.nan)
+def _quantile(values: np.ndarray, share: float) -> np.ndarray:
+    """Return the value nearest to that quantile of what is known along the last axis, NaN where
+    nothing is."""
+    last = np.isfinite(values).sum(axis=-1, keepdims=True) - 1
+    place = np.rint(share * last).astype(int)
+    return np.take_along_axis(np.sort(values, axis=-1), place, axis=-1)[..., 0]
 
 
-def _move(
-    driver: np.ndarray,
-    seen: np.ndarray,
-    proportions: _Proportions,
-    neck: np.ndarray,
-    template_neck: np.ndarray,
-) -> np.ndarray:
+def _move(driver: np.ndarray, figure: _Figure) -> np.ndarray:
     """Return the driver's points (N, 20, 2) rebuilt from the neck with the new bone lengths."""
-    moved = neck + proportions.body * (driver - template_neck)
-    for bone, (child, parent) in enumerate(BONES):
-        step = proportions.bones[bone] * (driver[:, child] - driver[:, parent])
-        attached = moved[:, parent] + step
-        moved[:, child] = np.where(seen[:, parent, None], attached, moved[:, child])
+    moved = figure.place(driver)
+    for bone, child in enumerate(CHILDREN):
+        moved[:, child] = _attach(driver[:, child], driver, moved, bone, figure)
     return moved
 
 
-def _follow(
-    hand: np.ndarray, source_size: tuple[int, int], wrist: np.ndarray, scale: float
+def _attach(
+    points: np.ndarray, driver: np.ndarray, moved: np.ndarray, bone: int, figure: _Figure
 ) -> np.ndarray:
-    """Return a hand (N, 21, 3) with its root on the wrist (N, 2), all in pixels."""
-    points = hand[..., :2].astype(np.float64) * source_size
-    placed = wrist[:, None] + scale * (points - points[:, :1])
+    """Return the driver's `points` (N, 2), each the end of that bone, on the moved body."""
+    start = driver[:, PARENTS[bone]]
+    attached = moved[:, PARENTS[bone]] + figure.bones[bone] * (points - start)
+    # A hidden joint is a good guess as a rule, but at 0, 0 there is none.
+    return np.where(start.any(axis=1, keepdims=True), attached, figure.place(points))
+
+
+def _hand_root(
+    hand: np.ndarray,
+    driver: np.ndarray,
+    body: np.ndarray,
+    seen: np.ndarray,
+    wrist: int,
+    figure: _Figure,
+) -> np.ndarray:
+    """Return where a hand (N, 21, 3) begins (N, 2): at the moved wrist, or in place of a hidden one
+    at the end of the forearm."""
+    forearm = list(CHILDREN).index(wrist)
+    attached = _attach(hand[:, 0, :2], driver, body, forearm, figure)
+    return np.where(seen[:, wrist, None], body[:, wrist], attached)
+
+
+def _follow(hand: np.ndarray, root: np.ndarray, scale: float) -> np.ndarray:
+    """Return a hand (N, 21, 3) scaled about its root, which moves to (N, 2), all in pixels."""
+    placed = root[:, None] + scale * (hand[..., :2] - hand[:, :1, :2])
     return np.concatenate([placed, hand[..., 2:]], axis=2)
