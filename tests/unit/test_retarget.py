@@ -71,11 +71,11 @@ def ratios(moved: Keypoints, person: Keypoints) -> np.ndarray:
     return lengths(moved, REFERENCE_SIZE) / lengths(person, REFERENCE_SIZE)
 
 
-def reference(**factors: float) -> Keypoints:
+def reference(scale: float = 1.2, **factors: float) -> Keypoints:
     """Return a person with long legs and short arms in a tall picture, both sides alike but for
     the `factors`."""
     proportions = stretched((3, 4, 6, 7), 0.8) | stretched(LEGS, 1.3)
-    return clip([figure(REFERENCE_SIZE, turn=10, scale=1.2, **proportions | factors)])
+    return clip([figure(REFERENCE_SIZE, turn=10, scale=scale, **proportions | factors)])
 
 
 @pytest.fixture
@@ -84,9 +84,11 @@ def driver() -> Keypoints:
     return clip([figure(SIZE, turn=turn) for turn in np.linspace(-40, 40, 15)])
 
 
-def test_bones_take_the_reference_lengths(driver):
-    moved = retarget(driver, SIZE, reference(), REFERENCE_SIZE)
-    np.testing.assert_allclose(ratios(moved, reference()), 1, rtol=0.01)
+@pytest.mark.parametrize("scale", [1.2, 0.05])
+def test_bones_take_the_reference_lengths(driver, scale):
+    person = reference(scale)
+    moved = retarget(driver, SIZE, person, REFERENCE_SIZE)
+    np.testing.assert_allclose(ratios(moved, person), 1, rtol=0.01)
 
 
 def test_bones_take_lengths_far_from_the_drivers(driver):
@@ -95,13 +97,18 @@ def test_bones_take_lengths_far_from_the_drivers(driver):
     np.testing.assert_allclose(ratios(moved, chibi), 1, rtol=0.01)
 
 
-@pytest.mark.parametrize("order", [1, -1])
-def test_foreshortened_forearms_stay_so_and_shorten_no_other_frame(order):
-    short = figure(SIZE, **stretched((4, 7), 0.3))
-    driver = clip([short, *(figure(SIZE, turn=turn) for turn in (5, 10, 15))][::order])
-    moved = ratios(retarget(driver, SIZE, reference(), REFERENCE_SIZE), reference())[::order]
+@pytest.mark.parametrize("person", [reference(), clip([figure(REFERENCE_SIZE, scale=1.2)])])
+@pytest.mark.parametrize("first", [0, 3])
+@pytest.mark.parametrize("aside", [0, 0.3])
+def test_foreshortened_forearms_stay_so_and_shorten_no_other_frame(person, first, aside):
+    """Seven of ten frames are foreshortened; the others stand in its place or aside of it."""
+    short = np.isin(np.arange(10), np.arange(first, first + 7))
+    factors = np.where(short, 0.6, 1)
+    driver = clip([figure(SIZE, turn=n, _4=f, _7=f) for n, f in enumerate(factors)])
+    driver.body[~short, :, 0] += aside
+    moved = ratios(retarget(driver, SIZE, person, REFERENCE_SIZE), person)
     forearms = [ENDS.index(4), ENDS.index(7)]
-    np.testing.assert_allclose(moved[:, forearms], [[0.3] * 2] + [[1] * 2] * 3, rtol=0.01)
+    np.testing.assert_allclose(moved[:, forearms], np.transpose([factors] * 2), rtol=0.01)
     np.testing.assert_allclose(np.delete(moved, forearms, axis=1), 1, rtol=0.01)
 
 
@@ -121,14 +128,17 @@ def test_a_wrong_point_changes_no_other_frame(wrong):
     np.testing.assert_allclose(np.delete(moved, wrong, axis=0), 1, rtol=0.01)
 
 
-def test_bone_that_points_at_the_camera_throughout_scales_with_the_body(driver):
-    """The wrist is a pixel beside the elbow, on a side that changes from frame to frame."""
-    sides = np.resize([1, -1], len(driver)) / SIZE[0]
+@pytest.mark.parametrize("length", [0, 1])
+@pytest.mark.filterwarnings("error")
+def test_bone_that_points_at_the_camera_throughout_scales_with_the_body(driver, length):
+    """The wrist is beside the elbow, on a side that changes from frame to frame."""
+    sides = np.resize([length, -length], len(driver)) / SIZE[0]
     for wrist, elbow in ((4, 3), (7, 6)):
         driver.body[:, wrist, 0] = driver.body[:, elbow, 0] + sides
         driver.body[:, wrist, 1] = driver.body[:, elbow, 1]
     moved = retarget(driver, SIZE, reference(), REFERENCE_SIZE)
-    np.testing.assert_allclose(lengths(moved, REFERENCE_SIZE)[:, ENDS.index(4)], 1.2, rtol=0.01)
+    forearm = lengths(moved, REFERENCE_SIZE)[:, ENDS.index(4)]
+    np.testing.assert_allclose(forearm, 1.2 * length, atol=0.01)
 
 
 def test_joints_keep_the_driving_directions(driver):
@@ -140,6 +150,9 @@ def test_joints_keep_the_driving_directions(driver):
 
 
 def test_hands_stay_on_their_wrists_and_scale_with_the_body(driver):
+    """The hands were found 8 pixels beside their wrists."""
+    driver.left_hand[..., 0] += 8 / SIZE[0]
+    driver.right_hand[..., 0] -= 8 / SIZE[0]
     moved = retarget(driver, SIZE, reference(), REFERENCE_SIZE)
     for hand, source, wrist in (
         (moved.left_hand, driver.left_hand, 7),
@@ -170,9 +183,11 @@ def same_person() -> Keypoints:
 
 
 @pytest.mark.parametrize("frame", range(4))
-def test_nothing_changes_when_driver_and_reference_agree(frame):
+@pytest.mark.parametrize("enlarged", [1, 3])
+def test_nothing_changes_when_driver_and_reference_agree(frame, enlarged):
     driver = same_person()
-    moved = retarget(driver, SIZE, clip([driver.body[frame]]), SIZE)
+    size = (SIZE[0] * enlarged, SIZE[1] * enlarged)
+    moved = retarget(driver, SIZE, clip([driver.body[frame]]), size)
     for name, value in vars(driver).items():
         np.testing.assert_allclose(getattr(moved, name), value, atol=1e-5)
 
@@ -197,6 +212,7 @@ def test_forearms_hidden_where_driver_and_reference_agree_take_the_reference_len
     hidden = figure(SIZE)
     hidden[[4, 7], 2] = 0
     driver = clip([hidden, figure(SIZE, turn=60)])
+    driver.body[1, :, 0] += 0.3
     person = clip([figure(SIZE, **stretched((4, 7), 0.7))])
     moved = retarget(driver, SIZE, person, SIZE)
     np.testing.assert_allclose(lengths(moved, SIZE)[1], lengths(person, SIZE)[0], rtol=0.01)
@@ -207,23 +223,29 @@ def test_figure_stands_where_the_reference_stands(driver):
     np.testing.assert_allclose(moved.body[0, 1, :2], ROOT, atol=1e-6)
 
 
-def test_figure_stands_where_the_reference_stands_in_the_frame_most_like_it():
-    """The driver walks by; in the middle the neck is hidden once and an arm once."""
-    driver = clip([figure(SIZE, turn=10)] * 5)
-    driver.body[..., 0] += np.array([-0.2, 0, 0, 0.05, 0.2])[:, None]
-    driver.body[1, 1, 2] = 0
-    driver.body[2, 4, 2] = 0
-    moved = retarget(driver, SIZE, reference(), REFERENCE_SIZE)
-    np.testing.assert_allclose(moved.body[3, 1, :2], ROOT, atol=1e-6)
-    step = (moved.body[4, 1, 0] - moved.body[3, 1, 0]) * REFERENCE_SIZE[0]
-    np.testing.assert_allclose(step, 1.2 * 0.15 * SIZE[0], rtol=1e-3)
+@pytest.mark.parametrize(("hidden", "start"), [([], 0), ([1], 0.3), ([2, 3, 4], 0.1)])
+def test_figure_stands_where_the_reference_stands_in_the_frame_most_like_it(hidden, start):
+    """The driver walks by, in the second frame where the reference stands in its picture; the
+    reference hides the legs, which the detector puts far to the right."""
+    places = np.array([-0.4, 0, start, start + 0.05])
+    driver = clip([figure(SIZE, turn=10)] * 4)
+    driver.body[..., 0] += places[:, None]
+    driver.body[1, hidden, 2] = 0
+    person = reference()
+    person.body[0, [8, 11, *LEGS]] = 2, 0.5, 0
+    moved = retarget(driver, SIZE, person, REFERENCE_SIZE)
+    necks = (moved.body[:, 1, :2] - ROOT) * REFERENCE_SIZE
+    wanted = np.outer(places - start, [1.2 * SIZE[0], 0])
+    np.testing.assert_allclose(necks, wanted, atol=0.5)
 
 
-def test_walking_nearer_makes_the_figure_grow():
+@pytest.mark.parametrize("frame", [0, 2])
+def test_walking_nearer_makes_the_figure_grow(frame):
     driver = clip([figure(SIZE, turn=turn, scale=1 + turn / 20) for turn in range(0, 60, 10)])
-    person = clip([figure(SIZE, **stretched((4, 7), 0.8))])
+    sizes = 1 + np.arange(6) / 2
+    person = clip([figure(SIZE, scale=sizes[frame], **stretched((4, 7), 0.8))])
     moved = lengths(retarget(driver, SIZE, person, SIZE), SIZE)
-    wanted = (1 + np.arange(6) / 2)[:, None] * lengths(person, SIZE)
+    wanted = sizes[:, None] / sizes[frame] * lengths(person, SIZE)
     np.testing.assert_allclose(moved, wanted, rtol=0.01)
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from animate.keypoints import EMPTY, stack
-from animate.smoothing import one_euro, smooth_keypoints
+from animate.smoothing import HAND, one_euro, smooth_keypoints
 
 RATE = 25
 
@@ -40,11 +40,14 @@ def test_runs_of_a_person_do_not_pull_on_each_other():
 
 @pytest.mark.parametrize("score", [0, 0.4])
 def test_a_hidden_point_pulls_on_no_frame_and_stays_as_it_is(score):
-    """A still person whose right wrist is a guess in frames 10 to 12."""
+    """The right wrist of a trembling person is a guess in frames 10 to 12."""
+    places = 0.5 + 0.01 * np.random.default_rng(0).standard_normal(20)
     keypoints = stack([tuple(np.full_like(part, 0.5) for part in EMPTY)] * 20, [1] * 20)
+    keypoints.body[:, 4, 0] = places
     keypoints.body[10:13, 4] = 0, 0, score
-    smooth = smooth_keypoints(keypoints, RATE)
-    np.testing.assert_allclose(smooth.body, keypoints.body, atol=1e-6)
+    smooth = smooth_keypoints(keypoints, RATE).body[:, 4, 0]
+    runs = [HAND * one_euro(places[run] / HAND, RATE) for run in (slice(10), slice(13, 20))]
+    np.testing.assert_allclose(smooth, [*runs[0], 0, 0, 0, *runs[1]], atol=1e-6)
 
 
 def test_a_point_beside_a_hidden_one_is_smoothed_through():

@@ -32,7 +32,7 @@ HANDS = {"left_hand": 7, "right_hand": 4}
 # The share of a clip's lengths of a bone that are at most its true one: most of the others are
 # foreshortened, the few beyond are wrong points.
 TRUE_LENGTH = 0.85
-# How far the ends of two equal bones may lie apart, as a share of the bone or of a usual one.
+# How far the ends of two equal bones may lie apart, as a share of a usual bone.
 AGREEMENT = 0.1
 # A bone that differs by more from the body comes from one that points at the camera throughout.
 RATIO_LIMIT = 10
@@ -136,8 +136,8 @@ def _agree(bones: np.ndarray, wanted: np.ndarray) -> bool:
     """Return whether the bones (19, 2) that both show are the same but for their size."""
     lengths = _lengths(wanted)
     zoom = _quantile(lengths / _lengths(bones), 0.5)
-    tolerance = AGREEMENT * np.fmax(lengths, _quantile(lengths, 0.5))
-    return not (_lengths(wanted - zoom * bones) > tolerance).any()
+    apart = _lengths(wanted - zoom * bones)
+    return not (apart > AGREEMENT * _quantile(lengths, 0.5)).any()
 
 
 def _true_lengths(lengths: np.ndarray, frame: int) -> np.ndarray:
