@@ -202,7 +202,8 @@ def test_architecture_names_what_does_not_fit(tmp_path):
 
 
 def clip(mode, **settings):
-    resolved = {"pose_backend": "mediapipe", "mask_backend": "mediapipe", "relighting_lora": "auto"}
+    resolved = {"pose_backend": "mediapipe", "mask_backend": "mediapipe", "sam2_checkpoint": ""}
+    resolved |= {"relighting_lora": "auto"}
     return Clip("x", "v.mp4", "r.png", mode, resolved | settings)
 
 
