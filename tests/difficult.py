@@ -309,6 +309,12 @@ def crossing() -> Iterator[np.ndarray]:
         yield _scene((passer_by(), 420 - 14 * step), (driver(), 100 + 2 * step))
 
 
+def crossing_in_front(passer: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield 40 frames in which another person hides the driver, who stands still."""
+    for step in range(40):
+        yield _scene((driver(), 170), (passer, 600 - 20 * step))
+
+
 def upside_down() -> Iterator[np.ndarray]:
     """Yield 6 frames of a person on the head."""
     yield from [np.ascontiguousarray(_scene((driver(), 170))[::-1, ::-1])] * 6

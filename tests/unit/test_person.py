@@ -9,7 +9,18 @@ from animate.metrics import mask_metrics, pose_metrics
 from animate.person import Tracker, choose
 from animate.pose import backend as pose
 from animate.retarget import MIRRORED
-from difficult import close_up, crossing, leaves_and_returns, plain, still, tiny, upside_down
+from difficult import (
+    close_up,
+    crossing,
+    crossing_in_front,
+    driver,
+    leaves_and_returns,
+    passer_by,
+    plain,
+    still,
+    tiny,
+    upside_down,
+)
 
 BOXES = np.array([[0, 0, 50, 80], [280, 100, 380, 300], [400, 50, 640, 360]], float)
 SIZE = (640, 360)
@@ -65,6 +76,31 @@ def test_passer_by_never_takes_over():
     assert keypoints.found.all() and keypoints.people.max() == 2
     drift = keypoints.body[:, NECK, 0] * 640 - (220 + 2 * np.arange(40))
     assert np.abs(drift).max() < 15
+
+
+@pytest.mark.parametrize(
+    "passer",
+    [passer_by(240), passer_by(320), driver(240)[:, ::-1]],
+    ids=["small", "large", "same clothes"],
+)
+def test_passer_by_in_front_does_not_take_over(passer):
+    keypoints = pose("mediapipe").detect(crossing_in_front(passer))
+    drift = np.abs(keypoints.body[:, NECK, 0] * 640 - 290)
+    # While being hidden, the pose may lean to the one in front.
+    assert drift[keypoints.found].max() < 100 and drift[-6:].max() < 20
+    assert keypoints.found[:14].all() and keypoints.found[-6:].all()
+
+
+def test_of_two_dressed_alike_the_one_who_stood_is_the_one_who_stands():
+    tracker = Tracker("320,200")
+    for step in range(40):
+        x = 600 - 16 * step
+        frame = np.full((360, 640, 3), 90, np.uint8)
+        frame[100:300, 280:360] = frame[110:310, max(x, 0) : max(x + 80, 0)] = (200, 0, 0)
+        passer, standing = [x, 110, x + 80, 310], [280, 100, 360, 300]
+        hidden = abs(x - 280) < 40
+        index = tracker.pick(np.array([passer] + [standing] * (not hidden), float), frame)
+        assert index == (None if hidden else 1)
 
 
 def test_point_chooses_the_other_person():

@@ -13,7 +13,14 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from animate.blazepose import SHOULDERS, Person, PersonDetector, PersonNetworks
+from animate.blazepose import (
+    SAME_PERSON_DISTANCE,
+    SHOULDERS,
+    Person,
+    PersonDetector,
+    PersonNetworks,
+    Region,
+)
 from animate.keypoints import Keypoints, Parts, hold, stack
 from animate.person import Tracker
 
@@ -25,7 +32,9 @@ FACE = (
     33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,
     61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87,
 )  # fmt: skip
-SEARCH_EVERY = 24
+SEARCH_EVERY = 8
+# Of two people's chests, in units of the larger one's region.
+NEAR = 0.75
 
 
 def detect(frames: Iterable[np.ndarray], *, person: str = "largest") -> Keypoints:
@@ -37,12 +46,13 @@ def detect(frames: Iterable[np.ndarray], *, person: str = "largest") -> Keypoint
     tracker = Tracker(person)
     persons: list[Parts | None] = []
     people: list[int] = []
-    seen = None
+    seen, regions = None, []
     with PersonDetector() as detector, PersonNetworks(detail=True) as networks:
         for number, frame in enumerate(frames):
-            if seen is None or number % SEARCH_EVERY == 0:
+            if seen is None or number % SEARCH_EVERY == 0 or crowded(seen.region, regions):
                 regions = detector.people(frame)
-            candidates = [networks.person(frame, r) for r in ([seen.region] if seen else regions)]
+            places = beside(seen.region, regions) if seen else regions
+            candidates = [networks.person(frame, place) for place in places]
             candidates = [candidate for candidate in candidates if candidate]
             trunks, whole = (
                 [getattr(c, part) for c in candidates] for part in ("trunk", "visible")
@@ -52,6 +62,17 @@ def detect(frames: Iterable[np.ndarray], *, person: str = "largest") -> Keypoint
             persons.append(_parts(seen) if seen else None)
             people.append(max(len(regions), seen is not None))
     return hold(stack(persons, people))
+
+
+def beside(own: Region, regions: list[Region]) -> list[Region]:
+    """Return the person's region and those of the others, if one of them is near."""
+    near = crowded(own, regions)
+    return [own, *(r for r in regions if near and own.distance(r) > SAME_PERSON_DISTANCE)]
+
+
+def crowded(own: Region, regions: list[Region]) -> bool:
+    """Say whether another person may soon hide this one."""
+    return any(SAME_PERSON_DISTANCE < own.distance(region) < NEAR for region in regions)
 
 
 def detect_picture(picture: np.ndarray, *, person: str = "largest") -> Keypoints:
