@@ -21,8 +21,16 @@ from animate.letterbox import Letterbox
 from animate.matte import backend as matte
 from animate.matte.growth import background, grow
 from animate.pose import backend as pose
+from animate.preview import moments, write_preview
 from animate.timeline import Timeline, make_timeline
-from animate.video import VideoWriter, read_frames, read_masks, read_video
+from animate.video import (
+    VideoWriter,
+    read_at,
+    read_frames,
+    read_masks,
+    read_masks_at,
+    read_video,
+)
 
 SIZE = (1280, 720)
 REPEATS = 10
@@ -94,6 +102,20 @@ class Stages:
                 video.write(background(frame, mask))
         return timeline.frame_count
 
+    def preview(self) -> int:
+        timeline = self._timeline()
+        keypoints = Keypoints.load(self.folder / "keypoints.npz")
+        boxes = face_track(keypoints.face, SIZE, timeline.frame_rate)
+        shown = moments(timeline.frame_count)
+        paths = (self.folder / f"{name}.mp4" for name in ("person_mask", "src_mask"))
+        masks = [read_masks_at(path, shown) for path in paths]
+        frames, poses = (
+            read_frames(self.video, timeline),
+            read_at(self.folder / "src_pose.mp4", shown),
+        )
+        write_preview(self.folder / "preview.png", frames, keypoints, boxes, poses, masks)
+        return timeline.frame_count
+
 
 TOGETHER = (
     ("timeline",),
@@ -102,6 +124,7 @@ TOGETHER = (
     ("person_mask",),
     ("src_mask",),
     ("src_bg",),
+    ("preview",),
 )
 STAGES = tuple(name for names in TOGETHER for name in names)
 TO_POSE_AND_FACE = TOGETHER[:3]

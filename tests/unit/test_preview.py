@@ -5,17 +5,17 @@ import pytest
 from PIL import Image
 
 from animate.keypoints import stack
-from animate.preview import COLUMNS, GAP, OUTLINES, TILE_WIDTH, write_preview
+from animate.preview import COLUMNS, GAP, OUTLINES, TILE_WIDTH, moments, write_preview
 
 TILE = TILE_WIDTH + 2 * GAP
 
 
 def clip(count: int):
-    """Return frames that grow brighter, keypoints, poses of another shape, and face boxes."""
+    """Return frames that grow brighter, keypoints, face boxes, and poses of another shape."""
     frames = [np.full((90, 160, 3), 20 + 10 * number, np.uint8) for number in range(count)]
     parts = tuple(np.tile((0.5, 0.5, 1.0), (points, 1)) for points in (20, 21, 21, 69))
-    poses = [np.full((64, 32, 3), 50 + number, np.uint8) for number in range(count)]
-    return frames, stack([parts] * count, [1] * count), poses, np.tile((40, 20, 80, 60), (count, 1))
+    poses = [np.full((64, 32, 3), 50 + number, np.uint8) for number in moments(count)]
+    return frames, stack([parts] * count, [1] * count), np.tile((40, 20, 80, 60), (count, 1)), poses
 
 
 @pytest.mark.parametrize(("count", "columns"), [(20, COLUMNS), (3, 3), (1, 1)])
@@ -30,7 +30,7 @@ def test_moments_are_spread_over_the_clip(tmp_path, count, columns):
 def test_rows_show_skeleton_face_outlines_and_pose(tmp_path):
     person, grown = np.zeros((2, 90, 160), np.uint8)
     person[40:50, 60:100] = grown[30:60, 40:120] = 1
-    write_preview(tmp_path / "sheet.png", *clip(20), [[person] * 20, [grown] * 20])
+    write_preview(tmp_path / "sheet.png", *clip(20), [[person] * COLUMNS, [grown] * COLUMNS])
     sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
     height = round(TILE_WIDTH * 90 / 160) + 2 * GAP
     pose_height = 2 * TILE_WIDTH + 2 * GAP

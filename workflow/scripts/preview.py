@@ -7,10 +7,10 @@ from animate.atomic import atomic_output
 from animate.face import face_track
 from animate.keypoints import Keypoints
 from animate.metrics import mask_metrics, pose_metrics
-from animate.preview import write_preview
+from animate.preview import moments, write_preview
 from animate.stage import run_stage, stage_parser
 from animate.timeline import Timeline
-from animate.video import read_frames, read_masks, read_video
+from animate.video import read_at, read_frames, read_masks, read_masks_at
 
 
 def main(args):
@@ -19,8 +19,9 @@ def main(args):
     rate = timeline.frame_rate if args.settings["smooth_face"] else None
     boxes = face_track(keypoints.face, timeline.source_size, rate)
     frames = read_frames(args.video, timeline)
-    masks = [read_masks(mask) for mask in (args.person_mask, args.mask) if mask]
-    write_preview(args.sheet, frames, keypoints, read_video(args.pose), boxes, masks)
+    shown = moments(timeline.frame_count)
+    masks = [read_masks_at(mask, shown) for mask in (args.person_mask, args.mask) if mask]
+    write_preview(args.sheet, frames, keypoints, boxes, read_at(args.pose, shown), masks)
     metrics = pose_metrics(keypoints, timeline.source_size)
     if args.mask:
         metrics |= mask_metrics(read_masks(args.mask))

@@ -25,27 +25,32 @@ def write_preview(
     path: Path,
     frames: Iterable[np.ndarray],
     keypoints: Keypoints,
-    poses: Iterable[np.ndarray],
     face_boxes: np.ndarray,
-    masks: Sequence[Iterable[np.ndarray]] = (),
+    poses: Sequence[np.ndarray],
+    masks: Sequence[Sequence[np.ndarray]] = (),
 ) -> None:
     """Write the sheet: a column for each of eight moments, and the rows driving frame, skeleton
     over it as it was found, face crop, with two `masks` their outlines, and what the model sees
     of the pose, smoothed and retargeted.
 
-    `frames` are uint8 RGB source frames, `poses` drawn skeletons, `face_boxes` (N, 4) in pixels of
-    the source, `masks` uint8 0/1 of any size: of the person and grown. All are read once, in
-    order; only the tiles are kept.
+    `frames` are all uint8 RGB source frames, read once and in order; `face_boxes` (N, 4) are in
+    their pixels. Of the `moments` alone come `poses`, drawn skeletons, and `masks`, uint8 0/1 of any
+    size: those of the person, and those grown.
     """
-    shown = set(np.linspace(0, len(keypoints) - 1, COLUMNS).astype(int).tolist())
+    shown = moments(len(keypoints))
+    pictures = (frame for number, frame in enumerate(frames) if number in shown)
     columns = [
         _column(frame, keypoints, pose, face_boxes[number], shapes, number)
-        for number, (frame, pose, *shapes) in enumerate(zip(frames, poses, *masks, strict=True))
-        if number in shown
+        for number, frame, pose, *shapes in zip(shown, pictures, poses, *masks, strict=True)
     ]
     sheet = np.concatenate(columns, axis=1)
     with atomic_output(path) as temporary:
         Image.fromarray(sheet).save(temporary)
+
+
+def moments(count: int) -> list[int]:
+    """Return the frames of a clip of `count` frames that the sheet shows."""
+    return sorted(set(np.linspace(0, count - 1, COLUMNS).astype(int).tolist()))
 
 
 def _column(

@@ -1,6 +1,6 @@
 """The clip's own video files: written once, frame by frame, and read back frame by frame."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -64,7 +64,17 @@ def read_video(path: Path) -> Iterator[np.ndarray]:
 def read_masks(path: Path) -> Iterator[np.ndarray]:
     """Yield the frames of a mask video, uint8 0/1 (h, w)."""
     for frame in read_video(path):
-        yield (frame[..., 0] > MASK_THRESHOLD).astype(np.uint8)
+        yield _to_mask(frame)
+
+
+def read_at(path: Path, positions: Sequence[int]) -> list[np.ndarray]:
+    """Return the frames at some positions of one of the clip's own videos, uint8 RGB (h, w, 3)."""
+    return [read_segment(path, position, position + 1)[0] for position in positions]
+
+
+def read_masks_at(path: Path, positions: Sequence[int]) -> list[np.ndarray]:
+    """Return the frames at some positions of a mask video, uint8 0/1 (h, w)."""
+    return [_to_mask(frame) for frame in read_at(path, positions)]
 
 
 def read_segment(path: Path, start: int, stop: int) -> np.ndarray:
@@ -153,6 +163,10 @@ class VideoWriter:
         if error is None:
             self._container.mux(self._stream.encode())
         self._files.__exit__(kind, error, trace)
+
+
+def _to_mask(frame: np.ndarray) -> np.ndarray:
+    return (frame[..., 0] > MASK_THRESHOLD).astype(np.uint8)
 
 
 def _to_rgb(frame: VideoFrame) -> np.ndarray:
