@@ -34,8 +34,8 @@ def write_preview(
     of the pose, smoothed and retargeted.
 
     `frames` are all uint8 RGB source frames, read once and in order; `face_boxes` (N, 4) are in
-    their pixels. Of the `moments` alone come `poses`, drawn skeletons, and `masks`, uint8 0/1 of any
-    size: those of the person, and those grown.
+    their pixels. Of the `moments` alone come `poses`, drawn skeletons, and `masks`, uint8 0/1 of
+    any size: those of the person, and those grown.
     """
     shown = moments(len(keypoints))
     pictures = (frame for number, frame in enumerate(frames) if number in shown)
