@@ -3,6 +3,7 @@
 Shapes: B batch, L local tokens, N all tokens, H heads, D head size.
 """
 
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -16,6 +17,16 @@ def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor
     """Return softmax attention of `q` (B, L, H, D) over `k` and `v` (B, N, H, D): (B, L, H, D)."""
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+
+
+def attention_with_repeats(
+    q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, times: int
+) -> torch.Tensor:
+    """Return `attention` where the last key and value stand for `times` equal ones, 0 or more."""
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    bias = q.new_zeros(1, k.shape[2])
+    bias[:, -1] = math.log(times) if times else -math.inf
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2)
 
 
 class Sequence(Protocol):

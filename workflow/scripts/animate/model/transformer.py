@@ -15,9 +15,17 @@ from diffusers import WanAnimateTransformer3DModel
 from torch import nn
 
 from animate.model.positions import norm_rotate, rotary_table, timestep_sinusoids
-from animate.model.sequence import Sequence, WholeSequence, attend_within_frames, attention
+from animate.model.sequence import (
+    Sequence,
+    WholeSequence,
+    attend_within_frames,
+    attention,
+    attention_with_repeats,
+)
 
 TEXT_TOKENS = 512
+# Prompts of up to this many tokens share compiled code, the next as many as well.
+TEXT_UNIT = 64
 FACE_BATCH = 8
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]
@@ -25,9 +33,13 @@ KeysValues = tuple[torch.Tensor, torch.Tensor]
 
 @dataclass(frozen=True)
 class BlockConstants:
-    """A block's keys and values: text and image (B, n, H, D), face (B, T, n, H, D) or None."""
+    """A block's keys and values: text and image (B, n, H, D), face (B, T, n, H, D) or None.
+
+    Text's last key is that of padding; it stands for `padding` keys.
+    """
 
     text: KeysValues
+    padding: int
     image: KeysValues
     face: KeysValues | None
 
@@ -63,7 +75,8 @@ class SamplingBlock(nn.Module):
     """One transformer block and the face adapter after it, if it has one.
 
     It is the unit to shard and to compile. Faster functions may take the place of `norm_rotate`,
-    of `feed_forward` and of `ready`, which makes the input of queries, keys and values of tokens.
+    `attend_conditions`, `feed_forward` and `ready`, which makes the input of queries, keys and
+    values of tokens.
     """
 
     def __init__(self, block: nn.Module, face: nn.Module | None):
@@ -72,14 +85,20 @@ class SamplingBlock(nn.Module):
         self.face = face
         self.norm_rotate = norm_rotate
         self.ready = _unchanged
+        self.attend_conditions = _attend_conditions
         self.feed_forward = _feed_forward
 
     def constants(
-        self, text: torch.Tensor, image: torch.Tensor | KeysValues, face: torch.Tensor
+        self,
+        text: torch.Tensor,
+        padding: int,
+        image: torch.Tensor | KeysValues,
+        face: torch.Tensor,
     ) -> BlockConstants:
         """Return the block's keys and values of embedded text, image (B, n, C), face (B, T, n, C).
 
-        `image` may be the keys and values of an earlier call.
+        Text ends with one token that stands for `padding` ones. `image` may be the keys and values
+        of an earlier call.
         """
         attn = self.block.attn2
         heads = (attn.heads, -1)
@@ -88,7 +107,7 @@ class SamplingBlock(nn.Module):
         if torch.is_tensor(image):
             image_keys = attn.norm_added_k(attn.add_k_proj(image)).unflatten(2, heads)
             image = (image_keys, attn.add_v_proj(image).unflatten(2, heads))
-        return BlockConstants((keys, values), image, self._face_constants(face))
+        return BlockConstants((keys, values), padding, image, self._face_constants(face))
 
     def _face_constants(self, face: torch.Tensor) -> KeysValues | None:
         adapter = self.face
@@ -135,9 +154,7 @@ class SamplingBlock(nn.Module):
 
     def _cross_attention(self, h, constants: BlockConstants) -> torch.Tensor:
         attn = self.block.attn2
-        q = attn.norm_q(attn.to_q(h)).unflatten(2, (attn.heads, -1))
-        out = attention(q, *constants.text) + attention(q, *constants.image)
-        return attn.to_out[0](out.flatten(2))
+        return attn.to_out[0](self.attend_conditions(attn.to_q(h), attn.norm_q, constants))
 
     def _face_attention(self, x, face: KeysValues, first_token, frame_tokens) -> torch.Tensor:
         adapter = self.face
@@ -208,8 +225,8 @@ class SamplingTransformer(nn.Module):
             pose_latents: (B, 16, T - 1, h, w).
             face: (B, 3, F, S, S) in -1..1, S the motion encoder's size (512).
             image_embeds: (B, 257, n), the image encoder's features of the reference.
-            prompt_embeds: (B, up to 512, n); padded with zeros to 512 tokens as the model was
-                trained.
+            prompt_embeds: (B, up to 512, n); the model was trained on 512 tokens, zeros after the
+                prompt.
         """
         grid = _token_grid(condition_latents, self.patch_size)
         tokens = self._condition_tokens(condition_latents, pose_latents)
@@ -221,7 +238,7 @@ class SamplingTransformer(nn.Module):
             self.sequence.first_token(tokens.shape[1]),
             self.sequence.shard(tokens),
             tuple(self.sequence.shard(table) for table in rotary),
-            [block.constants(text, image, motion) for block in self.blocks],
+            [block.constants(*text, image, motion) for block in self.blocks],
         )
 
     def unguided_constants(
@@ -233,7 +250,7 @@ class SamplingTransformer(nn.Module):
         motion = self.motion_encoder(black).expand(len(prompt_embeds), face_frames, -1)
         text, face = self._embed_text(prompt_embeds), self._face_features(motion)
         blocks = [
-            block.constants(text, old.image, face)
+            block.constants(*text, old.image, face)
             for block, old in zip(self.blocks, constants.blocks, strict=True)
         ]
         return replace(constants, blocks=blocks)
@@ -283,14 +300,25 @@ class SamplingTransformer(nn.Module):
         tokens[:, -pose.shape[1] :] += pose
         return tokens
 
-    def _embed_text(self, prompt_embeds: torch.Tensor) -> torch.Tensor:
-        padding = TEXT_TOKENS - prompt_embeds.shape[1]
-        padded = F.pad(prompt_embeds, (0, 0, 0, padding))
-        return self.condition_embedder.text_embedder(padded.to(self.dtype))
+    def _embed_text(self, prompt_embeds: torch.Tensor) -> tuple[torch.Tensor, int]:
+        """Return embedded text with one token of padding, and how many that one stands for."""
+        length = prompt_embeds.shape[1]
+        kept = -(-length // TEXT_UNIT) * TEXT_UNIT
+        padded = F.pad(prompt_embeds, (0, 0, 0, kept + 1 - length))
+        return self.condition_embedder.text_embedder(padded.to(self.dtype)), TEXT_TOKENS - kept
 
 
 def _unchanged(h: torch.Tensor) -> torch.Tensor:
     return h
+
+
+def _attend_conditions(
+    q: torch.Tensor, norm: nn.RMSNorm, constants: BlockConstants
+) -> torch.Tensor:
+    """Return what normalised queries (B, L, C) find in text plus what they find in the image."""
+    q = norm(q).unflatten(2, (constants.text[0].shape[2], -1))
+    text = attention_with_repeats(q, *constants.text, constants.padding)
+    return (text + attention(q, *constants.image)).flatten(2)
 
 
 def _feed_forward(layers: nn.Module, h: torch.Tensor) -> torch.Tensor:

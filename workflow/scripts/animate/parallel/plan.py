@@ -96,6 +96,6 @@ def _work(sizes: Sizes, tokens: int, pixels: int, frames: int, ranks: int, branc
     # Residual stream twice and condition tokens in fp32; what attention or the hidden layer holds.
     attention = (12 + 14) * sizes.width
     hidden = 12 * sizes.width + 4 * sizes.hidden + 2 * sizes.width
-    constants = branches * len(sizes.blocks) * 2 * 769 * sizes.width * 2
+    constants = branches * len(sizes.blocks) * 2 * 770 * sizes.width * 2
     transformer = -(-tokens // ranks) * max(attention, hidden) + constants
     return max(transformer, pixels * (VAE_WORK // ranks + VAE_FRAME * frames))
