@@ -6,6 +6,9 @@ sequence is padded to equal shares, and the padding never takes part in attentio
 result is that of one process for any token count.
 """
 
+from itertools import accumulate, pairwise
+from typing import NamedTuple
+
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
@@ -15,10 +18,24 @@ from animate.model.sequence import Attention, attention
 
 # Matrix products of fewer rows take another way and round differently.
 LEAST_SHARE = 8
-# More parts hide more of the exchange, but make it and the attention less efficient.
-PARTS = 2
+# The parts of a rank's heads, as shares: while one is attended to, the next arrives and the one
+# before leaves. More parts hide more of that, but attention to few heads is less efficient.
+SHARES = (0.5, 0.5)
 
-Travelling = tuple[dist.Work, torch.Tensor]
+
+class Travelling(NamedTuple):
+    """One tensor from every rank, this one's own among them, and what is on its way to them."""
+
+    works: list[dist.Work]
+    received: torch.Tensor | list[torch.Tensor]
+    sent: list[torch.Tensor]
+
+    def arrived(self) -> torch.Tensor | list[torch.Tensor]:
+        """Return what was received, once it is here and what was sent is gone."""
+        for work in self.works:
+            work.wait()
+        self.sent.clear()
+        return self.received
 
 
 class UlyssesSequence:
@@ -40,6 +57,7 @@ class UlyssesSequence:
         self._ranks, self._rank = dist.get_world_size(group), dist.get_rank(group)
         check_degree(self._ranks, heads)
         self._length = length
+        self._done: torch.cuda.Event | None = None
         self._share = max(-(-length // self._ranks), LEAST_SHARE)
 
     def shard(self, x: torch.Tensor) -> torch.Tensor:
@@ -62,52 +80,78 @@ class UlyssesSequence:
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
         """Return self-attention over all tokens for this rank's (B, L, H, D).
 
-        Queries, keys and values travel in one all-to-all per part of the heads: while a rank
-        attends to one part, the next arrives and the one before leaves.
+        Queries, keys and values travel together, one part of the heads after the other.
         """
-        sent = [self._send(part) for part in self._parts((q, k, v))]
-        # Taken off the list, so that a part's memory is free as soon as it was attended to.
-        left = [self._return(*sent.pop(0)) for _ in range(len(sent))]
+        # PyTorch frees what was exchanged once it is done: a CPU that is far ahead fills the GPU.
+        if self._done:
+            self._done.synchronize()
+        parts, left = self._parts((q, k, v)), []
+        coming = [self._send(parts.pop(0))]
+        while coming:
+            if parts:
+                coming.append(self._send(parts.pop(0)))
+            # Taken off the list, so that a part's memory is free as soon as it was attended to.
+            left.append(self._return(coming.pop(0)))
         result = q.new_empty(q.shape)
-        for (part,), (work, received) in zip(self._parts((result,)), left, strict=True):
-            work.wait()
-            _wide(part).copy_(_wide(received).permute(1, 2, 0, 3, 4))
+        for (part,), travelling in zip(self._parts((result,)), left, strict=True):
+            for rank, tokens in enumerate(travelling.arrived()):
+                _wide(part)[:, :, rank] = _wide(tokens)
+        if result.is_cuda:
+            self._done = torch.cuda.Event(blocking=True)
+            self._done.record()
         return result
 
     def _parts(self, tensors: tuple[torch.Tensor, ...]) -> list[tuple[torch.Tensor, ...]]:
         """Return views (B, L, ranks, heads, D) of each part of every rank's heads."""
         split = [x.unflatten(2, (self._ranks, -1)) for x in tensors]
-        parts = min(PARTS, split[0].shape[3])
-        return list(zip(*(x.tensor_split(parts, 3) for x in split), strict=True))
+        sizes = part_sizes(split[0].shape[3])
+        return list(zip(*(x.split(sizes, 3) for x in split), strict=True))
 
     def _send(self, part: tuple[torch.Tensor, ...]) -> Travelling:
-        """Start giving each rank its heads of this rank's tokens: (n, B, L, 3, heads, D)."""
+        """Start giving each rank its heads of this rank's tokens (B, L, 3, heads, D)."""
         batch, length, n, heads, size = part[0].shape
-        packed = part[0].new_empty(n, batch, length, len(part), heads, size)
-        for index, x in enumerate(part):
-            _wide(packed)[:, :, :, index] = _wide(x).permute(2, 0, 1, 3, 4)
-        return self._exchange(packed)
+        shape = (batch, length, len(part), heads, size)
+        received = part[0].new_empty(n, *shape)
+        sent = [received[r] if r == self._rank else part[0].new_empty(shape) for r in range(n)]
+        for rank, packed in enumerate(sent):
+            for index, x in enumerate(part):
+                _wide(packed)[:, :, index] = _wide(x)[:, :, rank]
+        return self._exchange(sent, received)
 
-    def _return(self, work: dist.Work, received: torch.Tensor) -> Travelling:
-        """Attend to what arrived and start giving each rank its tokens: (n, B, L, heads, D)."""
-        work.wait()
-        arrived = received.transpose(0, 1).flatten(1, 2)[:, : self._length]
-        out = self._attend(*arrived.unbind(2))
+    def _return(self, part: Travelling) -> Travelling:
+        """Attend to what arrived and start giving each rank its tokens (B, L, heads, D)."""
+        tokens = part.arrived().transpose(0, 1).flatten(1, 2)[:, : self._length]
+        out = self._attend(*tokens.unbind(2))
         padding = self._ranks * self._share - self._length
         if padding:
             out = F.pad(out, (0, 0, 0, 0, 0, padding))
-        return self._exchange(out.unflatten(1, (self._ranks, -1)).transpose(0, 1).contiguous())
+        sent = [x.contiguous() for x in out.unflatten(1, (self._ranks, -1)).unbind(1)]
+        received = [x if r == self._rank else torch.empty_like(x) for r, x in enumerate(sent)]
+        return self._exchange(sent, received)
 
-    def _exchange(self, x: torch.Tensor) -> Travelling:
-        """Start to get what every rank has for this one (n, ...) of what this one has for each."""
-        received = torch.empty_like(x)
-        work = dist.all_to_all_single(received, x, group=self._group, async_op=True)
-        return work, received
+    def _exchange(
+        self, sent: list[torch.Tensor], received: torch.Tensor | list[torch.Tensor]
+    ) -> Travelling:
+        """Start to give each rank its tensor and to get theirs; this rank has its own already."""
+        operations = []
+        for rank in range(self._ranks):
+            if rank != self._rank:
+                to = {"group": self._group, "group_peer": rank}
+                operations.append(dist.P2POp(dist.isend, sent[rank], **to))
+                operations.append(dist.P2POp(dist.irecv, received[rank], **to))
+        works = dist.batch_isend_irecv(operations) if operations else []
+        return Travelling(works, received, sent)
 
 
 def _wide(x: torch.Tensor) -> torch.Tensor:
     """Return `x` as numbers of eight bytes: rearranged, they move faster than those of two."""
     return x.view(torch.int64)
+
+
+def part_sizes(heads: int) -> list[int]:
+    """Return the heads of each part that a rank attends to, in order."""
+    ends = [round(heads * share) for share in accumulate(SHARES)]
+    return [end - start for start, end in pairwise([0, *ends]) if end > start]
 
 
 def check_degree(ranks: int, heads: int) -> None:
