@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from diffusers import AutoencoderKLWan, WanAnimateTransformer3DModel
 
 from animate.model.checkpoint import FP32_PARTS
 from animate.model.tiny import TRANSFORMER, randomise
-from animate.model.transformer import SamplingTransformer
+from animate.model.transformer import TEXT_TOKENS, SamplingTransformer
 from animate.parallel.vae_split import SplitCodec
 from animate.sampling.conditions import SegmentFrames
 from animate.sampling.loop import Painter
@@ -19,6 +20,8 @@ from animate.sampling.settings import SamplingSettings
 
 FULL = {"added_kv_proj_dim": 5120}
 GIB = 2**30
+# A sentence or two; the default prompt has about ten.
+PROMPT_TOKENS = 40
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,9 @@ def random_vae(tiny: bool, device: torch.device) -> AutoencoderKLWan:
     return vae.to(device, torch.bfloat16 if device.type == "cuda" else torch.float32).eval()
 
 
-def random_inputs(video: Video, tiny: bool, device: torch.device) -> dict[str, torch.Tensor]:
+def random_inputs(
+    video: Video, tiny: bool, device: torch.device, prompt_tokens: int = PROMPT_TOKENS
+) -> dict[str, torch.Tensor]:
     """Return the arguments of `segment_constants`, and `latents`."""
     t, h, w = video.latent_shape
     generator = torch.Generator(device).manual_seed(0)
@@ -77,7 +82,7 @@ def random_inputs(video: Video, tiny: bool, device: torch.device) -> dict[str, t
         "pose_latents": noise(1, 16, t - 1, h, w),
         "face": noise(1, 3, video.frames, size, size).tanh(),
         "image_embeds": noise(1, 257, image),
-        "prompt_embeds": noise(1, 512, text),
+        "prompt_embeds": noise(1, prompt_tokens, text),
     }
 
 
@@ -113,9 +118,10 @@ def diffusers_step(model: WanAnimateTransformer3DModel, inputs: dict[str, torch.
     """Return a function that runs diffusers' own forward on the same inputs."""
     dtype = model.patch_embedding.weight.dtype
     noisy = torch.cat((inputs["latents"], inputs["condition_latents"]), dim=1)
+    prompt = inputs["prompt_embeds"]
     arguments = {
         "hidden_states": noisy,
-        "encoder_hidden_states": inputs["prompt_embeds"],
+        "encoder_hidden_states": F.pad(prompt, (0, 0, 0, TEXT_TOKENS - prompt.shape[1])),
         "encoder_hidden_states_image": inputs["image_embeds"],
         "pose_hidden_states": inputs["pose_latents"],
         "face_pixel_values": inputs["face"],
@@ -151,6 +157,15 @@ def timed(call: Callable, repeats: int = 2) -> tuple[Timing, torch.Tensor]:
         seconds.append(time.perf_counter() - started)
     peak = torch.cuda.max_memory_allocated() / GIB if cuda else 0.0
     return Timing(seconds[0], statistics.median(seconds[1:] or seconds), peak), result
+
+
+def print_reserved(device: torch.device) -> None:
+    """Print what the allocator held at most, and what the device holds now."""
+    if device.type != "cuda":
+        return
+    free, total = torch.cuda.mem_get_info()
+    reserved = torch.cuda.max_memory_reserved() / GIB
+    print(f"    reserved {reserved:.1f} GiB, in use {(total - free) / GIB:.1f} GiB", flush=True)
 
 
 def difference(result: torch.Tensor, expected: torch.Tensor) -> float:

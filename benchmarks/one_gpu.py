@@ -20,11 +20,11 @@ import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKLWan
 from measure import (
-    GIB,
     Video,
     difference,
     diffusers_step,
     make_step,
+    print_reserved,
     random_inputs,
     random_painting,
     random_transformer,
@@ -68,13 +68,12 @@ class Table:
 
 
 def kernels(device: torch.device) -> dict[str, Attention]:
-    """Return the attention kernels to time, the one that the sampler chooses last."""
+    """Return the attention kernels to time: cuDNN, then the one that the sampler chooses."""
     if device.type != "cuda":
         return {"plain": attention.attention}
     found = dict(attention.working_kernels(device))
     print("attention kernels:", ", ".join(found), flush=True)
-    wanted = [name for name in found if name.startswith("FlashAttention-4") or name == "cuDNN"]
-    return {name: found[name] for name in reversed(wanted)}
+    return {name: found[name] for name in ("cuDNN", next(iter(found))) if name in found}
 
 
 def ceilings(tiny: bool, device: torch.device) -> None:
@@ -154,15 +153,7 @@ def segment(table: Table, video: Video, tiny: bool, device: torch.device) -> Non
     table.add("segment of 2 steps", timed(random_painting(model, codec, video, 2, tiny), 1)[0])
     pixels = video.width * video.height
     print(f"    planned: {plan_memory(sizes, video.tokens, pixels, video.frames, None, 1)}")
-    _print_reserved(device)
-
-
-def _print_reserved(device: torch.device) -> None:
-    if device.type != "cuda":
-        return
-    free, total = torch.cuda.mem_get_info()
-    reserved = torch.cuda.max_memory_reserved() / GIB
-    print(f"    reserved {reserved:.1f} GiB, in use {(total - free) / GIB:.1f} GiB", flush=True)
+    print_reserved(device)
 
 
 def offloaded(table: Table, video: Video, tiny: bool, device: torch.device) -> None:
@@ -186,7 +177,7 @@ def offloaded(table: Table, video: Video, tiny: bool, device: torch.device) -> N
         "segment of 2 steps, offloaded",
         timed(random_painting(model, codec, video, 2, tiny), 1)[0],
     )
-    _print_reserved(device)
+    print_reserved(device)
 
 
 def loaded(table: Table, video: Video, tiny: bool, device: torch.device) -> None:

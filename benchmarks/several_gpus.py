@@ -16,6 +16,7 @@ from measure import (
     Video,
     difference,
     make_step,
+    print_reserved,
     random_inputs,
     random_painting,
     random_transformer,
@@ -128,6 +129,27 @@ def agreement(table: Table, world: World, device: torch.device) -> None:
         pixels = (frames[1] - frames[0]).abs().max() * 127.5
         if world.leads:
             print(f"    step {difference(results[1], results[0]):.6f}, pixels {pixels:.2f} of 255")
+        for kind in (torch.bfloat16, torch.float32):
+            codec_agreement(video, kind, world, device)
+
+
+def codec_agreement(video: Video, kind: torch.dtype, world: World, device: torch.device) -> None:
+    """Print how far one codec, split over the ranks or not, is from itself and from fp32."""
+    t, h, w = video.latent_shape
+    generator = torch.Generator(device).manual_seed(0)
+    latents = torch.randn(1, 16, t - 1, h, w, device=device, generator=generator)
+    frames = torch.rand(
+        1, 3, video.frames, video.height, video.width, device=device, generator=generator
+    )
+    exact = SplitCodec(random_vae(True, device).float())
+    vae = random_vae(True, device).to(kind)
+    whole, split = SplitCodec(vae), SplitCodec(vae, world.size)
+    for name, given in (("encode", frames * 2 - 1), ("decode", latents)):
+        right, one, all_ranks = (getattr(c, name)(given) for c in (exact, whole, split))
+        errors = ((all_ranks, one), (one, right), (all_ranks, right))
+        errors = " ".join(f"{difference(*pair):.6f}" for pair in errors)
+        if world.leads:
+            print(f"    {name}, {kind}: split from whole, whole and split from fp32: {errors}")
 
 
 def segment(table: Table, name: str, model, video: Video, tiny: bool, world: World) -> None:
@@ -139,6 +161,8 @@ def segment(table: Table, name: str, model, video: Video, tiny: bool, world: Wor
     timed(random_painting(model, codec, video, 1, tiny), 0)
     timing = timed(random_painting(model, codec, video, steps, tiny), 0)[0]
     table.add(f"segment of {steps} steps, {name}", timing)
+    if world.leads:
+        print_reserved(device)
 
 
 def codecs(table: Table, video: Video, tiny: bool, world: World, device: torch.device) -> None:

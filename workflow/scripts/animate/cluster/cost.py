@@ -12,8 +12,8 @@ from animate.cluster.work import Work
 # One segment of 77 frames at 1280x720: seconds of a denoising step, of which attention grows with
 # the square of the tokens, and of the VAE for one video.
 TOKENS, PIXEL_FRAMES = 75_600, 1280 * 720 * 77
-ATTENTION, LINEAR = 8.51, 2.90
-FP8_LINEAR = LINEAR - (11.41 - 10.40)
+ATTENTION, LINEAR = 8.24, 2.96
+FP8_LINEAR = LINEAR - (11.20 - 10.10)
 ENCODE, DECODE = 1.16, 1.86
 # Two GPUs are 0.95 x 2 times as fast; for more, the same again at each doubling is assumed.
 EFFICIENCY = 0.95
