@@ -1,14 +1,17 @@
 """Read people's videos: any container, codec, rotation, pixel shape or interlacing, upright RGB."""
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import groupby
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.filter import Graph
 from av.stream import Disposition
@@ -26,6 +29,12 @@ TURNS = {
 PICTURE_BRANDS = ("heic", "heix", "mif1", "avif")
 HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 UNSPECIFIED_COLORSPACES = (0, 2, 3)
+# The others of ITU-T H.273 FFmpeg would refuse, or take for BT.601 without a word.
+CONVERTED_COLORSPACES = (1, 4, 5, 6, 7, 9)
+COLORSPACE_NAMES = {8: "YCgCo", 10: "BT.2020 constant luminance", 14: "ICtCp"}
+# FFmpeg's own decoders of these drop the alpha channel.
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+MATROSKA_DURATION = re.compile(r"(\d+):(\d+):(\d+(?:\.\d+)?)")
 HD_HEIGHT = 720
 CUT_OFF_SECONDS = 0.5
 
@@ -59,7 +68,8 @@ class Scan:
 def scan(path: Path) -> Scan:
     """Decode the video once and return what it holds.
 
-    Raises ClipError when it cannot be opened or decoded, is cut off, has no frames or is HDR.
+    Raises ClipError when it cannot be opened or decoded, is cut off, has no frames or is HDR or
+    in colours that cannot be converted.
     """
     with _open(path) as (container, stream):
         rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
@@ -75,7 +85,8 @@ def scan(path: Path) -> Scan:
         if first is None:
             raise ClipError(f"driving video {path} has no frames; export it again")
         last_duration = duration * stream.time_base if duration else step
-        if _promised(container, stream) - times[-1] + times[0] - last_duration > CUT_OFF_SECONDS:
+        end = times[-1] + last_duration
+        if _promised_end(container, stream, times[0]) - end > CUT_OFF_SECONDS:
             raise ClipError(_cut_off(path, len(times)))
         picture = _picture(path, stream, first, interlaced=2 * interlaced > len(times))
         sound = bool(container.streams.audio)
@@ -87,7 +98,7 @@ def upright_frames(path: Path, picture: Picture) -> Iterator[np.ndarray]:
     with _open(path) as (container, stream):
         frames: Iterable[VideoFrame] = _decode(path, container, stream)
         if picture.interlaced:
-            frames = _deinterlaced(frames, stream)
+            frames = _deinterlaced(frames)
         for frame in frames:
             yield _upright(frame, picture)
 
@@ -119,14 +130,14 @@ def _is_picture(container: InputContainer) -> bool:
 
 
 def _decode(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    count = 0
+    count, decoder = 0, _decoder(stream)
     # Broadcast streams are cut anywhere; in files with an index a corrupt packet is a lost end.
     indexed = "mpegts" not in container.format.name
     try:
         for packet in container.demux(stream):
             if packet.is_corrupt and indexed:
                 raise ClipError(_cut_off(path, count))
-            for frame in packet.decode():
+            for frame in decoder.decode(packet):
                 count += 1
                 yield frame
     except av.FFmpegError as error:
@@ -134,6 +145,13 @@ def _decode(path: Path, container: InputContainer, stream: VideoStream) -> Itera
             f"driving video {path} is damaged after {count} frames ({error.strerror});"
             " copy or export it again"
         ) from error
+
+
+def _decoder(stream: VideoStream) -> CodecContext:
+    name = ALPHA_DECODERS.get(stream.codec_context.name)
+    if not name or stream.metadata.get("alpha_mode") != "1":
+        return stream.codec_context
+    return CodecContext.create(name, "r")
 
 
 def _time(frame: VideoFrame, earlier: list[Fraction], step: Fraction) -> Fraction:
@@ -144,12 +162,18 @@ def _time(frame: VideoFrame, earlier: list[Fraction], step: Fraction) -> Fractio
     return Fraction(0) if time is None else Fraction(time)
 
 
-def _promised(container: InputContainer, stream: VideoStream) -> Fraction:
-    """Return the seconds of video the header speaks of, 0 where it does not."""
+def _promised_end(container: InputContainer, stream: VideoStream, first: Fraction) -> Fraction:
+    """Return when the video ends by its header, 0 where that does not say.
+
+    As `first`, the time of the first frame, it is in seconds of the container's clock.
+    """
     if stream.duration:
-        return stream.duration * stream.time_base
-    sound_may_be_longer = bool(container.streams.audio)
-    known = container.duration and not sound_may_be_longer
+        return first + stream.duration * stream.time_base
+    if match := MATROSKA_DURATION.fullmatch(stream.metadata.get("DURATION", "")):
+        hours, minutes, seconds = map(Fraction, match.groups())
+        return 3600 * hours + 60 * minutes + seconds
+    # Sound and subtitles may be longer than the video.
+    known = container.duration and len(container.streams) == 1
     return Fraction(container.duration, av.time_base) if known else Fraction(0)
 
 
@@ -170,7 +194,24 @@ def _picture(path: Path, stream: VideoStream, first: VideoFrame, *, interlaced: 
     if colorspace in UNSPECIFIED_COLORSPACES:
         # Players take untagged video of HD height for BT.709 and smaller video for BT.601.
         colorspace = int(Colorspace.ITU709 if first.height >= HD_HEIGHT else Colorspace.ITU601)
-    return Picture(size[::-1] if rotation % 180 else size, rotation, interlaced, colorspace)
+    picture = Picture(size[::-1] if rotation % 180 else size, rotation, interlaced, colorspace)
+    if problem := _unconverted(first, picture):
+        raise ClipError(
+            f"driving video {path} has colours ({problem}) that this workflow cannot convert;"
+            " export it again as SDR (BT.709)"
+        )
+    return picture
+
+
+def _unconverted(frame: VideoFrame, picture: Picture) -> str:
+    """Return what keeps the frame from becoming RGB, nothing when it can."""
+    if picture.colorspace not in CONVERTED_COLORSPACES:
+        return COLORSPACE_NAMES.get(picture.colorspace, f"matrix {picture.colorspace}")
+    try:
+        _upright(frame, picture)
+    except av.FFmpegError:
+        return f"pixel format {frame.format.name}"
+    return ""
 
 
 def _upright(frame: VideoFrame, picture: Picture) -> np.ndarray:
@@ -190,10 +231,18 @@ def on_white(rgba: np.ndarray) -> np.ndarray:
     return ((rgba[..., :3] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
 
 
-def _deinterlaced(frames: Iterable[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:
+def _deinterlaced(frames: Iterable[VideoFrame]) -> Iterator[VideoFrame]:
     """Yield one whole frame per interlaced one."""
+    # A filter graph takes frames of one shape; those of broadcasts change.
+    for shape, alike in groupby(frames, lambda f: (f.width, f.height, f.format.name, f.time_base)):
+        yield from _filtered(alike, *shape)
+
+
+def _filtered(
+    frames: Iterable[VideoFrame], width: int, height: int, pix_fmt: str, time_base: Fraction
+) -> Iterator[VideoFrame]:
     graph = Graph()
-    source = graph.add_buffer(template=stream, time_base=stream.time_base)
+    source = graph.add_buffer(width=width, height=height, format=pix_fmt, time_base=time_base)
     graph.link_nodes(
         source, graph.add("bwdif", "mode=send_frame:deint=all"), graph.add("buffersink")
     ).configure()
