@@ -36,12 +36,14 @@ def write_clip(
     aspect: Fraction | None = None,
     rotation: int = 0,
     transfer: int = 0,
+    matrix: int = 0,
     sound: float = 0,
 ) -> Path:
     """Write RGB or RGBA frames (12 of quadrants unless given); return `path`.
 
-    `times` are the frames' times in ms; `rotation` is clockwise as a player applies it; `sound`
-    is the length of a sound track in seconds.
+    `times` are the frames' times in ms; `rotation` is clockwise as a player applies it; `transfer`
+    and `matrix` are tags in the numbers of ITU-T H.273, which the pixels do not follow; `sound` is
+    the length of a sound track in seconds.
     """
     frames = [quadrants()] * COUNT if frames is None else list(frames)
     time_base = Fraction(1, 1000) if times else 1 / rate
@@ -56,6 +58,8 @@ def write_clip(
             stream.codec_context.sample_aspect_ratio = aspect
         if transfer:
             stream.codec_context.color_trc = transfer
+        if matrix:
+            stream.codec_context.colorspace = matrix
         tone = container.add_stream("aac", rate=16000, layout="mono") if sound else None
         container.start_encoding()
         for number, frame in enumerate(frames):
@@ -79,10 +83,15 @@ def write_bytes(path: Path, content: bytes) -> Path:
     return path
 
 
+def write_noise(path: Path) -> Path:
+    """Write 2 s of noise, whose end is far from its beginning in the file too."""
+    noise = np.random.default_rng(0).integers(0, 255, (48, 48, 80, 3), dtype=np.uint8)
+    return write_clip(path, [cv2.resize(frame, SIZE) for frame in noise])
+
+
 def cut_off(path: Path, share: float) -> Path:
     """Write a noisy clip whose index comes first, and keep only a share of the file."""
-    noise = np.random.default_rng(0).integers(0, 255, (48, 48, 80, 3), dtype=np.uint8)
-    whole = write_clip(path, [cv2.resize(frame, SIZE) for frame in noise])
+    whole = write_noise(path)
     fast = path.with_stem("fast")
     with (
         av.open(str(whole)) as source,
@@ -95,6 +104,41 @@ def cut_off(path: Path, share: float) -> Path:
                 target.mux(packet)
     content = fast.read_bytes()
     return write_bytes(path, content[: int(len(content) * share)])
+
+
+def cut_off_matroska(path: Path, share: float) -> Path:
+    """Write a noisy clip, whose header comes first in Matroska, and keep a share of the file."""
+    content = write_noise(path).read_bytes()
+    return write_bytes(path, content[: int(len(content) * share)])
+
+
+def subtitled(path: Path, seconds: int) -> Path:
+    """Write the usual clip with one subtitle that lasts so many seconds."""
+    text = write_bytes(
+        path.with_suffix(".srt"), f"1\n00:00:00,100 --> 00:00:{seconds:02},000\nhello\n".encode()
+    )
+    silent = write_clip(path.with_stem("silent"))
+    with (
+        av.open(str(silent)) as pictures,
+        av.open(str(text)) as words,
+        av.open(str(path), "w") as to,
+    ):
+        tracks = [(words, words.streams.subtitles[0]), (pictures, pictures.streams.video[0])]
+        copies = [to.add_stream_from_template(stream) for _, stream in tracks]
+        for (source, stream), copy in zip(tracks, copies, strict=True):
+            for packet in source.demux(stream):
+                if packet.size:
+                    packet.stream = copy
+                    to.mux(packet)
+    return path
+
+
+def changing_size(path: Path) -> Path:
+    """Write an interlaced stream whose second half is of another size."""
+    sizes = ((160, 96), SIZE)
+    interlaced = {"x264-params": "interlaced=1:tff=1"}
+    parts = [write_clip(path, [quadrants(s)] * 6, options=interlaced).read_bytes() for s in sizes]
+    return write_bytes(path, b"".join(parts))
 
 
 def sound_only(path: Path) -> Path:
@@ -147,11 +191,23 @@ def _picture(name: str, kind: str) -> Callable[[Path], Path]:
     return lambda folder: saved(folder / name, Image.fromarray(quadrants()), format=kind)
 
 
+def _alpha(name: str, codec: str, pix_fmt: str, **options: str) -> Callable[[Path], Path]:
+    frames = [see_through()] * COUNT
+    return _clip(name, frames=frames, codec=codec, pix_fmt=pix_fmt, options=options)
+
+
 def _frames(count: int) -> list[np.ndarray]:
     return [quadrants()] * count
 
 
 NTSC = Fraction(30000, 1001)
+LATE_MS = [2000 + round(1000 * number / RATE) for number in range(COUNT)]
+# At 30 frames/s, but one was dropped.
+DROPPED_MS = [round(1000 * number / 30) for number in range(90) if number != 40]
+# A phone that slows down in the dark: 1 s of 30 frames/s, then 2 s of 24.
+SLOWER_MS = [round(1000 * number / 30) for number in range(30)] + [
+    1000 + round(1000 * number / 24) for number in range(48)
+]
 VIDEOS = {
     "constant rate": Video(_clip("a.mp4")),
     "rational rate": Video(_clip("a.mp4", rate=NTSC), rate=NTSC),
@@ -160,8 +216,26 @@ VIDEOS = {
     ),
     "milliseconds only": Video(_clip("a.mkv", rate=NTSC), rate=NTSC),
     "variable rate": Video(
-        _clip("a.mp4", times=UNEVEN_MS), rate=Fraction(25), count=24, settings=(("fps", 25),)
+        _clip("a.mp4", times=UNEVEN_MS), rate=Fraction(25), count=25, settings=(("fps", 25),)
     ),
+    "one frame dropped": Video(
+        _clip("a.mp4", frames=_frames(89), times=DROPPED_MS), rate=Fraction(30), count=90
+    ),
+    "one frame dropped, milliseconds only": Video(
+        _clip("a.mkv", frames=_frames(89), times=DROPPED_MS), rate=Fraction(30), count=90
+    ),
+    "two rates": Video(
+        _clip("a.mp4", frames=_frames(78), times=SLOWER_MS),
+        rate=Fraction(24),
+        count=72,
+        settings=(("fps", 24),),
+    ),
+    "1000 frames per second": Video(
+        _clip("a.mp4", times=list(range(COUNT))), error="a.mp4 has 1000 frames per second"
+    ),
+    "late first frame, MKV": Video(_clip("a.mkv", times=LATE_MS)),
+    "late first frame, WebM": Video(_clip("a.webm", times=LATE_MS, codec="libvpx-vp9")),
+    "long subtitles": Video(lambda folder: subtitled(folder / "a.mkv", 9)),
     "quarter turn": Video(_clip("a.mp4", rotation=90), size=SIZE[::-1], turns=1),
     "half turn": Video(_clip("a.mp4", rotation=180), turns=2),
     "three quarter turn": Video(_clip("a.mp4", rotation=270), size=SIZE[::-1], turns=3),
@@ -176,14 +250,21 @@ VIDEOS = {
     "10 bits": Video(_clip("a.mp4", pix_fmt="yuv420p10le")),
     "HDR PQ": Video(_clip("a.mp4", pix_fmt="yuv420p10le", transfer=16), error="HDR"),
     "HDR HLG": Video(_clip("a.mp4", pix_fmt="yuv420p10le", transfer=18), error="HDR"),
+    "YCgCo": Video(_clip("a.mp4", matrix=8), error=r"colours \(YCgCo\)"),
+    "BT.2020 constant luminance": Video(_clip("a.mp4", matrix=10), error="constant luminance"),
     "interlaced": Video(_clip("a.mp4", options={"x264-params": "interlaced=1:tff=1"})),
     "interlaced MPEG-2": Video(
         _clip("a.mpg", rate=Fraction(25), codec="mpeg2video", options={"flags": "+ildct+ilme"}),
         rate=Fraction(25),
     ),
-    "alpha": Video(
-        _clip("a.mov", frames=[see_through()] * COUNT, codec="qtrle", pix_fmt="argb"), corners=False
+    "interlaced, changing size": Video(
+        lambda folder: changing_size(folder / "a.h264"), rate=Fraction(25), size=(160, 96)
     ),
+    "alpha": Video(_alpha("a.mov", "qtrle", "argb"), corners=False),
+    "alpha, VP8": Video(
+        _alpha("a.webm", "libvpx", "yuva420p", **{"auto-alt-ref": "0"}), corners=False
+    ),
+    "alpha, VP9": Video(_alpha("a.webm", "libvpx-vp9", "yuva420p"), corners=False),
     "full range": Video(_clip("a.mp4", pix_fmt="yuvj420p")),
     "grey": Video(_clip("a.mp4", pix_fmt="gray"), corners=False),
     "sound longer": Video(_clip("a.mp4", sound=2)),
@@ -203,6 +284,9 @@ VIDEOS = {
     "no frames": Video(_clip("a.mp4", frames=[]), error="a.mp4"),
     "cut off": Video(lambda folder: cut_off(folder / "a.mp4", 0.6), error="cut off after"),
     "cut off near the end": Video(lambda folder: cut_off(folder / "a.mp4", 0.95), error="cut off"),
+    "cut off MKV": Video(
+        lambda folder: cut_off_matroska(folder / "a.mkv", 0.6), error="cut off after"
+    ),
     "text": Video(_file("a.mp4", b"a film about a dancer\n"), error="is no video"),
     "empty file": Video(_file("a.mp4", b""), error="is no video"),
     "missing": Video(lambda folder: folder / "a.mp4", error="is no file"),

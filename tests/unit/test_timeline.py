@@ -10,7 +10,15 @@ import pytest
 from animate.errors import ClipError
 from animate.timeline import Timeline, frame_indices, make_timeline, model_size, parse_rate
 from animate.video import read_frames
-from difficult import UNEVEN_MS, VIDEOS, quadrants, write_clip
+from difficult import (
+    DROPPED_MS,
+    RATE,
+    SLOWER_MS,
+    UNEVEN_MS,
+    VIDEOS,
+    quadrants,
+    write_clip,
+)
 
 DATA = Path(__file__).parents[1] / "data"
 AREA = 320 * 192
@@ -54,8 +62,42 @@ def test_difficult_video_is_read_right_or_refused(name, tmp_path):
 def test_uneven_frames_are_chosen_by_their_times(tmp_path):
     path = write_clip(tmp_path / "a.mp4", times=UNEVEN_MS)
     timeline = make_timeline(path, resolution_area=AREA, fps=25)
-    nearest = [int(np.argmin(np.abs(np.array(UNEVEN_MS) - 40 * k))) for k in range(24)]
+    nearest = [int(np.argmin(np.abs(np.array(UNEVEN_MS) - 40 * k))) for k in range(25)]
     assert list(timeline.source_indices) == nearest
+
+
+@pytest.mark.parametrize("start", [0.03, 0.139, 0.141, 0.389, 0.391, 0.91, 0.93])
+def test_start_takes_the_nearest_of_uneven_frames(start, tmp_path):
+    path = write_clip(tmp_path / "a.mp4", times=UNEVEN_MS)
+    timeline = make_timeline(path, resolution_area=AREA, start=start)
+    nearest = int(np.argmin(np.abs(np.array(UNEVEN_MS) - 1000 * start)))
+    assert timeline.source_indices[0] == nearest
+    assert timeline.start == Fraction(UNEVEN_MS[nearest], 1000)
+
+
+@pytest.mark.parametrize("times", [DROPPED_MS, SLOWER_MS, UNEVEN_MS])
+def test_uneven_clip_keeps_its_length_and_last_frame(times, tmp_path):
+    path = write_clip(tmp_path / "a.mkv", [quadrants((64, 48))] * len(times), times=times)
+    for fps in (24, 25, 30, 60):
+        timeline = make_timeline(path, resolution_area=AREA, fps=fps)
+        seconds = times[-1] / 1000 + 1 / RATE
+        assert abs(timeline.duration - seconds) <= 0.5 / fps + 0.001
+        assert timeline.source_indices[-1] == len(times) - 1
+
+
+def test_fast_video_is_read_at_a_lower_rate(tmp_path):
+    path = write_clip(tmp_path / "a.mp4", [quadrants()] * 100, times=list(range(100)))
+    timeline = make_timeline(path, resolution_area=AREA, fps=60)
+    assert timeline.source_indices == (0, 17, 33, 50, 67, 83)
+
+
+@pytest.mark.parametrize("name", ["alpha", "alpha, VP8", "alpha, VP9"])
+def test_transparent_is_white(name, tmp_path):
+    path = VIDEOS[name].make(tmp_path)
+    timeline = make_timeline(path, resolution_area=AREA)
+    for frame in read_frames(path, timeline):
+        assert frame[:, :38].min() >= 250
+        assert np.abs(frame[5, -5].astype(int) - quadrants()[5, -5]).max() <= 6
 
 
 def test_frames_come_in_order_and_repeat(tmp_path):

@@ -5,6 +5,7 @@ import math
 from bisect import bisect_left
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,10 @@ SIZE_MULTIPLE = 16
 MAX_RATE = 240
 # Timestamps this far from an even grid, in frames, make the frame rate a variable one.
 EVEN_TOLERANCE = Fraction(1, 4)
+# This share of gaps of one length, a few dropped frames aside, makes the rate of that length.
+TYPICAL_SHARE = 0.9
+# A usual rate this near to the measured one is the one that was meant.
+RATE_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -100,13 +105,16 @@ def make_timeline(
     video = Path(video)
     found = scan(video)
     rate, even = source_rate(found)
-    target_rate = rate if fps == "source" else parse_rate(fps)
-    first, stop = _span(video, found, rate, start, end)
+    target_rate = _own_rate(video, rate) if fps == "source" else parse_rate(fps)
+    last_duration = 1 / rate if even else found.last_duration
+    first, stop = _span(video, found.times, last_duration, start, end)
     if even:
-        count = (stop - first) / rate * target_rate
-        indices = frame_indices(stop - first, rate, max(int(count), 1), target_rate)
+        # Rounded down, as officially.
+        count = max(int((stop - first) / rate * target_rate), 1)
+        indices = frame_indices(stop - first, rate, count, target_rate)
     else:
-        indices = _nearest_indices(found, first, stop, target_rate)
+        after = [*found.times, found.times[-1] + last_duration][stop]
+        indices = _nearest_indices(found.times[first:stop], after, target_rate)
     return Timeline(
         frame_rate=target_rate,
         source_indices=tuple(first + index for index in indices),
@@ -144,19 +152,47 @@ def parse_rate(fps: str | float) -> Fraction:
     return rate
 
 
+def _own_rate(video: Path, rate: Fraction) -> Fraction:
+    if rate > MAX_RATE:
+        raise ClipError(
+            f"driving video {video} has {float(rate):g} frames per second, more than {MAX_RATE};"
+            ' set fps to a lower rate instead of "source"'
+        )
+    return rate
+
+
 def source_rate(found: Scan) -> tuple[Fraction, bool]:
     """Return the source's frames per second, and whether its frames are evenly timed."""
     times = found.times
     seconds = times[-1] - times[0] + found.last_duration
     measured = (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 1 / seconds
-    whole = max(round(measured), 1)
     usual = [rate for rate in found.declared_rates if rate.denominator in (1, 1001)]
     average = measured.limit_denominator(1001)
-    near = sorted((Fraction(whole), Fraction(whole * 1000, 1001)), key=lambda r: abs(r - measured))
-    for rate in (*usual, *near, *found.declared_rates, average):
+    for rate in (*usual, *_near_rates(measured), *found.declared_rates, average):
         if _is_even(found, rate):
             return rate, True
-    return average, False
+    return _variable_rate(found, usual, float(len(times) / seconds)), False
+
+
+def _near_rates(measured: float) -> list[Fraction]:
+    """Return the whole rate and the NTSC rate next to a measured one, the nearer first."""
+    whole = max(round(measured), 1)
+    return sorted((Fraction(whole), Fraction(whole * 1000, 1001)), key=lambda r: abs(r - measured))
+
+
+def _variable_rate(found: Scan, usual: list[Fraction], average: float) -> Fraction:
+    """Return the rate that nearly all gaps between the frames have, or else the average one.
+
+    One of the `usual` rates, a whole or an NTSC rate takes its place when it is near.
+    """
+    gaps = np.diff(np.array(found.times, float))
+    typical = np.median(gaps)
+    alike = gaps[np.abs(gaps - typical) <= max(EVEN_TOLERANCE * typical, 1.5 * found.tick)]
+    measured = float(1 / alike.mean()) if len(alike) >= TYPICAL_SHARE * len(gaps) else average
+    candidates = (*usual, *_near_rates(measured))
+    nearest = min(candidates, key=lambda rate: abs(rate - measured))
+    meant = abs(nearest - measured) <= RATE_TOLERANCE * measured
+    return nearest if meant else Fraction(measured).limit_denominator(1001)
 
 
 def _is_even(found: Scan, rate: Fraction) -> bool:
@@ -167,28 +203,34 @@ def _is_even(found: Scan, rate: Fraction) -> bool:
 
 
 def _span(
-    video: Path, found: Scan, rate: Fraction, start: float | None, end: float | None
+    video: Path,
+    times: list[Fraction],
+    last_duration: Fraction,
+    start: float | None,
+    end: float | None,
 ) -> tuple[int, int]:
-    """Return the first source frame and the one after the last."""
-    half = 1 / (2 * rate)
-    times = [time - found.times[0] + half for time in found.times]
-    length = times[-1] + half
+    """Return the frame nearest to `start`, and the first one of which `end` shows less than half.
+
+    `times` are the frames' times, `start` and `end` seconds from the first of them.
+    """
+    shown = [time - times[0] for time in times]
+    length = shown[-1] + last_duration
+    middles = [(time + following) / 2 for time, following in pairwise([*shown, length])]
     begin = Fraction(str(start or 0))
     finish = length if end is None else Fraction(str(end))
-    if not 0 <= begin < finish <= length + half:
+    if not 0 <= begin < finish <= length + last_duration / 2:
         raise ClipError(
             f"start {float(begin):g} s and end {float(finish):g} s do not fit driving video"
             f" {video}, which lasts {float(length):.2f} s; choose a span inside it"
         )
-    first = min(bisect_left(times, begin), len(times) - 1)
-    return first, max(bisect_left(times, finish), first + 1)
+    first = min(bisect_left(middles, begin), len(times) - 1)
+    return first, max(bisect_left(middles, finish), first + 1)
 
 
-def _nearest_indices(found: Scan, first: int, stop: int, rate: Fraction) -> list[int]:
-    """Return for each output time the nearest of the unevenly timed frames first..stop."""
-    times = np.array([float(time - found.times[first]) for time in found.times[first:stop]])
-    after = found.times[stop] if stop < len(found.times) else found.times[-1] + found.last_duration
-    count = max(int((after - found.times[first]) * rate), 1)
+def _nearest_indices(times: list[Fraction], after: Fraction, rate: Fraction) -> list[int]:
+    """Return for each output time until `after` the nearest of the unevenly timed frames."""
+    seconds = np.array([float(time - times[0]) for time in times])
+    count = max(round((after - times[0]) * rate), 1)
     wanted = np.arange(count) / float(rate)
-    middles = (times[1:] + times[:-1]) / 2
+    middles = (seconds[1:] + seconds[:-1]) / 2
     return np.searchsorted(middles, wanted).tolist()
