@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import av
 import cv2
+import decord
 import numpy as np
 import pytest
 from skimage import data
@@ -97,6 +98,42 @@ def test_nothing_but_the_colour_resolution_of_the_format_is_lost(tmp_path, quali
     with av.open(str(path)) as container:
         coded = [frame.to_ndarray() for frame in container.decode(video=0)]
     assert min(decibels(a, planes(b)) for a, b in zip(coded, frames, strict=True)) >= least
+
+
+@pytest.mark.parametrize("rate", [Fraction(8), Fraction(60)])
+def test_grainy_background_with_a_hole_keeps_40_decibels(tmp_path, rate):
+    rng = np.random.default_rng(0)
+    frames = list(rng.integers(0, 256, (12, 192, 320, 3), np.uint8))
+    for number, frame in enumerate(frames):
+        frame[40:160, 100 + 4 * number : 180 + 4 * number] = 0
+    path = write(tmp_path / "a.mp4", frames, rate=rate)
+    with av.open(str(path)) as container:
+        coded = [frame.to_ndarray() for frame in container.decode(video=0)]
+    assert min(decibels(a, planes(b)) for a, b in zip(coded, frames, strict=True)) >= 40
+
+
+def masks() -> list[np.ndarray]:
+    """Return ragged masks, 0 or 1."""
+    noise = np.random.default_rng(1).random((12, 60, 104))
+    return [cv2.resize(frame, (832, 480)) > 0.5 for frame in noise]
+
+
+@pytest.mark.parametrize("rate", [RATE, Fraction(24), Fraction(2400, 197)])
+@pytest.mark.parametrize("quality", ["picture", "drawing", "mask"])
+def test_official_reader_reads_the_same(tmp_path, quality, rate):
+    make = {"picture": faces, "drawing": poses, "mask": lambda: [mask * 255 for mask in masks()]}
+    frames = [np.asarray(frame, np.uint8) for frame in make[quality]()]
+    path = write(tmp_path / "a.mp4", frames, quality, rate)
+    reader = decord.VideoReader(str(path))
+    assert len(reader) == len(frames)
+    assert reader.get_avg_fps() == pytest.approx(float(rate), rel=1e-6)
+    read = reader.get_batch(range(len(frames))).asnumpy()
+    if quality == "mask":
+        np.testing.assert_array_equal(read[..., 0] > 127, np.stack(frames) > 127)
+    else:
+        ours = np.stack(list(read_video(path)))
+        # It takes the nearest colour sample, we interpolate between them.
+        assert np.abs(read.astype(int) - ours).mean() < 2
 
 
 def test_colours_do_not_drift(tmp_path):

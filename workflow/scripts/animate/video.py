@@ -22,6 +22,8 @@ BT709 = 1
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 MASK_THRESHOLD = 127
 CRF = {"picture": 7, "drawing": 6, "mask": 4, "result": 14, "preview": 28}
+# CRF alone spends less on noise and on high frame rates, down to 36 dB.
+QMAX = {"picture": 18}
 ENCODER = {"preset": "veryfast", "bf": "0", "g": "48"}
 # With the macroblock tree, the same frames now and then get other bytes; previews may.
 REPEATABLE = {"x264-params": "mbtree=0"}
@@ -112,7 +114,9 @@ class VideoWriter:
     """Write uint8 RGB frames to an H.264 mp4 that browsers play; a context manager.
 
     `size` is (width, height), both even; `frame_rate` is exact. `quality` is "picture" (faces,
-    backgrounds, results), "drawing" (skeletons) or "mask" (0 and 255 survive a threshold of 127).
+    backgrounds; 40 dB even of noise), "drawing" (skeletons; 45 dB), "mask" (0 and 255 survive a
+    threshold of 127), "result" or "preview". The decibels are of the 4:2:0 planes: of the RGB of a
+    drawing, 4:2:0 itself keeps 32 to 36 dB.
     The file appears under its name when the block ends without an error.
     """
 
@@ -122,6 +126,8 @@ class VideoWriter:
         self._path, self._size, self._rate = Path(path), size, Fraction(frame_rate)
         # Without B-frames every reader agrees on the time of the first frame.
         self._options = ENCODER | {"crf": str(CRF[quality])}
+        if quality in QMAX:
+            self._options["qmax"] = str(QMAX[quality])
         if quality != "preview":
             self._options |= REPEATABLE
         self._count = 0
