@@ -1,6 +1,7 @@
 import os
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,26 +45,45 @@ class Cluster(Project):
     """A project that is run on SLURM, from this machine as its login node."""
 
     profile: tuple[str, ...] = SUBMIT
+    program: tuple[str, ...] = (str(Path(__file__).with_name("impatient.py")),)
 
     @property
     def jobs(self) -> list[Record]:
         """What SLURM recorded of the jobs of this folder, the oldest first."""
         return jobs_of(self.folder)
 
-    def submitted(self, *options: str, check: bool = True) -> list[str]:
-        """Run snakemake to its end and return the kinds of the jobs it submitted, sorted."""
+    def jobs_of(self, clip: str) -> list[Record]:
+        """Return those jobs of a clip, the oldest first."""
+        return [job for job in self.jobs if job.clip == clip]
+
+    def submitted(self, *options: str) -> dict[str, list[str]]:
+        """Run snakemake to its end and return the kinds of the jobs it submitted, by clip."""
         before = len(self.jobs)
-        self.snakemake(*options, check=check)
-        return sorted(job.kind for job in self.jobs[before:])
+        self.snakemake(*options)
+        kinds = {}
+        for job in self.jobs[before:]:
+            kinds.setdefault(job.clip, []).append(job.kind)
+        return {clip: sorted(found) for clip, found in kinds.items()}
 
     def frames(self, clip: str) -> bytes:
         """Return the sampled video of a clip."""
         return (self.folder / f"results/{clip}/sampled.mp4").read_bytes()
 
     def assert_whole(self) -> None:
-        """Nothing half-written, no lock and nothing left to do."""
+        """Nothing is half-written, locked or still running."""
         left = [p.name for p in (self.folder / "results").rglob("*") if ".part" in p.name]
         assert left == [] and not list(self.folder.glob(".snakemake/locks/*"))
+        assert processes_in(self.folder) == []
+
+
+def processes_in(folder: Path) -> list[str]:
+    """Return the commands of the processes that work in a folder."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cwd").readlink() == folder:
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+    return found
 
 
 def wait_until(condition, process: subprocess.Popen | None = None) -> None:

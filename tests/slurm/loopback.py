@@ -20,13 +20,15 @@ CONFIGURATION = Path("/etc/slurm")
 NODES = ("n1", "n2")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
 PACKAGES = ("slurm-wlm", "munge")
+FILES = "slurm.conf", "gres.conf", "cgroup.conf"
 GPUS, CPUS, MEMORY_MB = 2, 4, 16_000
 CONTROLLER_PORT = 26817
 WAIT = 30
 
-# Accounting needs a database; a job's record is kept for a day instead.
+NAME = "ClusterName=loopback\n"
+# Accounting needs a database; a job's record is kept for a day instead. A job that is requeued
+# waits for the end of its credentials, which is two minutes unless set.
 CONTROLLER = f"""
-ClusterName=loopback
 SlurmctldHost={{host}}(127.0.0.1)
 SlurmctldPort={CONTROLLER_PORT}
 SlurmUser=root
@@ -47,6 +49,7 @@ SchedulerParameters=sched_interval=1,bf_interval=3
 GresTypes=gpu
 ReturnToService=2
 KillWait=10
+AuthInfo=cred_expire=20
 JobRequeue=1
 AccountingStorageType=accounting_storage/none
 PartitionName=main Nodes=ALL Default=YES MaxTime=120 State=UP
@@ -74,6 +77,9 @@ def install() -> None:
 
 def start() -> None:
     """Start an empty cluster; one that runs already is ended first."""
+    configuration = CONFIGURATION / "slurm.conf"
+    if configuration.exists() and not configuration.read_text().startswith(NAME):
+        sys.exit(f"{configuration} is that of another cluster: run this on another machine")
     stop()
     shutil.rmtree(BASE, ignore_errors=True)
     (BASE / "state").mkdir(parents=True)
@@ -87,9 +93,16 @@ def start() -> None:
 
 
 def stop() -> None:
-    """End the daemons that `start` started."""
+    """End the daemons that `start` started.
+
+    Their configuration goes too: with it, each start of Snakemake waits ten seconds for an answer.
+    """
     for name in ("slurmctld", *NODES, "munged"):
         _end(BASE / f"{name}.pid")
+    configuration = CONFIGURATION / "slurm.conf"
+    if configuration.exists() and configuration.read_text().startswith(NAME):
+        for name in FILES:
+            (CONFIGURATION / name).unlink(missing_ok=True)
 
 
 def start_controller() -> None:
@@ -121,9 +134,10 @@ def _configure() -> None:
         (BASE / f"gpu{index}").touch()
     devices = f"Name=gpu Type=fake File={BASE}/gpu[0-{GPUS - 1}]\n"
     CONFIGURATION.mkdir(exist_ok=True)
-    (CONFIGURATION / "slurm.conf").write_text(CONTROLLER.format(host=host).strip() + "\n" + nodes)
-    (CONFIGURATION / "gres.conf").write_text(f"NodeName={','.join(NODES)} {devices}")
-    (CONFIGURATION / "cgroup.conf").write_text("CgroupAutomount=no\n")
+    slurm = NAME + CONTROLLER.format(host=host).strip() + "\n" + nodes
+    gres = f"NodeName={','.join(NODES)} {devices}"
+    for name, text in zip(FILES, (slurm, gres, "CgroupAutomount=no\n"), strict=True):
+        (CONFIGURATION / name).write_text(text)
 
 
 def _start_munge() -> None:

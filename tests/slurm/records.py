@@ -6,21 +6,24 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FIELD = re.compile(r"(?:^|\s)(\w+)=(\S*)")
+CLIP = re.compile(r"--target-jobs '\w+:clip=(\w+)'")
 
 GROUPS = "prepare", "finish"
 
 
 @dataclass(frozen=True)
 class Record:
-    """One job of SLURM: its name there is the run's, its comment says rule or group, and clip."""
+    """One job of SLURM: its comment says rule or group, its script the clip, if it has one."""
 
     number: int
     comment: str
+    clip: str
     state: str
     minutes: int
     nodes: int
     gpus: int
     restarts: int
+    node: str
 
     @property
     def kind(self) -> str:
@@ -37,15 +40,24 @@ def jobs_of(folder: Path) -> list[Record]:
     return [_record(fields) for fields in found if fields.get("WorkDir") == str(folder)]
 
 
+def _clip(job: str) -> str:
+    command = ["scontrol", "write", "batch_script", job, "-"]
+    script = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    found = CLIP.search(script)
+    return found[1] if found else ""
+
+
 def _record(fields: dict[str, str]) -> Record:
     hours, minutes, _ = fields["TimeLimit"].rsplit("-")[-1].split(":")
     gpus = re.search(r"gpu:(\d+)", fields.get("TresPerJob", ""))
     return Record(
         number=int(fields["JobId"]),
         comment=fields.get("Comment", ""),
+        clip=_clip(fields["JobId"]),
         state=fields["JobState"],
         minutes=60 * int(hours) + int(minutes),
         nodes=int(fields["NumNodes"].split("-")[0]),
         gpus=int(gpus[1]) if gpus else 0,
         restarts=int(fields["Restarts"]),
+        node=fields["NodeList"],
     )

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-CLIP = ["finish", "prepare", "sample"]
+WHOLE = ["finish", "prepare", "sample"]
 RESAMPLED = ["finish", "sample"]
 
 
@@ -29,43 +29,32 @@ def test_every_clip_is_three_submissions(finished):
     ],
 )
 def test_a_clip_gets_its_gpus_and_its_time(finished, clip, gpus, nodes):
-    (job,) = [job for job in finished.jobs if job.comment == f"rule_sample_wildcards_{clip}"]
+    (job,) = [job for job in finished.jobs_of(clip) if job.kind == "sample"]
     assert (job.gpus, job.nodes, job.minutes) == (gpus, nodes, 5)
     log = (finished.folder / f"logs/sample/{clip}.log").read_text()
     assert f"{gpus} cpu rank" in log
 
 
 def test_a_second_run_submits_nothing(project):
-    assert project.submitted() == []
+    assert project.submitted() == {}
 
 
-def test_other_steps_submit_that_clips_sampling(project, rows):
+def test_only_what_changed_is_submitted(project, rows):
     rows[0]["steps"] = "1"
-    project.write_table(*rows)
-    assert project.submitted() == RESAMPLED
-
-
-def test_another_mask_submits_that_clips_preparation_too(project, rows):
     rows[1]["mask_kernel"] = "5"
-    project.write_table(*rows)
-    assert project.submitted() == CLIP
+    project.write_table(*rows, rows[5] | {"clip": "added"})
+    assert project.submitted() == {"dance": RESAMPLED, "swap": WHOLE, "added": WHOLE}
 
 
 def test_other_gpus_a_removed_row_and_a_new_order_submit_no_sampling(project, rows):
-    project.write_table(*reversed(rows[1:]))
-    assert project.submitted() == []
     rows[1]["gpus"] = "2"
-    project.write_table(*rows)
-    assert "sample" not in project.submitted()
+    project.write_table(*reversed(rows[1:]))
+    # Its record says how many GPUs a clip had.
+    assert project.submitted() == {"swap": ["finish"]}
 
 
 def test_touched_files_submit_nothing(project):
     later = time.time() + 60
     for path in (*project.folder.glob("demo/*"), *project.folder.glob("workflow/**/*.py")):
         os.utime(path, (later, later))
-    assert project.submitted() == []
-
-
-def test_a_new_row_is_submitted_alone(project, rows):
-    project.write_table(*rows, rows[0] | {"clip": "again", "end": "0.5"})
-    assert project.submitted() == CLIP
+    assert project.submitted() == {}

@@ -1,9 +1,12 @@
-"""Faults on a real SLURM: afterwards the same command finishes the rest, with the same frames."""
+"""Faults on a real SLURM: afterwards the same command finishes the rest, with the same frames.
+
+What happens to single jobs, to a node or to the controller, happens to different clips of one run.
+"""
 
 import os
 import signal
 import subprocess
-from dataclasses import replace
+from collections.abc import Callable, Iterator
 
 import pytest
 import yaml
@@ -11,157 +14,219 @@ import yaml
 import loopback
 from conftest import PATIENCE, ROWS, Cluster, wait_until
 
-VIDEO = "results/dance/sampled.mp4"
-SEGMENTS = "results/dance/.journal/segment_*.safetensors"
-# Five segments of ten seconds: long enough to be hit in the middle.
-LONG = {"steps": "100", "segment_frames": "9"}
+# Long enough to be hit in the middle; that of `swap` longer than the minute that it will get.
+LONGER = {
+    "dance": {"steps": "50", "segment_frames": "9"},
+    "swap": {"steps": "180", "segment_frames": "9"},
+    "dance2": {"steps": "30", "segment_frames": "9"},
+    "swap2": {"steps": "30", "segment_frames": "9"},
+    "wide": {"steps": "60", "segment_frames": "5", "gpus": "1"},
+    "auto": {"steps": "60", "segment_frames": "5", "gpus": "1"},
+}
+ON_ONE_GPU = "dance", "swap", "wide", "auto"
+ON_TWO_GPUS = "dance2", "swap2"
 
 
 def slurm(*command: str) -> None:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
 
 
-@pytest.fixture(scope="module")
-def without_fault(finished, tmp_path_factory):
-    """The frames of the long clip, sampled without any fault."""
-    project = finished.copy_to(tmp_path_factory.mktemp("whole") / "clips")
-    set_rows(project, LONG)
-    project.snakemake(VIDEO)
-    return project.frames("dance")
+def videos(*clips: str) -> list[str]:
+    return [f"results/{clip}/sampled.mp4" for clip in clips]
 
 
-def set_rows(project: Cluster, changes: dict[str, str], **settings: str | int) -> None:
-    """Change the table's first row, and the site's settings."""
-    project.write_table(ROWS[0] | changes, *ROWS[1:])
+def lengthen(project: Cluster, **site: str | int) -> None:
+    """Make the clips long enough to be interrupted, and change the site's settings."""
+    project.write_table(*(row | LONGER[row["clip"]] for row in ROWS))
+    set_site(project, **site)
+
+
+def set_site(project: Cluster, **site: str | int) -> None:
     quick = project.folder / "quick.yaml"
     config = yaml.safe_load(quick.read_text())
-    config["cluster"] |= settings
+    config["cluster"] |= site
     quick.write_text(yaml.safe_dump(config))
 
 
-@pytest.fixture
-def sampling(project):
-    """A run whose first segment is finished: the project, its process and its running job."""
-    set_rows(project, LONG)
-    process = project.start(VIDEO)
-    wait_until(lambda: list(project.folder.glob(SEGMENTS)), process)
-    (job,) = [job for job in project.jobs if job.state == "RUNNING"]
-    yield project, process, str(job.number)
+@pytest.fixture(scope="module")
+def without_fault(finished, tmp_path_factory):
+    """The longer clips, sampled without any fault."""
+    project = finished.copy_to(tmp_path_factory.mktemp("whole") / "clips")
+    lengthen(project)
+    project.snakemake(*videos(*LONGER))
+    return project
+
+
+def strike(project: Cluster, clips: dict[str, Callable[[str], None]]) -> None:
+    """Run the clips; call each one's fault with its job's number after its first segment."""
+    process = project.start(*videos(*clips))
+    try:
+        left = dict(clips)
+        while left:
+            wait_until(lambda: any(started(project, clip) for clip in left), process)
+            clip = next(clip for clip in left if started(project, clip))
+            (job,) = project.jobs_of(clip)
+            assert job.state == "RUNNING", f"{clip} was not in the middle, but {job}"
+            left.pop(clip)(str(job.number))
+        process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0
+    finally:
+        end(project, process)
+
+
+def started(project: Cluster, clip: str) -> bool:
+    """Whether a segment of the clip is finished."""
+    return any((project.folder / f"results/{clip}/.journal").glob("segment_*.safetensors"))
+
+
+def end(project: Cluster, process: subprocess.Popen) -> None:
+    """After a failed test: leave nothing running."""
     if process.poll() is None:
         process.kill()
         process.communicate()
         slurm("scancel", *(str(job.number) for job in project.jobs))
 
 
-def result(process: subprocess.Popen) -> int:
-    """Return the exit status of a run, read to its end."""
-    process.communicate(timeout=PATIENCE)
-    return process.returncode
+@pytest.fixture(scope="module")
+def struck(finished, tmp_path_factory):
+    """A run on one GPU a clip: one job is cancelled, one meets its limit, one is requeued.
+
+    Before that, the controller is restarted.
+    """
+
+    def restart(job: str) -> None:
+        loopback.stop_controller()
+        loopback.start_controller()
+
+    project = finished.copy_to(tmp_path_factory.mktemp("struck") / "clips")
+    lengthen(project)
+    faults = {
+        "wide": restart,
+        "dance": lambda job: slurm("scancel", job),
+        "auto": lambda job: slurm("scontrol", "requeue", job),
+        "swap": lambda job: slurm("scontrol", "update", f"jobid={job}", "timelimit=1"),
+    }
+    strike(project, faults)
+    return project
 
 
-def log_of(project: Cluster) -> str:
-    return (project.folder / "logs/sample/dance.log").read_text()
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory) -> Iterator[str | None]:
+    """A folder on a disk that is full, if one can be mounted."""
+    folder = tmp_path_factory.mktemp("scratch")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "none", folder])
+    yield None if mounted.returncode else str(folder)
+    if not mounted.returncode:
+        subprocess.run(["umount", folder], check=True)
 
 
-def slurm_logs(project: Cluster) -> str:
-    """Return what all jobs printed; the sampler's log file is that of its last attempt."""
-    return "".join(p.read_text() for p in project.folder.glob(".snakemake/slurm_logs/**/*.log"))
+@pytest.fixture(scope="module")
+def struck_nodes(finished, scratch, tmp_path_factory):
+    """A run of two clips, a node each: one is warned, the other's node goes down and up."""
+    project = finished.copy_to(tmp_path_factory.mktemp("struck_nodes") / "clips")
+    lengthen(project, warning_seconds=30, **({"scratch": scratch} if scratch else {}))
 
-
-def assert_recovered(project: Cluster, without_fault: bytes) -> None:
-    """The frames are those of a run without the fault, from the journal, and nothing is left."""
-    assert project.frames("dance") == without_fault
-    assert "already sampled" in log_of(project)
-    project.assert_whole()
-    assert project.submitted(VIDEO) == []
-
-
-def test_cancelled_job_is_tried_again(sampling, without_fault):
-    project, process, job = sampling
-    slurm("scancel", job)
-    assert result(process) == 0
-    assert "stopped by SIGTERM after step" in slurm_logs(project)
-    assert [record.minutes for record in project.jobs] == [5, 10]
-    assert_recovered(project, without_fault)
-
-
-def test_warning_before_the_limit_stops_after_the_step(sampling, without_fault):
-    project, process, job = sampling
-    slurm("scancel", "--signal=USR1", job)
-    assert result(process) == 0
-    assert "stopped by SIGUSR1 after step" in slurm_logs(project)
-    assert_recovered(project, without_fault)
-
-
-def test_clip_longer_than_the_limit_is_finished_by_its_attempts(project, tmp_path):
-    longer = {"steps": "80", "segment_frames": "5"}
-    whole = project.copy_to(tmp_path / "whole")
-    set_rows(whole, longer)
-    whole.snakemake(VIDEO)
-    set_rows(project, longer, min_minutes=1, max_minutes=1)
-    project.snakemake("--retries", "8", VIDEO)
-    first, *others = project.jobs
-    assert (first.state, others[-1].state) == ("TIMEOUT", "COMPLETED")
-    assert {job.minutes for job in project.jobs} == {1}
-    assert_recovered(project, whole.frames("dance"))
-
-
-def test_requeued_job_goes_on(sampling, without_fault):
-    project, process, job = sampling
-    slurm("scontrol", "requeue", job)
-    assert result(process) == 0
-    (record,) = [record for record in project.jobs if str(record.number) == job]
-    assert (record.state, record.restarts) == ("COMPLETED", 1)
-    assert_recovered(project, without_fault)
-
-
-def test_node_down_and_up(sampling, without_fault):
-    project, process, _ = sampling
-    for node in loopback.NODES:
+    def down_and_up(job: str) -> None:
+        (node,) = {found.node for found in project.jobs if str(found.number) == job}
         slurm("scontrol", "update", f"nodename={node}", "state=down", "reason=test")
-    for node in loopback.NODES:
-        # A node that has lost its job may have come back by itself.
+        # It may come back by itself once its job is gone.
         subprocess.run(["scontrol", "update", f"nodename={node}", "state=resume"])
-    wait_until(lambda: "down" not in loopback.node_states())
-    assert result(process) == 0
-    assert_recovered(project, without_fault)
+        wait_until(lambda: "down" not in loopback.node_states())
+
+    # The warning is due as soon as the limit is a minute.
+    limit = lambda job: slurm("scontrol", "update", f"jobid={job}", "timelimit=1")  # noqa: E731
+    strike(project, {"dance2": limit, "swap2": down_and_up})
+    return project
 
 
-def test_controller_restarted(sampling, without_fault):
-    project, process, _ = sampling
-    loopback.stop_controller()
-    loopback.start_controller()
-    assert result(process) == 0
-    assert project.frames("dance") == without_fault
-    assert len(project.jobs) == 1
-    project.assert_whole()
+def log_of(project: Cluster, clip: str) -> str:
+    return (project.folder / f"logs/sample/{clip}.log").read_text()
 
 
-def test_killed_login_process_is_recovered(sampling, without_fault):
-    project, process, _ = sampling
-    refused = project.snakemake("recover", "--nolock", check=False)
-    assert refused.returncode and f"a run is alive here, process {process.pid}" in refused.stderr
-    os.kill(process.pid, signal.SIGKILL)
-    process.communicate()
-    project.snakemake("recover", "--nolock")
-    assert {record.state for record in project.jobs} == {"CANCELLED"}
-    project.snakemake(VIDEO)
-    assert_recovered(project, without_fault)
+def output_of(project: Cluster, clip: str) -> str:
+    """Return what failed jobs of a clip printed; its log file is that of its last attempt."""
+    logs = project.folder.glob(f".snakemake/slurm_logs/rule_sample/{clip}/*.log")
+    return "".join(path.read_text() for path in logs)
 
 
-def test_full_scratch_is_read_past(project, without_fault, tmp_path):
-    scratch = tmp_path / "scratch"
-    scratch.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=100k", "none", scratch])
-    if mounted.returncode:
+def states(project: Cluster, clip: str) -> list[str]:
+    return [job.state for job in project.jobs_of(clip)]
+
+
+def assert_went_on(project: Cluster, without_fault: Cluster, clip: str) -> None:
+    """The clip went on from its journal, to the frames of a run without the fault."""
+    assert "already sampled" in log_of(project, clip)
+    assert project.frames(clip) == without_fault.frames(clip)
+
+
+def test_cancelled_job_is_tried_again(struck, without_fault):
+    assert states(struck, "dance") == ["CANCELLED", "COMPLETED"]
+    assert "stopped by SIGTERM after step" in output_of(struck, "dance")
+    assert_went_on(struck, without_fault, "dance")
+
+
+def test_clip_longer_than_its_limit_gets_more_time(struck, without_fault):
+    assert states(struck, "swap") == ["TIMEOUT", "COMPLETED"]
+    assert [job.minutes for job in struck.jobs_of("swap")] == [1, 10]
+    assert_went_on(struck, without_fault, "swap")
+
+
+def test_requeued_job_goes_on(struck, without_fault):
+    (job,) = struck.jobs_of("auto")
+    assert (job.state, job.restarts) == ("COMPLETED", 1)
+    assert_went_on(struck, without_fault, "auto")
+
+
+def test_jobs_run_on_while_the_controller_is_restarted(struck, without_fault):
+    (job,) = struck.jobs_of("wide")
+    assert (job.state, job.restarts) == ("COMPLETED", 0)
+    assert struck.frames("wide") == without_fault.frames("wide")
+
+
+def test_warning_before_the_limit_stops_after_the_step(struck_nodes, without_fault):
+    assert states(struck_nodes, "dance2") == ["FAILED", "COMPLETED"]
+    assert "stopped by SIGUSR1 after step" in output_of(struck_nodes, "dance2")
+    assert_went_on(struck_nodes, without_fault, "dance2")
+
+
+def test_job_on_a_node_that_goes_down_goes_on(struck_nodes, without_fault):
+    (job,) = struck_nodes.jobs_of("swap2")
+    assert (job.state, job.restarts) == ("COMPLETED", 1)
+    assert_went_on(struck_nodes, without_fault, "swap2")
+
+
+def test_full_scratch_is_read_past(struck_nodes, scratch):
+    if not scratch:
         pytest.skip("a small file system cannot be mounted here")
+    for clip in ON_TWO_GPUS:
+        reason = f"scratch {scratch}: no space left; reading models/tiny in place"
+        assert reason in log_of(struck_nodes, clip)
+
+
+@pytest.mark.parametrize(("run", "clips"), [("struck", ON_ONE_GPU), ("struck_nodes", ON_TWO_GPUS)])
+def test_nothing_is_left_after_the_faults(run, clips, request):
+    project = request.getfixturevalue(run)
+    project.assert_whole()
+    assert project.submitted(*videos(*clips)) == {}
+
+
+def test_killed_login_process_is_recovered(project, without_fault):
+    lengthen(project)
+    process = project.start(*videos("dance"))
     try:
-        set_rows(project, LONG, scratch=str(scratch))
-        project.snakemake(VIDEO)
+        wait_until(lambda: started(project, "dance"), process)
+        refused = project.snakemake("recover", "--nolock", check=False)
+        assert refused.returncode
+        assert f"a run is alive here, process {process.pid}" in refused.stderr
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+        project.snakemake("recover", "--nolock")
+        assert states(project, "dance") == ["CANCELLED"]
+        assert project.submitted(*videos("dance")) == {"dance": ["sample"]}
     finally:
-        subprocess.run(["umount", scratch], check=True)
-    assert f"scratch {scratch}: no space left; reading models/tiny in place" in log_of(project)
-    assert project.frames("dance") == without_fault
+        end(project, process)
+    assert_went_on(project, without_fault, "dance")
+    project.assert_whole()
 
 
 def test_more_gpus_than_the_site_has(project, rows):
@@ -171,8 +236,9 @@ def test_more_gpus_than_the_site_has(project, rows):
     assert "row 2, column 'gpus': 8 GPUs are more than the 4" in done.stderr
 
 
-def test_more_gpus_than_any_node_has(project):
-    set_rows(project, {"gpus": "8", "steps": "1"}, max_gpus=8, gpus_per_node=8)
+def test_more_gpus_than_any_node_has(project, rows):
+    project.write_table(rows[0] | {"gpus": "8", "steps": "1"}, *rows[1:])
+    set_site(project, max_gpus=8, gpus_per_node=8)
     done = project.snakemake("--retries", "0", check=False)
     assert done.returncode == 1
     assert "1 of 6 clips failed" in done.stderr
@@ -181,14 +247,14 @@ def test_more_gpus_than_any_node_has(project):
 
 def test_one_clip_fails_while_others_go_on(project, rows):
     (project.folder / "text.mp4").write_text("this is not a video")
+    others = [rows[0] | {"clip": f"x{number}", "end": "0.3", "steps": "1"} for number in range(20)]
     broken = rows[0] | {"clip": "broken", "video": "../text.mp4"}
-    short = rows[0] | {"end": "0.3", "steps": "1"}
-    others = [short | {"clip": f"x{number}"} for number in range(20)]
-    project = replace(project, profile=(*project.profile, "--retries", "0"))
     project.write_table(broken, *others)
-    done = project.snakemake(check=False)
+    done = project.snakemake("--retries", "0", "previews", check=False)
     assert done.returncode == 1
     assert "1 of 21 clips failed, 0 more are not finished" in done.stderr
     assert "clip broken: driving video" in done.stderr
-    assert all((project.folder / f"results/x{n}/x{n}.mp4").is_file() for n in range(20))
+    assert all((project.folder / f"results/x{n}/preview.png").is_file() for n in range(20))
     project.assert_whole()
+    project.write_table(rows[0] | {"clip": "broken"}, *others)
+    assert project.submitted("previews") == {"broken": ["prepare"]}

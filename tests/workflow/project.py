@@ -30,10 +30,11 @@ class Project:
 
     folder: Path
     profile: tuple[str, ...] = ("--profile", "local")
+    program: tuple[str, ...] = ("-m", "snakemake")
 
     def start(self, *options: str) -> subprocess.Popen:
         """Start snakemake with the project's quick settings."""
-        command = [sys.executable, "-m", "snakemake", *options, *self.profile]
+        command = [sys.executable, *self.program, *options, *self.profile]
         command += ["--configfile", "quick.yaml"]
         # Not activated: the jobs must find the environment by themselves.
         environment = os.environ | {"PATH": "/usr/bin:/bin"}
