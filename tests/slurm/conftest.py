@@ -73,7 +73,7 @@ class Cluster(Project):
         """Nothing is half-written, locked or still running."""
         left = [p.name for p in (self.folder / "results").rglob("*") if ".part" in p.name]
         assert left == [] and not list(self.folder.glob(".snakemake/locks/*"))
-        assert processes_in(self.folder) == []
+        assert not loopback.CONTROL_GROUPS or processes_in(self.folder) == []
 
 
 def processes_in(folder: Path) -> list[str]:

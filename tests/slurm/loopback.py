@@ -22,6 +22,10 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scance
 PACKAGES = ("slurm-wlm", "munge")
 FILES = "slurm.conf", "gres.conf", "cgroup.conf"
 GPUS, CPUS, MEMORY_MB = 2, 4, 16_000
+# As on most clusters, a job's processes are a control group's; else those of a node that went down
+# may run on.
+FREEZER = Path("/sys/fs/cgroup/freezer")
+CONTROL_GROUPS = os.access(FREEZER, os.W_OK)
 CONTROLLER_PORT = 26817
 WAIT = 30
 
@@ -40,7 +44,7 @@ SlurmdPidFile={BASE}/%n.pid
 SlurmctldLogFile={BASE}/slurmctld.log
 SlurmdLogFile={BASE}/%n.log
 MinJobAge=86400
-ProctrackType=proctrack/linuxproc
+ProctrackType=proctrack/{"cgroup" if CONTROL_GROUPS else "linuxproc"}
 TaskPlugin=task/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
@@ -136,7 +140,7 @@ def _configure() -> None:
     CONFIGURATION.mkdir(exist_ok=True)
     slurm = NAME + CONTROLLER.format(host=host).strip() + "\n" + nodes
     gres = f"NodeName={','.join(NODES)} {devices}"
-    for name, text in zip(FILES, (slurm, gres, "CgroupAutomount=no\n"), strict=True):
+    for name, text in zip(FILES, (slurm, gres, "CgroupPlugin=cgroup/v1\n"), strict=True):
         (CONFIGURATION / name).write_text(text)
 
 

@@ -18,7 +18,7 @@ from conftest import PATIENCE, ROWS, Cluster, wait_until
 LONGER = {
     "dance": {"steps": "50", "segment_frames": "9"},
     "swap": {"steps": "180", "segment_frames": "9"},
-    "dance2": {"steps": "30", "segment_frames": "9"},
+    "dance2": {"steps": "70", "segment_frames": "9"},
     "swap2": {"steps": "30", "segment_frames": "9"},
     "wide": {"steps": "60", "segment_frames": "5", "gpus": "1"},
     "auto": {"steps": "60", "segment_frames": "5", "gpus": "1"},
@@ -124,7 +124,7 @@ def scratch(tmp_path_factory) -> Iterator[str | None]:
 def struck_nodes(finished, scratch, tmp_path_factory):
     """A run of two clips, a node each: one is warned, the other's node goes down and up."""
     project = finished.copy_to(tmp_path_factory.mktemp("struck_nodes") / "clips")
-    lengthen(project, warning_seconds=30, **({"scratch": scratch} if scratch else {}))
+    lengthen(project, warning_seconds=230, **({"scratch": scratch} if scratch else {}))
 
     def down_and_up(job: str) -> None:
         (node,) = {found.node for found in project.jobs if str(found.number) == job}
@@ -133,9 +133,10 @@ def struck_nodes(finished, scratch, tmp_path_factory):
         subprocess.run(["scontrol", "update", f"nodename={node}", "state=resume"])
         wait_until(lambda: "down" not in loopback.node_states())
 
-    # The warning is due as soon as the limit is a minute.
-    limit = lambda job: slurm("scontrol", "update", f"jobid={job}", "timelimit=1")  # noqa: E731
-    strike(project, {"dance2": limit, "swap2": down_and_up})
+    def make_the_warning_due(job: str) -> None:
+        slurm("scontrol", "update", f"jobid={job}", "timelimit=4")
+
+    strike(project, {"dance2": make_the_warning_due, "swap2": down_and_up})
     return project
 
 
