@@ -27,7 +27,7 @@ FILES = {"video": "../demo/driving.mp4", "reference": "../demo/character.png"}
 # Clip, mode, second of its end, GPUs; four GPUs are two nodes.
 CLIPS = (
     ("dance", "animate", "1.5", "1"),
-    ("swap", "replace", "1.5", "1"),
+    ("swap", "replace", "2.5", "1"),
     ("dance2", "animate", "1", "2"),
     ("swap2", "replace", "1", "2"),
     ("wide", "animate", "0.5", "4"),

@@ -17,7 +17,7 @@ from conftest import PATIENCE, ROWS, Cluster, wait_until
 # Long enough to be hit in the middle; SLURM looks at time limits every half a minute.
 LONGER = {
     "dance": {"steps": "50", "segment_frames": "9"},
-    "swap": {"steps": "300", "segment_frames": "5"},
+    "swap": {"steps": "200", "segment_frames": "5"},
     "swap2": {"steps": "30", "segment_frames": "9"},
     "wide": {"steps": "60", "segment_frames": "5", "gpus": "1"},
     "auto": {"steps": "60", "segment_frames": "5", "gpus": "1"},
@@ -67,8 +67,8 @@ def strike(project: Cluster, clips: dict[str, Callable[[str], None]]) -> None:
             (job,) = project.jobs_of(clip)
             assert job.state == "RUNNING", f"{clip} was not in the middle, but {job}"
             left.pop(clip)(str(job.number))
-        process.communicate(timeout=PATIENCE)
-        assert process.returncode == 0
+        _, said = process.communicate(timeout=PATIENCE)
+        assert process.returncode == 0, said
     finally:
         end(project, process)
 
@@ -79,11 +79,12 @@ def started(project: Cluster, clip: str) -> bool:
 
 
 def end(project: Cluster, process: subprocess.Popen) -> None:
-    """After a failed test: leave nothing running."""
+    """After a failed test: leave nothing running, and show what Snakemake said."""
     if process.poll() is None:
         process.kill()
-        process.communicate()
         slurm("scancel", *(str(job.number) for job in project.jobs))
+    if not process.stderr.closed:
+        print(process.communicate()[1])
 
 
 @pytest.fixture(scope="module")
