@@ -1,6 +1,7 @@
 """A clip that goes wrong stops, with an error that says where."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -29,30 +30,51 @@ with join_world() as world:
         os.kill(os.getpid(), 9)
     dist.barrier()
 """
+# Rank 0 waits for SIGUSR1, which would kill rank 1.
+WARNED = """
+import os, signal, sys, time
+from pathlib import Path
+folder = Path(sys.argv[1]).parent
+if os.environ["RANK"] == "0":
+    signal.signal(signal.SIGUSR1, lambda number, frame: (folder / "warned").touch())
+(folder / os.environ["RANK"]).touch()
+while not (folder / "warned").exists():
+    time.sleep(0.1)
+"""
+
+
+def start_ranks(text: str, count: int, argument: Path) -> subprocess.Popen:
+    script = argument.parent.parent / "ranks.py"
+    script.write_text(text)
+    argument.parent.mkdir()
+    launcher = ROOT / "workflow/scripts/run_ranks.py"
+    command = [sys.executable, launcher, "--standalone", f"--nproc_per_node={count}"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(
+        [*command, script, argument], env=environment, stdout=pipe, stderr=pipe, text=True
+    )
 
 
 def test_a_killed_rank_ends_the_others_and_is_named(tmp_path):
-    script = tmp_path / "ranks.py"
-    script.write_text(RANKS)
     killed = tmp_path / "owl" / "killed"
-    killed.parent.mkdir()
-    done = subprocess.run(
-        [
-            sys.executable,
-            ROOT / "workflow/scripts/run_ranks.py",
-            "--standalone",
-            "--nproc_per_node=3",
-            script,
-            killed,
-        ],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        capture_output=True,
-        text=True,
-        timeout=100,
-    )
-    assert done.returncode != 0
+    process = start_ranks(RANKS, 3, killed)
+    said, _ = process.communicate(timeout=100)
+    assert process.returncode != 0
     assert time.time() - float(killed.read_text()) < 30
-    assert "clip owl: error: rank 1 was killed by SIGKILL" in done.stdout
+    assert "clip owl: error: rank 1 was killed by SIGKILL" in said
+
+
+def test_a_warning_is_passed_on_to_the_ranks_that_listen(tmp_path):
+    folder = tmp_path / "owl"
+    process = start_ranks(WARNED, 2, folder / "settings")
+    deadline = time.monotonic() + 60
+    while not all((folder / rank).exists() for rank in "01"):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    process.send_signal(signal.SIGUSR1)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
 
 
 def test_the_killed_rank_is_named_before_those_it_left():

@@ -1,6 +1,6 @@
 """A real SLURM on this machine: loopback.py start | stop
 
-A controller and two nodes of four CPUs and two GPUs each, which share this machine; the GPUs are
+A controller and two nodes of two CPUs and two GPUs each, which share this machine; the GPUs are
 device files that do nothing. It needs root, because SLURM's tools look for their configuration in
 /etc/slurm only, and Debian's packages slurm-wlm and munge, which `install` fetches.
 """
@@ -21,7 +21,7 @@ NODES = ("n1", "n2")
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
 PACKAGES = ("slurm-wlm", "munge")
 FILES = "slurm.conf", "gres.conf", "cgroup.conf"
-GPUS, CPUS, MEMORY_MB = 2, 4, 16_000
+GPUS, CPUS, MEMORY_MB = 2, 2, 16_000
 # As on most clusters, a job's processes are a control group's; else those of a node that went down
 # may run on.
 FREEZER = Path("/sys/fs/cgroup/freezer")

@@ -1,7 +1,13 @@
-"""torchrun that names the rank that ended the others: run_ranks.py TORCHRUN-ARGUMENTS"""
+"""torchrun that passes SLURM's warning on and names the rank that ended the others.
 
+run_ranks.py TORCHRUN-ARGUMENTS
+"""
+
+import os
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
@@ -37,7 +43,26 @@ def explain(failures: dict[int, ProcessFailure]) -> str | None:
     return f"rank {rank} {how} run again to go on after the last whole segment"
 
 
+def listening_ranks() -> Iterator[int]:
+    """Yield this process's children that handle SIGUSR1; it would kill the others."""
+    for path in Path("/proc").glob("[0-9]*/status"):
+        # It may end meanwhile.
+        with suppress(OSError):
+            status = dict(line.split(":\t", 1) for line in path.read_text().splitlines())
+            mine = int(status["PPid"]) == os.getpid()
+            if mine and int(status["SigCgt"], 16) >> (signal.SIGUSR1 - 1) & 1:
+                yield int(status["Pid"])
+
+
+def pass_on(number: int, frame: object) -> None:
+    """Send a signal to the ranks: with control groups, SLURM signals torchrun alone."""
+    for rank in listening_ranks():
+        with suppress(ProcessLookupError):
+            os.kill(rank, number)
+
+
 if __name__ == "__main__":
+    signal.signal(signal.SIGUSR1, pass_on)
     try:
         main(sys.argv[1:])
     except ChildFailedError as error:

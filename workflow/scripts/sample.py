@@ -5,6 +5,7 @@ MODEL is a copy of the settings' model folder on a faster disk.
 
 import dataclasses
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from animate.sampling.settings import read_job
 
 def main(path: Path, model: Path | None = None) -> None:
     """Run the job that the settings file describes; a mistake is one line and exit code 1."""
+    # A warning before the first step stops nothing: the sampler listens while it samples.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     rank = int(os.environ.get("RANK", 0))
     progress = Progress(path.stem, quiet=rank > 0)
     try:

@@ -14,7 +14,7 @@ SAMPLER = Path(__file__).with_name("sample.py")
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Become torchrun, which inherits that SLURM's warning is ignored: it is for the ranks."""
+    """Become torchrun; SLURM's warning is ignored until there are ranks to pass it on to."""
     program = [str(SAMPLER)]
     if arguments.scratch:
         model = Path(json.loads(arguments.settings.read_text("utf-8"))["model"])
