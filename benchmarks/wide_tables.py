@@ -1,4 +1,4 @@
-"""Time and memory of a dry run over many clips, against rules that do nothing.
+"""Time and memory of a dry run over many clips, against as many rules and files that do nothing.
 
 python benchmarks/wide_tables.py 1000 10000
 """
@@ -11,55 +11,70 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 MODES = "animate", "replace"
-# A clip's rules as Snakemake sees them: name, inputs among its files, whether in both modes.
-RULES = (
-    ("reference", (), True),
-    ("timeline", ("reference",), True),
-    ("keypoints", ("timeline",), True),
-    ("pose_video", ("timeline", "keypoints"), True),
-    ("face_video", ("timeline", "keypoints"), True),
-    ("person_mask", ("timeline", "keypoints"), False),
-    ("mask", ("person_mask",), False),
-    ("background", ("timeline", "mask"), False),
-    ("preview", ("timeline", "keypoints", "pose_video", "person_mask", "mask"), True),
-    ("sample", ("pose_video", "face_video", "reference"), True),
-    ("mux", ("sample", "timeline"), True),
-    ("provenance", ("timeline", "sample", "mux"), True),
-    ("page", ("timeline", "pose_video", "reference", "mux", "provenance", "preview"), True),
-)
-
+# The rules as Snakemake sees them: what each reads and makes. Of those marked, "+" is read in
+# replacement only and "-" in animation only; a name with a suffix is one file for all clips.
+RULES = {
+    "reference": ("image.png", "reference"),
+    "timeline": ("video.mp4 -reference", "timeline"),
+    "keypoints": ("video.mp4 timeline", "keypoints"),
+    "pose_video": ("timeline keypoints", "pose"),
+    "face_video": ("video.mp4 timeline keypoints", "face"),
+    "person_mask": ("video.mp4 timeline keypoints", "person_mask"),
+    "mask": ("person_mask", "mask"),
+    "background": ("video.mp4 timeline mask", "background"),
+    "preview": (
+        "video.mp4 timeline keypoints pose +person_mask +mask reference",
+        "preview metrics",
+    ),
+    "sample": (
+        "model.json pose face reference +background +mask prompt.safetensors",
+        "sampled settings",
+    ),
+    "mux": ("sampled video.mp4 timeline", "result"),
+    "provenance": ("video.mp4 image.png timeline settings result model.json", "record"),
+    "page": ("video.mp4 timeline pose reference result record preview metrics", "page"),
+}
 FINISH = "mux", "provenance", "page"
 
 
 def write_empty(folder: Path, clips: int) -> list[str]:
     """Write the workflow of rules that do nothing; return the options that dry-run it."""
-    both = {name for name, _, always in RULES if always}
     lines = [
         f"CLIPS = [f'clip{{n}}' for n in range({clips})]",
-        "def replaces(name):",
-        "    return lambda w: f'{w.clip}/{name}' if int(w.clip[4:]) % 2 else []",
+        "def only(odd, name):",
+        "    return lambda w: f'{w.clip}/{name}' if int(w.clip[4:]) % 2 == odd else []",
         "rule all:",
-        "    input: expand('{clip}/{name}', clip=CLIPS, name=['mux', 'provenance', 'page'])",
+        "    input: expand('{clip}/{name}', clip=CLIPS, name=['result', 'record', 'page'])",
+        "rule model:",
+        "    output: 'model.json'",
+        "    shell: 'true'",
+        "rule prompt:",
+        "    input: 'model.json'",
+        "    output: 'prompt.safetensors'",
+        "    shell: 'true'",
     ]
-    for name, inputs, _ in RULES:
-        group = "finish" if name in FINISH else name if name == "sample" else "prepare"
-        inputs += ("background", "mask") if name == "sample" else ()
-        files = [f"'{{clip}}/{x}'" if x in both else f"replaces({x!r})" for x in inputs]
-        lines += [f"rule {name}:", *([f"    input: {', '.join(files)}"] if files else [])]
-        lines += [f"    output: '{{clip}}/{name}'", f"    log: 'logs/{name}/{{clip}}.log'"]
-        lines += ["    conda: 'environment.yaml'", f"    group: '{group}'"]
+    for name, (inputs, outputs) in RULES.items():
+        lines += [f"rule {name}:", f"    input: {', '.join(map(_input, inputs.split()))}"]
+        lines += [f"    output: {', '.join(map(_input, outputs.split()))}"]
+        lines += [f"    log: 'logs/{name}/{{clip}}.log'", "    conda: 'environment.yaml'"]
+        if name != "sample":
+            lines += [f"    group: '{'finish' if name in FINISH else 'prepare'}'"]
         lines += ["    resources: runtime=1, mem_mb=1, cpus_per_task=1", "    shell: 'true'"]
     (folder / "Snakefile").write_text("\n".join(lines) + "\n")
     (folder / "environment.yaml").write_text("dependencies: []\n")
     return ["--cores", "4", "--scheduler", "greedy", "--rerun-incomplete"]
 
 
+def _input(name: str) -> str:
+    if name[0] in "+-":
+        return f"only({int(name[0] == '+')}, '{name[1:]}')"
+    return repr(name if "." in name else f"{{clip}}/{name}")
+
+
 def write_ours(folder: Path, clips: int) -> list[str]:
     """Write a table of that many clips; return the command that dry-runs this workflow."""
     (folder / "config").mkdir()
     (folder / "config/config.yaml").write_text((ROOT / "config/config.yaml").read_text())
-    (folder / "video.mp4").write_bytes(bytes(1000))
-    (folder / "image.png").write_bytes(bytes(1000))
     rows = ["clip,video,reference,mode"]
     rows += [f"clip{n},../video.mp4,../image.png,{MODES[n % 2]}" for n in range(clips)]
     (folder / "config/clips.csv").write_text("\n".join(rows) + "\n")
@@ -87,8 +102,11 @@ def main(counts: list[int]) -> None:
     for clips in counts:
         first = None
         for name, write in (("empty rules", write_empty), ("this one", write_ours)):
-            with tempfile.TemporaryDirectory() as folder:
-                seconds, memory, jobs = measure(Path(folder), write(Path(folder), clips))
+            with tempfile.TemporaryDirectory() as temporary:
+                folder = Path(temporary)
+                for source in ("video.mp4", "image.png"):
+                    (folder / source).write_bytes(bytes(1000))
+                seconds, memory, jobs = measure(folder, write(folder, clips))
             first = first or (seconds, memory)
             cells = [clips, name, jobs, f"{seconds:.1f}", f"{seconds / first[0]:.2f}"]
             cells += [f"{memory:.0f}", f"{memory / first[1]:.2f}"]

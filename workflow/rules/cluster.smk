@@ -124,6 +124,7 @@ def own_tasks():
     return {"mpi": quick(launcher), "tasks": quick(tasks)}
 
 
+@quick
 def launch_options(wildcards, output, resources):
     """Return where the sampler's ranks run; not a reason to sample again."""
     options = ["--gpus", str(resources.gpu)]

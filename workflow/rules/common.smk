@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import inspect
 import json
 import os
 import shutil
@@ -10,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from snakemake.common import get_function_params, overwrite_function_params
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
@@ -112,9 +112,14 @@ def clip_of(wildcards):
 
 
 def quick(function):
-    """Keep a function's signature, which Snakemake looks up with each of its many calls."""
-    function.__signature__ = inspect.signature(function)
+    """Keep a function's parameters, which Snakemake looks up with each of its many calls."""
+    overwrite_function_params(function, get_function_params(function))
     return function
+
+
+def if_any(uses, function):
+    """Return an input function, or no input when no clip uses it: each call takes its time."""
+    return quick(function) if any(map(uses, CLIPS.values())) else []
 
 
 def settings(*names):
@@ -151,45 +156,43 @@ def frame_shape_image(wildcards):
 def replacement_input(name):
     """Return an input function: a file of the clip that only replacement has."""
 
-    @quick
     def of_clip(wildcards):
         return f"{RESULTS}/{wildcards.clip}/{name}" if replaces(wildcards) else []
 
-    return of_clip
+    return if_any(lambda clip: clip.mode == "replace", of_clip)
 
 
 def retarget_input(name):
     """Return an input function: a file of the clip that only retargeting reads."""
 
-    @quick
+    def retargets(clip):
+        return clip.settings["retarget"] != "none" and clip.mode != "replace"
+
     def of_clip(wildcards):
-        retargets = clip_of(wildcards).settings["retarget"] != "none"
-        used = retargets and not replaces(wildcards)
+        used = retargets(clip_of(wildcards))
         return f"{RESULTS}/{wildcards.clip}/{name}" if used else []
 
-    return of_clip
+    return if_any(retargets, of_clip)
 
 
-def backend_weights(setting, backend):
-    """Return an input function: the sign that the backend's weights are there, if it has any."""
+def backend_weights(setting, backend, own=None):
+    """Return an input function: the backend's weights, one's own or the sign that all are there."""
 
-    @quick
+    def chooses(clip):
+        return clip.settings[setting] == backend
+
     def of_clip(wildcards):
-        chosen = clip_of(wildcards).settings[setting] == backend
-        return ancient(f"{CONFIG['models']}/preprocess/sources.json") if chosen else []
+        clip = clip_of(wildcards)
+        if not chooses(clip):
+            return []
+        downloaded = ancient(f"{CONFIG['models']}/preprocess/sources.json")
+        return own and clip.settings[own] or downloaded
 
-    return of_clip
+    return if_any(chooses, of_clip)
 
 
 pose_weights = backend_weights("pose_backend", "vitpose")
-official_mask_weights = backend_weights("mask_backend", "sam2")
-
-
-@quick
-def mask_weights(wildcards):
-    chosen = clip_of(wildcards).settings
-    own = chosen["mask_backend"] == "sam2" and chosen["sam2_checkpoint"]
-    return own or official_mask_weights(wildcards)
+mask_weights = backend_weights("mask_backend", "sam2", own="sam2_checkpoint")
 
 
 def text_key(text):
@@ -208,15 +211,21 @@ def prompt_embedding(wildcards):
     return f"{PROMPTS}/{text_key(clip_of(wildcards).settings['prompt'])}.safetensors"
 
 
-@quick
+def is_guided(clip):
+    return clip.settings["guidance_scale"] > 1
+
+
 def negative_prompt_embedding(wildcards):
-    resolved = clip_of(wildcards).settings
-    if resolved["guidance_scale"] <= 1:
+    clip = clip_of(wildcards)
+    if not is_guided(clip):
         return []
-    return f"{PROMPTS}/{text_key(resolved['negative_prompt'])}.safetensors"
+    return f"{PROMPTS}/{text_key(clip.settings['negative_prompt'])}.safetensors"
 
 
-@quick
+def has_loras(clip):
+    return bool(clip.settings["loras"])
+
+
 def own_loras(wildcards):
     loras = clip_of(wildcards).settings["loras"]
     own = [lora["path"] for lora in loras if "repo" not in lora]

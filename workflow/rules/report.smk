@@ -46,8 +46,8 @@ rule provenance:
         sampled=f"{CLIP}/sampled.json",
         result=f"{CLIP}/{{clip}}.mp4",
         model=MODEL_INDEX,
-        loras=own_loras,
-        weights=anchors_beside_model,
+        loras=if_any(has_loras, own_loras),
+        weights=if_any(parts_beside_model, anchors_beside_model),
     output:
         f"{CLIP}/{{clip}}.json",
     log:
@@ -60,7 +60,7 @@ rule provenance:
         **cpu_job("provenance"),
     params:
         settings=settings(*load_schema("settings")["properties"]),
-        weights=lambda wildcards: json.dumps(parts_beside_model(wildcards)),
+        weights=text_of_parts_beside_model,
         version=1,
     shell:
         'python "$SCRIPTS"/provenance.py --clip {wildcards.clip} --log {log:q}'

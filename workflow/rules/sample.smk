@@ -31,9 +31,9 @@ rule sample:
         background=replacement_input("src_bg.mp4"),
         mask=replacement_input("src_mask.mp4"),
         prompt=prompt_embedding,
-        negative_prompt=negative_prompt_embedding,
-        loras=own_loras,
-        hub_loras=hub_lora_anchors,
+        negative_prompt=if_any(is_guided, negative_prompt_embedding),
+        loras=if_any(has_loras, own_loras),
+        hub_loras=if_any(has_loras, hub_lora_anchors),
     output:
         video=f"{CLIP}/sampled.mp4",
         job=f"{CLIP}/sampled.json",

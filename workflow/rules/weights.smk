@@ -51,9 +51,8 @@ def folder_anchor(name):
     return f"{MODELS}/{name}/{'sources' if files_only else 'model_index'}.json"
 
 
-def parts_beside_model(wildcards):
-    """Return the parts that the clip uses of other folders than the model's, by the anchor."""
-    clip = clip_of(wildcards)
+def parts_beside_model(clip):
+    """Return the parts that a clip uses of other folders than the model's, by the anchor."""
     used = hub_loras([clip])
     if "preprocess" in NEEDED_PARTS:
         backends = DECLARATION.models["preprocess"].needed_parts([clip])
@@ -62,7 +61,12 @@ def parts_beside_model(wildcards):
 
 
 def anchors_beside_model(wildcards):
-    return [ancient(anchor) for anchor in parts_beside_model(wildcards)]
+    return [ancient(anchor) for anchor in parts_beside_model(clip_of(wildcards))]
+
+
+@quick
+def text_of_parts_beside_model(wildcards):
+    return json.dumps(parts_beside_model(clip_of(wildcards)))
 
 
 def hub_lora_anchors(wildcards):
