@@ -28,7 +28,7 @@ def test_mask_kernel(project, rows):
 def test_smoothing(project, rows):
     rows[0]["smooth_pose"] = "true"
     project.write_table(*rows)
-    assert project.pending_jobs() == {"dance": {"pose_video": 1, **SAMPLE}}
+    assert project.pending_jobs() == {"dance": {"pose_video": 1, "preview": 1, **SAMPLE}}
 
 
 def test_retargeting_and_another_person(project, rows):
