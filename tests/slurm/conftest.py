@@ -56,6 +56,10 @@ class Cluster(Project):
         """Return those jobs of a clip, the oldest first."""
         return [job for job in self.jobs if job.clip == clip]
 
+    def samplers_of(self, clip: str) -> list[Record]:
+        """Return those of a clip's jobs that sample."""
+        return [job for job in self.jobs_of(clip) if job.kind == "sample"]
+
     def submitted(self, *options: str) -> dict[str, list[str]]:
         """Run snakemake to its end and return the kinds of the jobs it submitted, by clip."""
         before = len(self.jobs)

@@ -27,7 +27,7 @@ GPUS, CPUS, MEMORY_MB = 2, 2, 16_000
 FREEZER = Path("/sys/fs/cgroup/freezer")
 CONTROL_GROUPS = os.access(FREEZER, os.W_OK)
 CONTROLLER_PORT = 26817
-WAIT = 30
+WAIT = 90
 
 NAME = "ClusterName=loopback\n"
 # Accounting needs a database; a job's record is kept for a day instead. A job that is requeued

@@ -29,7 +29,7 @@ def test_every_clip_is_three_submissions(finished):
     ],
 )
 def test_a_clip_gets_its_gpus_and_its_time(finished, clip, gpus, nodes):
-    (job,) = [job for job in finished.jobs_of(clip) if job.kind == "sample"]
+    (job,) = finished.samplers_of(clip)
     assert (job.gpus, job.nodes, job.minutes) == (gpus, nodes, 5)
     log = (finished.folder / f"logs/sample/{clip}.log").read_text()
     assert f"{gpus} cpu rank" in log

@@ -64,7 +64,7 @@ def strike(project: Cluster, clips: dict[str, Callable[[str], None]]) -> None:
         while left:
             wait_until(lambda: any(started(project, clip) for clip in left), process)
             clip = next(clip for clip in left if started(project, clip))
-            (job,) = project.jobs_of(clip)
+            (job,) = project.samplers_of(clip)
             assert job.state == "RUNNING", f"{clip} was not in the middle, but {job}"
             left.pop(clip)(str(job.number))
         _, said = process.communicate(timeout=PATIENCE)
@@ -151,7 +151,7 @@ def output_of(project: Cluster, clip: str) -> str:
 
 
 def states(project: Cluster, clip: str) -> list[str]:
-    return [job.state for job in project.jobs_of(clip)]
+    return [job.state for job in project.samplers_of(clip)]
 
 
 def assert_went_on(project: Cluster, without_fault: Cluster, clip: str) -> None:
@@ -168,18 +168,18 @@ def test_cancelled_job_is_tried_again(struck, without_fault):
 
 def test_clip_longer_than_its_limit_gets_more_time(struck, without_fault):
     assert states(struck, "swap") == ["TIMEOUT", "COMPLETED"]
-    assert [job.minutes for job in struck.jobs_of("swap")] == [1, 10]
+    assert [job.minutes for job in struck.samplers_of("swap")] == [1, 10]
     assert_went_on(struck, without_fault, "swap")
 
 
 def test_requeued_job_goes_on(struck, without_fault):
-    (job,) = struck.jobs_of("auto")
+    (job,) = struck.samplers_of("auto")
     assert (job.state, job.restarts) == ("COMPLETED", 1)
     assert_went_on(struck, without_fault, "auto")
 
 
 def test_jobs_run_on_while_the_controller_is_restarted(struck, without_fault):
-    (job,) = struck.jobs_of("wide")
+    (job,) = struck.samplers_of("wide")
     assert (job.state, job.restarts) == ("COMPLETED", 0)
     assert struck.frames("wide") == without_fault.frames("wide")
 
@@ -191,7 +191,7 @@ def test_warning_before_the_limit_stops_after_the_step(struck_nodes, without_fau
 
 
 def test_job_on_a_node_that_goes_down_goes_on(struck_nodes, without_fault):
-    (job,) = struck_nodes.jobs_of("swap2")
+    (job,) = struck_nodes.samplers_of("swap2")
     assert (job.state, job.restarts) == ("COMPLETED", 1)
     assert_went_on(struck_nodes, without_fault, "swap2")
 
