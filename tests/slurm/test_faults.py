@@ -24,6 +24,7 @@ LONGER = {
 }
 ON_ONE_GPU = "dance", "swap", "wide", "auto"
 ON_TWO_NODES = "swap", "swap2"
+UNENDED = {"PENDING", "RUNNING", "COMPLETING"}
 
 
 def slurm(*command: str) -> None:
@@ -83,6 +84,7 @@ def end(project: Cluster, process: subprocess.Popen) -> None:
     if process.poll() is None:
         process.kill()
         slurm("scancel", *(str(job.number) for job in project.jobs))
+        wait_until(lambda: not {job.state for job in project.jobs} & UNENDED)
     if not process.stderr.closed:
         print(process.communicate()[1])
 
