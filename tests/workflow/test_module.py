@@ -1,6 +1,7 @@
 """The workflow as a module of another one, from a folder or a git host, with its own folders."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,6 +78,13 @@ def test_module_runs_and_writes_only_into_its_folders(other_workflow):
     assert (folder / "out/poster.txt").read_text() == "finished\n"
     assert {path.name for path in folder.iterdir()} == before | {"out", ".snakemake"}
     assert {path.name for path in (folder / "config").iterdir()} == {"config.yaml", "clips.csv"}
+
+
+def test_module_with_the_cluster_profile_in_the_other_folder(other_workflow):
+    folder = other_workflow(repr(str(ROOT / "Snakefile")))
+    shutil.copytree(ROOT / "profiles/slurm", folder / "profiles/slurm")
+    said = snakemake(folder, "--dry-run", "--profile", "profiles/slurm")
+    assert "wan_sample" in said and "out/results/m/sampled.mp4" in said
 
 
 def test_module_from_a_git_host(other_workflow, tmp_path):
