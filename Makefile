@@ -23,7 +23,7 @@ demo/report.html: $(wildcard demo/results/*/*.html)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not slurm"
 
-# On a real SLURM of two nodes that share this machine; needs root. Half an hour on two cores.
+# On a real SLURM of two nodes that share this machine; needs root. 25 minutes on two cores.
 test-slurm: $(INSTALLED)
 	$(BIN)/python tests/slurm/loopback.py install
 	$(BIN)/python -m pytest -m slurm tests/slurm

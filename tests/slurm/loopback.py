@@ -56,6 +56,7 @@ KillWait=10
 AuthInfo=cred_expire=20
 JobRequeue=1
 AccountingStorageType=accounting_storage/none
+EnforcePartLimits=ALL
 PartitionName=main Nodes=ALL Default=YES MaxTime=120 State=UP
 """
 
