@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 DEMO_RUN := $(BIN)/snakemake --profile local --configfile config/demo.yaml
 
-.PHONY: demo test test-slurm test-environments lint lock clean
+.PHONY: demo test test-slurm test-gpus test-environments lint lock clean
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -21,12 +21,16 @@ demo/report.html: $(wildcard demo/results/*/*.html)
 	@$(DEMO_RUN) --report $@
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not slurm"
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not slurm and not gpus"
 
 # On a real SLURM of two nodes that share this machine; needs root. 25 minutes on two cores.
 test-slurm: $(INSTALLED)
 	$(BIN)/python tests/slurm/loopback.py install
 	$(BIN)/python -m pytest -m slurm tests/slurm
+
+# On 2, 4 and 8 of this machine's GPUs, joined by NVLink.
+test-gpus: $(INSTALLED)
+	$(BIN)/python -m pytest -m gpus tests/parallel
 
 # The pip parts of envs/*.yaml, each in a clean virtual environment: downloads torch.
 test-environments: $(INSTALLED)

@@ -8,11 +8,13 @@ Weights are random. Without a GPU, or with --tiny, everything is tiny.
 import argparse
 import gc
 import os
+from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
 from diffusers import WanAnimateTransformer3DModel
 from measure import (
+    GIB,
     Video,
     difference,
     make_step,
@@ -30,6 +32,7 @@ from animate.model.sequence import Attention, WholeSequence, attention
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.attention import choose_attention
 from animate.parallel.compile import compile_blocks
+from animate.parallel.exchange import Exchange, Messages, choose_exchange
 from animate.parallel.sharding import Sharded
 from animate.parallel.ulysses import UlyssesSequence
 from animate.parallel.vae_split import SplitCodec
@@ -70,15 +73,16 @@ def sharded(weights: WanAnimateTransformer3DModel, sequence, device: torch.devic
     return model
 
 
-def placed(placement: str, video: Video, weights, device: torch.device) -> SamplingTransformer:
+def placed(placement: str, video: Video, weights, exchange: Exchange) -> SamplingTransformer:
     """Return the compiled model on one GPU, or on all with its weights replicated or sharded."""
+    device = weights.device
     attend = choose_attention(device)[1]
     if placement == "1 GPU":
         model = SamplingTransformer(weights, WholeSequence(attend))
     elif placement == "replicated":
-        model = SamplingTransformer(weights, ulysses(video, weights, attend))
+        model = SamplingTransformer(weights, ulysses(video, weights, attend, exchange))
     else:
-        model = sharded(weights, ulysses(video, weights, attend), device)
+        model = sharded(weights, ulysses(video, weights, attend, exchange), device)
         # Someone may still refer to the whole weights.
         for parameter in weights.parameters():
             parameter.data = parameter.data.new_empty(0)
@@ -88,28 +92,43 @@ def placed(placement: str, video: Video, weights, device: torch.device) -> Sampl
     return model
 
 
-def steps(table: Table, placement: str, video: Video, tiny: bool, world: World, weights) -> None:
-    """Time a step, its difference from one GPU's uncompiled step, and a whole segment."""
+def steps(
+    table: Table,
+    placement: str,
+    video: Video,
+    tiny: bool,
+    world: World,
+    weights,
+    connect: Callable[[], Exchange],
+    count: int,
+) -> None:
+    """Time a step, its difference from one GPU's uncompiled step, and a segment of `count`."""
     device = weights.device
     inputs = random_inputs(video, tiny, device)
     plain = SamplingTransformer(weights, WholeSequence(choose_attention(device)[1]))
     expected = timed(make_step(plain, inputs), 0)[1]
     del plain
-    model = placed(placement, video, weights, device)
+    exchange = connect()
+    model = placed(placement, video, weights, exchange)
     size = f"{video.width}x{video.height}"
     timing, result = timed(make_step(model, inputs))
     table.add(f"step, {placement}, {size}", timing, difference(result, expected))
+    if world.leads:
+        print(f"    and {exchange.held / GIB:.2f} GiB of outboxes", flush=True)
     if placement != "1 GPU" and video in (SIZES[-1], TINY_SIZES[-1]):
         profile_first(model, inputs, world)
-        segment(table, placement, model, video, tiny, world)
+        segment(table, placement, model, video, tiny, world, count)
 
 
-def ulysses(video: Video, weights, attend: Attention) -> UlyssesSequence:
+def ulysses(video: Video, weights, attend: Attention, exchange: Exchange) -> UlyssesSequence:
     """Return the division of a video's tokens among all ranks."""
-    return UlyssesSequence(video.tokens, weights.config.num_attention_heads, attend)
+    heads = weights.config.num_attention_heads
+    return UlyssesSequence(video.tokens, heads, attend, exchange=exchange)
 
 
-def agreement(table: Table, world: World, device: torch.device) -> None:
+def agreement(
+    table: Table, world: World, device: torch.device, connect: Callable[[], Exchange]
+) -> None:
     """Print how far all ranks' step and frames are from one GPU's, on the tiny model."""
     # The fastest kernels do not take the tiny model's small heads.
     attend = attention
@@ -118,7 +137,8 @@ def agreement(table: Table, world: World, device: torch.device) -> None:
         inputs = random_inputs(video, True, device)
         results, frames = [], []
         for ranks in (1, world.size):
-            shared = ulysses(video, weights, attend) if ranks > 1 else WholeSequence(attend)
+            whole = WholeSequence(attend)
+            shared = ulysses(video, weights, attend, connect()) if ranks > 1 else whole
             model = SamplingTransformer(weights, shared)
             results.append(timed(make_step(model, inputs), 0)[1])
             paint = random_painting(model, SplitCodec(vae, ranks), video, 4, True)
@@ -152,11 +172,12 @@ def codec_agreement(video: Video, kind: torch.dtype, world: World, device: torch
             print(f"    {name}, {kind}: split from whole, whole and split from fp32: {errors}")
 
 
-def segment(table: Table, name: str, model, video: Video, tiny: bool, world: World) -> None:
-    """Time a whole segment: encoded, denoised in 20 steps (2 with FSDP2), decoded."""
+def segment(
+    table: Table, name: str, model, video: Video, tiny: bool, world: World, steps: int
+) -> None:
+    """Time a whole segment: encoded, denoised, decoded."""
     device = model.device
     codec = SplitCodec(random_vae(tiny, device), world.size, compiled=device.type == "cuda")
-    steps = 2 if tiny or name == "FSDP2" else STEPS
     # The first compiles and warms up.
     timed(random_painting(model, codec, video, 1, tiny), 0)
     timing = timed(random_painting(model, codec, video, steps, tiny), 0)[0]
@@ -195,8 +216,16 @@ def main(arguments: argparse.Namespace, world: World) -> None:
     torch.manual_seed(0)
     if world.leads:
         print(f"attention: {choose_attention(device)[0]}", flush=True)
+
+    def connect() -> Exchange:
+        name, exchange = choose_exchange(device)
+        name, exchange = ("messages", Messages()) if arguments.messages else (name, exchange)
+        if world.leads:
+            print(f"    exchange by {name}", flush=True)
+        return exchange
+
     if "agreement" in arguments.parts:
-        agreement(table, world, device)
+        agreement(table, world, device, connect)
     sizes = TINY_SIZES if tiny else SIZES
     weights = None
     for placement in PLACEMENTS:
@@ -204,7 +233,7 @@ def main(arguments: argparse.Namespace, world: World) -> None:
         for video in sizes[-1:] if placement == "FSDP2" else [sizes[n] for n in arguments.sizes]:
             if placement.replace(" ", "") in arguments.parts:
                 weights = weights or random_transformer(tiny, device)
-                steps(table, placement, video, tiny, world, weights)
+                steps(table, placement, video, tiny, world, weights, connect, arguments.steps)
     del weights
     if "vae" in arguments.parts:
         codecs(table, sizes[-1], tiny, world, device)
@@ -229,6 +258,8 @@ if __name__ == "__main__":
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--parts", nargs="+", default=PARTS, choices=PARTS)
     parser.add_argument("--sizes", nargs="+", type=int, default=(0, 1, 2), choices=(0, 1, 2))
+    parser.add_argument("--steps", type=int, default=STEPS, help="of a whole segment")
+    parser.add_argument("--messages", action="store_true", help="no direct copies")
     arguments = parser.parse_args()
     os.environ.setdefault("WORLD_SIZE", "1")
     with join_world() as joined:

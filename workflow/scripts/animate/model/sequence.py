@@ -42,7 +42,10 @@ class Sequence(Protocol):
         """Return the position among `length` tokens of this process's first one."""
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """Return self-attention over all tokens for this process's (B, L, H, D)."""
+        """Return self-attention over all tokens for this process's (B, L, H, D).
+
+        The contiguous `q` may be overwritten.
+        """
 
 
 class WholeSequence:

@@ -11,6 +11,7 @@ from animate.model.sequence import WholeSequence
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.attention import choose_attention
 from animate.parallel.compile import compile_blocks
+from animate.parallel.exchange import choose_exchange
 from animate.parallel.fp8 import use_fp8
 from animate.parallel.offload import Offloaded
 from animate.parallel.plan import FSDP2, OFFLOAD, Plan, model_sizes, plan_memory
@@ -55,7 +56,11 @@ def load_sampler(
     kernel, attend = choose_attention(device)
     heads = weights.config.num_attention_heads
     shared = world.size > 1
-    sequence = UlyssesSequence(load.tokens, heads, attend) if shared else WholeSequence(attend)
+    if shared:
+        way, exchange = choose_exchange(device)
+        sequence = UlyssesSequence(load.tokens, heads, attend, exchange=exchange)
+    else:
+        sequence = WholeSequence(attend)
     model = SamplingTransformer(weights, sequence)
     plan = plan_memory(
         model_sizes(model),
@@ -67,7 +72,8 @@ def load_sampler(
         load.branches,
         load.precision,
     )
-    say(f"{world.size} {device.type} rank{'s' if shared else ''}, {plan}, {kernel} attention")
+    ranks = f"{device.type} ranks by {way}" if shared else f"{device.type} rank"
+    say(f"{world.size} {ranks}, {plan}, {kernel} attention")
     store = place(plan, weights, model, device, world)
     fill_transformer(weights, folder, device, store, loras)
     # The one parameter that the sampler's model holds itself.

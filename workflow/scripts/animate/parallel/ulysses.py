@@ -6,6 +6,7 @@ sequence is padded to equal shares, and the padding never takes part in attentio
 result is that of one process for any token count.
 """
 
+from collections.abc import Callable
 from itertools import accumulate, pairwise
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ import torch.nn.functional as F
 
 from animate.errors import ClipError
 from animate.model.sequence import Attention, attention
+from animate.parallel.exchange import Exchange, Messages, Wait
 
 # Matrix products of fewer rows take another way and round differently.
 LEAST_SHARE = 8
@@ -23,19 +25,11 @@ LEAST_SHARE = 8
 SHARES = (0.5, 0.5)
 
 
-class Travelling(NamedTuple):
-    """One tensor from every rank, this one's own among them, and what is on its way to them."""
+class Part(NamedTuple):
+    """A part of the heads on its way: the tensors of all ranks, here once `wait` was called."""
 
-    works: list[dist.Work]
-    received: torch.Tensor | list[torch.Tensor]
-    sent: list[torch.Tensor]
-
-    def arrived(self) -> torch.Tensor | list[torch.Tensor]:
-        """Return what was received, once it is here and what was sent is gone."""
-        for work in self.works:
-            work.wait()
-        self.sent.clear()
-        return self.received
+    inbox: torch.Tensor
+    wait: Wait
 
 
 class UlyssesSequence:
@@ -47,17 +41,20 @@ class UlyssesSequence:
         heads: int,
         attend: Attention = attention,
         group: dist.ProcessGroup | None = None,
+        exchange: Exchange | None = None,
     ):
         """`length` counts all tokens, `heads` the heads; None means the default group.
+
+        `exchange` is what the group's ranks give each other tensors with, messages if None.
 
         Raises:
             ClipError: the ranks do not divide the heads.
         """
         self._group, self._attend = group, attend
+        self._exchange = exchange or Messages(group)
         self._ranks, self._rank = dist.get_world_size(group), dist.get_rank(group)
         check_degree(self._ranks, heads)
         self._length = length
-        self._done: torch.cuda.Event | None = None
         self._share = max(-(-length // self._ranks), LEAST_SHARE)
 
     def shard(self, x: torch.Tensor) -> torch.Tensor:
@@ -78,28 +75,21 @@ class UlyssesSequence:
         return self._rank * self._share
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """Return self-attention over all tokens for this rank's (B, L, H, D).
+        """Return self-attention over all tokens for this rank's (B, L, H, D), in place of `q`.
 
         Queries, keys and values travel together, one part of the heads after the other.
         """
-        # PyTorch frees what was exchanged once it is done: a CPU that is far ahead fills the GPU.
-        if self._done:
-            self._done.synchronize()
         parts, left = self._parts((q, k, v)), []
-        coming = [self._send(parts.pop(0))]
-        while coming:
-            if parts:
-                coming.append(self._send(parts.pop(0)))
+        coming = [self._send(0, parts[0])]
+        for index in range(len(parts)):
+            if index + 1 < len(parts):
+                coming.append(self._send(index + 1, parts[index + 1]))
             # Taken off the list, so that a part's memory is free as soon as it was attended to.
-            left.append(self._return(coming.pop(0)))
-        result = q.new_empty(q.shape)
-        for (part,), travelling in zip(self._parts((result,)), left, strict=True):
-            for rank, tokens in enumerate(travelling.arrived()):
-                _wide(part)[:, :, rank] = _wide(tokens)
-        if result.is_cuda:
-            self._done = torch.cuda.Event(blocking=True)
-            self._done.record()
-        return result
+            left.append(self._return(index, coming.pop(0)))
+        for (part, _, _), (inbox, wait) in zip(parts, left, strict=True):
+            wait()
+            _wide(part).copy_(_wide(inbox).permute(1, 2, 0, 3, 4))
+        return q
 
     def _parts(self, tensors: tuple[torch.Tensor, ...]) -> list[tuple[torch.Tensor, ...]]:
         """Return views (B, L, ranks, heads, D) of each part of every rank's heads."""
@@ -107,40 +97,37 @@ class UlyssesSequence:
         sizes = part_sizes(split[0].shape[3])
         return list(zip(*(x.split(sizes, 3) for x in split), strict=True))
 
-    def _send(self, part: tuple[torch.Tensor, ...]) -> Travelling:
+    def _send(self, index: int, part: tuple[torch.Tensor, ...]) -> Part:
         """Start giving each rank its heads of this rank's tokens (B, L, 3, heads, D)."""
         batch, length, n, heads, size = part[0].shape
-        shape = (batch, length, len(part), heads, size)
-        received = part[0].new_empty(n, *shape)
-        sent = [received[r] if r == self._rank else part[0].new_empty(shape) for r in range(n)]
-        for rank, packed in enumerate(sent):
-            for index, x in enumerate(part):
-                _wide(packed)[:, :, index] = _wide(x)[:, :, rank]
-        return self._exchange(sent, received)
+        inbox = part[0].new_empty(n, batch, length, len(part), heads, size)
 
-    def _return(self, part: Travelling) -> Travelling:
+        def pack(packed: torch.Tensor, rank: int) -> None:
+            for place, x in enumerate(part):
+                _wide(packed)[:, :, place] = _wide(x)[:, :, rank]
+
+        return self._exchanged(2 * index, inbox, pack)
+
+    def _return(self, index: int, part: Part) -> Part:
         """Attend to what arrived and start giving each rank its tokens (B, L, heads, D)."""
-        tokens = part.arrived().transpose(0, 1).flatten(1, 2)[:, : self._length]
+        part.wait()
+        tokens = part.inbox.transpose(0, 1).flatten(1, 2)[:, : self._length]
         out = self._attend(*tokens.unbind(2))
         padding = self._ranks * self._share - self._length
         if padding:
             out = F.pad(out, (0, 0, 0, 0, 0, padding))
-        sent = [x.contiguous() for x in out.unflatten(1, (self._ranks, -1)).unbind(1)]
-        received = [x if r == self._rank else torch.empty_like(x) for r, x in enumerate(sent)]
-        return self._exchange(sent, received)
+        rows = out.unflatten(1, (self._ranks, -1)).transpose(0, 1)
+        inbox = torch.empty_like(rows, memory_format=torch.contiguous_format)
+        return self._exchanged(2 * index + 1, inbox, lambda packed, r: packed.copy_(rows[r]))
 
-    def _exchange(
-        self, sent: list[torch.Tensor], received: torch.Tensor | list[torch.Tensor]
-    ) -> Travelling:
-        """Start to give each rank its tensor and to get theirs; this rank has its own already."""
-        operations = []
-        for rank in range(self._ranks):
-            if rank != self._rank:
-                to = {"group": self._group, "group_peer": rank}
-                operations.append(dist.P2POp(dist.isend, sent[rank], **to))
-                operations.append(dist.P2POp(dist.irecv, received[rank], **to))
-        works = dist.batch_isend_irecv(operations) if operations else []
-        return Travelling(works, received, sent)
+    def _exchanged(
+        self, slot: int, inbox: torch.Tensor, pack: Callable[[torch.Tensor, int], object]
+    ) -> Part:
+        """Start giving each rank what `pack` writes for it."""
+        outbox = self._exchange.outbox(slot, inbox.shape[1:], inbox)
+        for rank, packed in (outbox | {self._rank: inbox[self._rank]}).items():
+            pack(packed, rank)
+        return Part(inbox, self._exchange.start(slot, outbox, inbox))
 
 
 def _wide(x: torch.Tensor) -> torch.Tensor:
