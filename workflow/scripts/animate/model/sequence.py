@@ -42,10 +42,7 @@ class Sequence(Protocol):
         """Return the position among `length` tokens of this process's first one."""
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """Return self-attention over all tokens for this process's (B, L, H, D).
-
-        The contiguous `q` may be overwritten.
-        """
+        """Return self-attention over all tokens for this process's (B, L, H, D)."""
 
 
 class WholeSequence:

@@ -93,9 +93,11 @@ def plan_memory(
 
 def _work(sizes: Sizes, tokens: int, pixels: int, frames: int, ranks: int, branches: int) -> int:
     """Return the bytes of activations: the larger of the transformer's and the VAE's."""
-    # Residual stream twice and condition tokens in fp32; what attention or the hidden layer holds.
-    attention = (12 + 14) * sizes.width
+    # Residual stream and condition tokens in fp32; what attention or the hidden layer holds.
+    attention = (8 + 14) * sizes.width
     hidden = 12 * sizes.width + 4 * sizes.hidden + 2 * sizes.width
+    # Kept for the other ranks: their queries, keys, values and results.
+    outboxes = 8 * sizes.width * (ranks - 1) // ranks
     constants = branches * len(sizes.blocks) * 2 * 770 * sizes.width * 2
-    transformer = -(-tokens // ranks) * max(attention, hidden) + constants
+    transformer = -(-tokens // ranks) * (max(attention, hidden) + outboxes) + constants
     return max(transformer, pixels * (VAE_WORK // ranks + VAE_FRAME * frames))

@@ -75,7 +75,7 @@ class UlyssesSequence:
         return self._rank * self._share
 
     def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """Return self-attention over all tokens for this rank's (B, L, H, D), in place of `q`.
+        """Return self-attention over all tokens for this rank's (B, L, H, D).
 
         Queries, keys and values travel together, one part of the heads after the other.
         """
@@ -86,10 +86,11 @@ class UlyssesSequence:
                 coming.append(self._send(index + 1, parts[index + 1]))
             # Taken off the list, so that a part's memory is free as soon as it was attended to.
             left.append(self._return(index, coming.pop(0)))
-        for (part, _, _), (inbox, wait) in zip(parts, left, strict=True):
+        result = q.new_empty(q.shape)
+        for (part,), (inbox, wait) in zip(self._parts((result,)), left, strict=True):
             wait()
             _wide(part).copy_(_wide(inbox).permute(1, 2, 0, 3, 4))
-        return q
+        return result
 
     def _parts(self, tensors: tuple[torch.Tensor, ...]) -> list[tuple[torch.Tensor, ...]]:
         """Return views (B, L, ranks, heads, D) of each part of every rank's heads."""
