@@ -10,6 +10,8 @@ from animate.cluster.work import clip_work
 SITE = Site.of(CONFIG)
 LOGIN_NODE_DOWNLOADS = SITE.network == "login"
 AUTO_CLIPS = sum(clip.settings["gpus"] == AUTO for clip in CLIPS.values())
+# Who submits jobs has to say how many; without, Snakemake would call each function in vain.
+SUBMITS = workflow.remote_exec or workflow.resource_settings.nodes is not None
 
 if workflow.remote_exec:
     # SLURM's warning is for the sampler; the Snakemake around it has to outlive it.
@@ -41,12 +43,8 @@ def cpu_job(stage, cpus=1, mb=asking.STAGE_MB, backend=None):
         pace = clip_of(wildcards).settings[backend] if backend else "mediapipe"
         return asking.stage_minutes(stage, work_of(wildcards), SITE, attempt, pace)
 
-    return {
-        "runtime": runtime,
-        "mem_mb": mb,
-        "cpus_per_task": cpus,
-        **SITE.cpu_options,
-    }
+    submitted = {"runtime": runtime, "cpus_per_task": cpus, **SITE.cpu_options}
+    return {"mem_mb": mb, **(submitted if SUBMITS else {})}
 
 
 def gpus_of_auto_clips():
@@ -65,12 +63,20 @@ def gpus_of(wildcards):
     return gpus_of_auto_clips() if wanted == AUTO else wanted
 
 
-def nodes_of(wildcards):
-    return node_count(gpus_of(wildcards), SITE.gpus_per_node)
+def of_gpus(function):
+    """Return a resource that depends on the clip's GPUs, a constant when all clips want as many."""
+    wanted = {clip.settings["gpus"] for clip in CLIPS.values()}
+    if len(wanted) == 1 and AUTO not in wanted:
+        return function(*wanted)
+    return quick(lambda wildcards: function(gpus_of(wildcards)))
 
 
-def ranks_of_node(wildcards):
-    return gpus_of(wildcards) // nodes_of(wildcards)
+def nodes(gpus):
+    return node_count(gpus, SITE.gpus_per_node)
+
+
+def ranks_of_node(gpus):
+    return gpus // nodes(gpus)
 
 
 def gpu_job():
@@ -82,27 +88,28 @@ def gpu_job():
         )
 
     def memory(wildcards, attempt):
-        return asking.sampling_mb(ranks_of_node(wildcards), CONFIG["model"], attempt)
+        ranks = ranks_of_node(gpus_of(wildcards))
+        return asking.sampling_mb(ranks, CONFIG["model"], attempt)
 
-    def cpus(wildcards):
-        return SITE.cpus_per_gpu * ranks_of_node(wildcards)
-
-    def extra(wildcards):
+    def extra(gpus):
         warning = SITE.warning_seconds
         signalled = f" --signal=USR1@{warning}" if warning else ""
-        return f"--gpus-per-node={ranks_of_node(wildcards)}{signalled}"
+        return f"--gpus-per-node={ranks_of_node(gpus)}{signalled}"
 
-    return {
+    submitted = {
         "runtime": quick(runtime),
-        "mem_mb": quick(memory),
-        "cpus_per_task": quick(cpus),
-        "gpu": quick(gpus_of),
-        "nodes": quick(nodes_of),
+        "cpus_per_task": of_gpus(lambda gpus: SITE.cpus_per_gpu * ranks_of_node(gpus)),
+        "nodes": of_gpus(nodes),
         # One task a node: torchrun starts the ranks.
         "tasks_per_gpu": 0,
-        "slurm_extra": quick(extra),
+        "slurm_extra": of_gpus(extra),
         **SITE.gpu_options,
         **own_tasks(),
+    }
+    return {
+        "mem_mb": quick(memory),
+        "gpu": of_gpus(int),
+        **(submitted if SUBMITS else {}),
     }
 
 
@@ -114,14 +121,10 @@ def own_tasks():
     wanted = {clip.settings["gpus"] for clip in CLIPS.values()} - {AUTO}
     if max(wanted, default=1) <= SITE.gpus_per_node:
         return {}
-
-    def launcher(wildcards):
-        return "srun" if nodes_of(wildcards) > 1 else None
-
-    def tasks(wildcards):
-        return nodes_of(wildcards) if nodes_of(wildcards) > 1 else None
-
-    return {"mpi": quick(launcher), "tasks": quick(tasks)}
+    return {
+        "mpi": of_gpus(lambda gpus: "srun" if nodes(gpus) > 1 else None),
+        "tasks": of_gpus(lambda gpus: nodes(gpus) if nodes(gpus) > 1 else None),
+    }
 
 
 @quick

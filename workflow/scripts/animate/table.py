@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -126,10 +127,11 @@ def _read_rows(table: Table, header: list[str], rows: list[list[str]], config: d
 
 def _read_row(cells: dict[str, str], folder: Path, config: dict) -> tuple[Clip | None, list]:
     required = {key: cells[key] for key in load_schema("clips")["required"] if key in cells}
-    row = {
-        key: settings_of.parse_cell(key, cell) for key, cell in cells.items() if key not in required
-    }
-    mistakes = [*find_mistakes("clips", required), *find_mistakes("settings", row)]
+    given = {key: _read_cell(key, cell) for key, cell in cells.items() if key not in required}
+    row = {key: value for key, (value, _) in given.items()}
+    mistakes = list(find_mistakes("clips", required))
+    for key in filter(given.__contains__, load_schema("settings")["properties"]):
+        mistakes += given[key][1]
     if "preset" in row:
         mistakes += settings_of.preset_mistakes(row["preset"], config)
     video, reference = (
@@ -154,6 +156,13 @@ def _read_row(cells: dict[str, str], folder: Path, config: dict) -> tuple[Clip |
         if "path" in lora and not Path(file["path"]).is_file()
     ]
     return Clip(required["clip"], video, reference, required["mode"], settings), mistakes
+
+
+@cache
+def _read_cell(setting: str, text: str) -> tuple[Any, list[Mistake]]:
+    """Return a cell's value and its mistakes; most cells of a column are alike."""
+    value = settings_of.parse_cell(setting, text)
+    return value, list(find_mistakes("settings", {setting: value}))
 
 
 def _file_mistakes(paths: dict[str, str], required: dict[str, str]) -> Iterator[Mistake]:

@@ -48,12 +48,13 @@ class Work:
 def clip_work(clip: Clip, results: str) -> Work:
     """Return the work of a clip; of its files only the timeline is read, if it is there."""
     settings = clip.settings
-    timeline = Path(results, clip.name, "timeline.json")
+    # Asked for every job of a clip: joining paths as text is many times as fast.
+    timeline = f"{results}/{clip.name}/timeline.json"
     try:
-        frames, pixels = _read_timeline(timeline, timeline.stat().st_mtime_ns)
+        frames, pixels = _read_timeline(timeline, Path(timeline).stat().st_mtime_ns)
         known = True
     except FileNotFoundError:
-        estimate = (settings[name] for name in ("fps", "start", "end", "resolution_area"))
+        estimate = [settings[name] for name in ("fps", "start", "end", "resolution_area")]
         frames, pixels = _estimate(clip.video, *estimate)
         known = False
     return Work(
@@ -70,8 +71,8 @@ def clip_work(clip: Clip, results: str) -> Work:
 
 
 @lru_cache(maxsize=256)
-def _read_timeline(path: Path, changed: int) -> tuple[int, int]:
-    values = json.loads(path.read_text())
+def _read_timeline(path: str, changed: int) -> tuple[int, int]:
+    values = json.loads(Path(path).read_text())
     width, height = values["model_size"]
     return values["frame_count"], width * height
 
