@@ -240,13 +240,35 @@ def test_more_gpus_than_the_site_has(project, rows):
 
 
 def test_more_gpus_than_any_node_has(project, rows):
-    project.write_table(rows[0] | {"gpus": "8", "steps": "1"}, *rows[1:])
+    project.write_table(rows[0] | {"gpus": "8"}, *rows[1:])
     set_site(project, max_gpus=8, gpus_per_node=8)
+    done = project.snakemake(check=False)
+    assert done.returncode == 1 and not project.jobs
+    sentence = (
+        "8 GPUs of one node: no node of partition main has more than 2; set"
+        " cluster.gpus_per_node in config.yaml to 2"
+    )
+    assert f"row 2, column 'gpus': {sentence}" in done.stderr
+    assert sentence in project.snakemake("plan").stdout
+
+
+@pytest.fixture
+def lenient(cluster):
+    """The cluster as a site that keeps jobs which its partition will never start."""
+    loopback.enforce_limits(False)
+    yield
+    loopback.enforce_limits(True)
+
+
+def test_job_that_a_site_keeps_for_ever_is_ended(lenient, project, rows):
+    project.write_table(rows[0] | {"steps": "1"}, *rows[1:])
+    # The partition's limit is two hours.
+    set_site(project, min_minutes=200)
     done = project.snakemake("--retries", "0", check=False)
-    assert done.returncode == 1
-    assert "1 of 6 clips failed" in done.stderr
-    assert "dance: SLURM sbatch failed" in done.stderr
-    assert "Batch job submission failed" in done.stderr
+    assert done.returncode == 1 and states(project, "dance") == ["CANCELLED"]
+    said = "can never start (PartitionTimeLimit) and was cancelled: under cluster: in config.yaml"
+    assert f"of clip dance {said}, set max_minutes lower" in done.stderr
+    assert "1 of 6 clips failed" in done.stderr and f"dance: {said}" in done.stderr
 
 
 def test_one_clip_fails_while_others_go_on(project, rows):
