@@ -170,6 +170,13 @@ def test_nodes_are_read_as_sinfo_prints_them():
         ),
         (
             1,
+            {"gpu_partition": "old", "gpu_model": "h100"},
+            "tiny",
+            "no node of partition old has GPUs of type h100: correct cluster.gpu_model in"
+            " config.yaml; its nodes have GPUs without a type",
+        ),
+        (
+            1,
             {},
             "tiny",
             "no node of partition cpu has GPUs: set cluster.gpu_partition in config.yaml",

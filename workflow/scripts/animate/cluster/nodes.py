@@ -4,7 +4,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from animate.cluster.site import Site
@@ -97,51 +97,42 @@ def why_no_node(request: Request, site: Site, nodes: Iterable[Node]) -> str:
 
 
 def _why_no_gpu(site: Site, able: list[Node], partition: str) -> str:
-    types = ", ".join(sorted({kind for node in able for kind in node.gpus if kind}))
+    types = sorted({kind or "GPUs without a type" for node in able for kind in node.gpus})
     if types:
         return (
             f"no node of {partition} has GPUs of type {site.gpu_model}: correct cluster.gpu_model"
-            f" in config.yaml; its nodes have {types}"
+            f" in config.yaml; its nodes have {', '.join(types)}"
         )
     return f"no node of {partition} has GPUs: set cluster.gpu_partition in config.yaml"
 
 
 def _why_too_large(request: Request, site: Site, able: list[Node], partition: str) -> str:
+    """Narrow the able nodes down by GPUs, CPUs and memory, to the first that none has enough of."""
     kind = f"GPUs of type {site.gpu_model}" if site.gpu_model else "GPUs"
-    limits: tuple[tuple[int, str, Callable[[Node], int], Callable[[int], str]], ...] = (
-        (
-            request.gpus,
-            kind,
-            lambda node: _gpus(node, site.gpu_model),
-            lambda most: f"cluster.gpus_per_node in config.yaml to {most}",
-        ),
-        (
-            request.cpus,
-            "CPUs",
-            lambda node: node.cpus,
-            lambda most: f"cluster.cpus_per_gpu in config.yaml to {max(1, most // request.gpus)}",
-        ),
-        (
-            request.memory_mb,
-            "MB of memory",
-            lambda node: node.memory_mb,
-            lambda most: "cluster.gpus_per_node in config.yaml lower, or gpu_partition to another",
-        ),
-    )
-    such = ""
-    for asked, what, has, remedy in limits:
-        most = max(map(has, able))
-        if most < asked:
-            return (
-                f"{asked} {what} of one node: no node of {partition}{such} has more than {most};"
-                f" set {remedy(most)}"
-            )
-        able = [node for node in able if has(node) >= asked]
-        such = f" with {request.gpus} {kind}"
+    with_gpus = f" with {request.gpus} {kind}"
+
+    def beyond(asked: int, what: str, most: int, such: str = with_gpus) -> str:
+        return f"{asked} {what} of one node: no node of {partition}{such} has more than {most}; set"
+
+    most = max(_gpus(node, site.gpu_model) for node in able)
+    if most < request.gpus:
+        said = beyond(request.gpus, kind, most, such="")
+        return f"{said} cluster.gpus_per_node in config.yaml to {most}"
+    able = [node for node in able if _gpus(node, site.gpu_model) >= request.gpus]
+    most = max(node.cpus for node in able)
+    if most < request.cpus:
+        said = beyond(request.cpus, "CPUs", most)
+        return f"{said} cluster.cpus_per_gpu in config.yaml to {max(1, most // request.gpus)}"
+    able = [node for node in able if node.cpus >= request.cpus]
+    most = max(node.memory_mb for node in able)
+    if most < request.memory_mb:
+        said = beyond(request.memory_mb, "MB of memory", most)
+        return f"{said} cluster.gpus_per_node in config.yaml lower, or gpu_partition to another"
+    able = [node for node in able if node.memory_mb >= request.memory_mb]
     if len(able) < request.nodes:
         return (
-            f"{request.nodes} nodes{such} each: {partition} has only {len(able)} of them; set the"
-            " clip's gpus lower"
+            f"{request.nodes} nodes{with_gpus} each: {partition} has only {len(able)} of them; set"
+            " the clip's gpus lower"
         )
     return ""
 
