@@ -246,8 +246,10 @@ def test_a_reason_that_waiting_does_not_end_has_a_remedy(reason, key):
     [
         *("None", "Priority", "Resources", "BeginTime", "Licenses", "JobHeldUser", "JobHeldAdmin"),
         *("QOSGrpCpuLimit", "AssocGrpGRES", "QOSMaxJobsPerUserLimit", "QOSMaxGRESPerUser"),
-        *("AssocMaxJobsLimit", "MaxGRESPerAccount", "PartitionDown", "ReqNodeNotAvail"),
-        "Nodes_required_for_job_are_DOWN,_DRAINED_or_reserved",
+        *("AssocMaxJobsLimit", "MaxGRESPerAccount", "PartitionDown"),
+        "ReqNodeNotAvail, UnavailableNodes:n2",
+        "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority"
+        " partitions",
     ],
 )
 def test_a_reason_that_goes_away_has_none(reason):

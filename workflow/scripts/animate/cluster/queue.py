@@ -13,7 +13,7 @@ JOB_NAMES = "wan-animate"
 CLIP = re.compile(r"--target-jobs '\w+:clip=([^,'\s]+)")
 # Reasons that waiting does not end (https://slurm.schedmd.com/job_reason_codes.html), each with the
 # key of `cluster:` that does; sentences are what SLURM says instead of AccountNotAllowed and
-# QOSNotAllowed. Limits that other jobs of the user or group use up are none of them.
+# QOSNotAllowed. Limits that other jobs use up are none of them, nor is a node that is down.
 NEVER = (
     (r"PartitionTimeLimit|\w+WallDurationPerJob\w*", "set max_minutes lower"),
     (r"InvalidAccount|AccountNotAllowed|Job's account.*", "correct account"),
@@ -21,7 +21,8 @@ NEVER = (
     (r"PartitionNodeLimit|\w+NodePerJob\w*", "correct gpus_per_node, or give the clip fewer GPUs"),
     (
         r"BadConstraints|PartitionConfig|MaxMemPerLimit|(?:QOS|Assoc)Max\w+Per(?:Job|Node)\w*",
-        "compare partition, constraint, gpus_per_node and cpus_per_gpu with sinfo -o '%P %f %G %c'",
+        "compare partition, constraint, gpus_per_node and cpus_per_gpu with what"
+        " sinfo -o '%P %f %G %c %m' says",
     ),
 )
 
