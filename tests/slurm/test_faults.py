@@ -57,13 +57,22 @@ def without_fault(finished, tmp_path_factory):
     return project
 
 
-def strike(project: Cluster, clips: dict[str, Callable[[str], None]]) -> None:
-    """Run the clips; call each one's fault with its job's number after its first segment."""
+def strike(
+    project: Cluster,
+    clips: dict[str, Callable[[str], None]],
+    before: Callable[[], None] = lambda: None,
+) -> None:
+    """Run the clips; call each one's fault with its job's number after its first segment.
+
+    `before` is called before the first of these.
+    """
     process = project.start(*videos(*clips))
     try:
         left = dict(clips)
         while left:
             wait_until(lambda: any(started(project, clip) for clip in left), process)
+            if len(left) == len(clips):
+                before()
             clip = next(clip for clip in left if started(project, clip))
             (job,) = project.samplers_of(clip)
             assert job.state == "RUNNING", f"{clip} was not in the middle, but {job}"
@@ -93,22 +102,25 @@ def end(project: Cluster, process: subprocess.Popen) -> None:
 def struck(finished, tmp_path_factory):
     """A run on one GPU a clip: one job is cancelled, one meets its limit, one is requeued.
 
-    Before that, the controller is restarted.
+    Before that, the controller is restarted: started anew while a job is being ended, SLURM 22.05
+    loses count of that job's GPUs.
     """
-
-    def restart(job: str) -> None:
-        loopback.stop_controller()
-        loopback.start_controller()
-
     project = finished.copy_to(tmp_path_factory.mktemp("struck") / "clips")
     lengthen(project)
+
+    def restart() -> None:
+        wait_until(lambda: states(project, "wide") == ["RUNNING"])
+        loopback.stop_controller()
+        loopback.start_controller()
+        wait_until(loopback.node_states)
+
     faults = {
-        "wide": restart,
+        "wide": lambda job: None,
         "dance": lambda job: slurm("scancel", job),
         "auto": lambda job: slurm("scontrol", "requeue", job),
         "swap": lambda job: slurm("scontrol", "update", f"jobid={job}", "timelimit=1"),
     }
-    strike(project, faults)
+    strike(project, faults, before=restart)
     return project
 
 
