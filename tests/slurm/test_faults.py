@@ -138,7 +138,9 @@ def scratch(tmp_path_factory) -> Iterator[str | None]:
 def struck_nodes(finished, scratch, tmp_path_factory):
     """A run of two clips, a node each: one is warned, the other's node goes down and up."""
     project = finished.copy_to(tmp_path_factory.mktemp("struck_nodes") / "clips")
-    lengthen(project, warning_seconds=230, **({"scratch": scratch} if scratch else {}))
+    # Half an hour before the limit of an hour: no clip is warned before the test says so.
+    site = {"min_minutes": 60, "warning_seconds": 1800}
+    lengthen(project, **site, **({"scratch": scratch} if scratch else {}))
 
     def down_and_up(job: str) -> None:
         (node,) = {found.node for found in project.jobs if str(found.number) == job}
@@ -148,7 +150,7 @@ def struck_nodes(finished, scratch, tmp_path_factory):
         wait_until(lambda: "down" not in loopback.node_states())
 
     def make_the_warning_due(job: str) -> None:
-        slurm("scontrol", "update", f"jobid={job}", "timelimit=4")
+        slurm("scontrol", "update", f"jobid={job}", "timelimit=31")
 
     strike(project, {"swap": make_the_warning_due, "swap2": down_and_up})
     return project
