@@ -27,6 +27,7 @@ GPUS, CPUS, MEMORY_MB = 2, 2, 16_000
 FREEZER = Path("/sys/fs/cgroup/freezer")
 CONTROL_GROUPS = os.access(FREEZER, os.W_OK)
 CONTROLLER_PORT = 26817
+LIMITS = "EnforcePartLimits"
 WAIT = 90
 
 NAME = "ClusterName=loopback\n"
@@ -56,7 +57,7 @@ KillWait=10
 AuthInfo=cred_expire=20
 JobRequeue=1
 AccountingStorageType=accounting_storage/none
-EnforcePartLimits=ALL
+{LIMITS}=ALL
 PartitionName=main Nodes=ALL Default=YES MaxTime=120 State=UP
 """
 
@@ -118,6 +119,14 @@ def start_controller() -> None:
 def stop_controller() -> None:
     """End the controller alone; jobs run on."""
     _end(BASE / "slurmctld.pid")
+
+
+def enforce_limits(enforced: bool) -> None:
+    """Have jobs that exceed their partition's limits refused, or else kept in the queue."""
+    path = CONFIGURATION / "slurm.conf"
+    others = [line for line in path.read_text().splitlines() if not line.startswith(LIMITS)]
+    path.write_text("\n".join([*others, f"{LIMITS}={'ALL' if enforced else 'NO'}"]) + "\n")
+    subprocess.run(["scontrol", "reconfigure"], check=True)
 
 
 def node_states() -> list[str]:

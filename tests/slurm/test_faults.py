@@ -57,13 +57,22 @@ def without_fault(finished, tmp_path_factory):
     return project
 
 
-def strike(project: Cluster, clips: dict[str, Callable[[str], None]]) -> None:
-    """Run the clips; call each one's fault with its job's number after its first segment."""
+def strike(
+    project: Cluster,
+    clips: dict[str, Callable[[str], None]],
+    before: Callable[[], None] = lambda: None,
+) -> None:
+    """Run the clips; call each one's fault with its job's number after its first segment.
+
+    `before` is called before the first of these.
+    """
     process = project.start(*videos(*clips))
     try:
         left = dict(clips)
         while left:
             wait_until(lambda: any(started(project, clip) for clip in left), process)
+            if len(left) == len(clips):
+                before()
             clip = next(clip for clip in left if started(project, clip))
             (job,) = project.samplers_of(clip)
             assert job.state == "RUNNING", f"{clip} was not in the middle, but {job}"
@@ -93,22 +102,25 @@ def end(project: Cluster, process: subprocess.Popen) -> None:
 def struck(finished, tmp_path_factory):
     """A run on one GPU a clip: one job is cancelled, one meets its limit, one is requeued.
 
-    Before that, the controller is restarted.
+    Before that, the controller is restarted: started anew while a job is being ended, SLURM 22.05
+    loses count of that job's GPUs.
     """
-
-    def restart(job: str) -> None:
-        loopback.stop_controller()
-        loopback.start_controller()
-
     project = finished.copy_to(tmp_path_factory.mktemp("struck") / "clips")
     lengthen(project)
+
+    def restart() -> None:
+        wait_until(lambda: states(project, "wide") == ["RUNNING"])
+        loopback.stop_controller()
+        loopback.start_controller()
+        wait_until(loopback.node_states)
+
     faults = {
-        "wide": restart,
+        "wide": lambda job: None,
         "dance": lambda job: slurm("scancel", job),
         "auto": lambda job: slurm("scontrol", "requeue", job),
         "swap": lambda job: slurm("scontrol", "update", f"jobid={job}", "timelimit=1"),
     }
-    strike(project, faults)
+    strike(project, faults, before=restart)
     return project
 
 
@@ -126,7 +138,9 @@ def scratch(tmp_path_factory) -> Iterator[str | None]:
 def struck_nodes(finished, scratch, tmp_path_factory):
     """A run of two clips, a node each: one is warned, the other's node goes down and up."""
     project = finished.copy_to(tmp_path_factory.mktemp("struck_nodes") / "clips")
-    lengthen(project, warning_seconds=230, **({"scratch": scratch} if scratch else {}))
+    # Half an hour before the limit of an hour: no clip is warned before the test says so.
+    site = {"min_minutes": 60, "warning_seconds": 1800}
+    lengthen(project, **site, **({"scratch": scratch} if scratch else {}))
 
     def down_and_up(job: str) -> None:
         (node,) = {found.node for found in project.jobs if str(found.number) == job}
@@ -136,7 +150,7 @@ def struck_nodes(finished, scratch, tmp_path_factory):
         wait_until(lambda: "down" not in loopback.node_states())
 
     def make_the_warning_due(job: str) -> None:
-        slurm("scontrol", "update", f"jobid={job}", "timelimit=4")
+        slurm("scontrol", "update", f"jobid={job}", "timelimit=31")
 
     strike(project, {"swap": make_the_warning_due, "swap2": down_and_up})
     return project
@@ -240,13 +254,35 @@ def test_more_gpus_than_the_site_has(project, rows):
 
 
 def test_more_gpus_than_any_node_has(project, rows):
-    project.write_table(rows[0] | {"gpus": "8", "steps": "1"}, *rows[1:])
+    project.write_table(rows[0] | {"gpus": "8"}, *rows[1:])
     set_site(project, max_gpus=8, gpus_per_node=8)
+    done = project.snakemake(check=False)
+    assert done.returncode == 1 and not project.jobs
+    sentence = (
+        "8 GPUs of one node: no node of partition main has more than 2; set"
+        " cluster.gpus_per_node in config.yaml to 2"
+    )
+    assert f"row 2, column 'gpus': {sentence}" in done.stderr
+    assert sentence in project.snakemake("plan").stdout
+
+
+@pytest.fixture
+def lenient(cluster):
+    """The cluster as a site that keeps jobs which its partition will never start."""
+    loopback.enforce_limits(False)
+    yield
+    loopback.enforce_limits(True)
+
+
+def test_job_that_a_site_keeps_for_ever_is_ended(lenient, project, rows):
+    project.write_table(rows[0] | {"steps": "1"}, *rows[1:])
+    # The partition's limit is two hours.
+    set_site(project, min_minutes=200)
     done = project.snakemake("--retries", "0", check=False)
-    assert done.returncode == 1
-    assert "1 of 6 clips failed" in done.stderr
-    assert "dance: SLURM sbatch failed" in done.stderr
-    assert "Batch job submission failed" in done.stderr
+    assert done.returncode == 1 and states(project, "dance") == ["CANCELLED"]
+    said = "can never start (PartitionTimeLimit) and was cancelled: under cluster: in config.yaml"
+    assert f"of clip dance {said}, set max_minutes lower" in done.stderr
+    assert "1 of 6 clips failed" in done.stderr and f"dance: {said}" in done.stderr
 
 
 def test_one_clip_fails_while_others_go_on(project, rows):

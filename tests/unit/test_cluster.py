@@ -12,8 +12,10 @@ from animate.cluster.cost import sampling_cost, segment_seconds, speed_up
 from animate.cluster.gpus import auto_gpus, node_count, why_never
 from animate.cluster.jobs import sampling_minutes
 from animate.cluster.launch import ranks_command, step_command
+from animate.cluster.nodes import ask_nodes, read_nodes
 from animate.cluster.overview import find_failures, overview
 from animate.cluster.plan import plan_clips, table_rows
+from animate.cluster.queue import Hopeless, Job, remedy_of
 from animate.cluster.recovery import note_run, recover
 from animate.cluster.site import Site
 from animate.cluster.staging import stage_model
@@ -112,9 +114,146 @@ def test_plan_refuses_what_no_gpu_can_hold(table):
     assert "GiB of GPU memory" in line.refusal
 
 
-def test_why_never_names_both_ways_out(table):
-    reason = why_never(table[0].clips["many"], SITE)
+def test_why_never_names_both_ways_out():
+    reason = why_never(40, SITE, "tiny", [])
     assert "gpus lower" in reason and "cluster.max_gpus" in reason
+
+
+# Partition, GPUs, CPUs, MB and features, as sinfo prints them.
+SINFO = (
+    "gpu\tgpu:a100:4(S:0,1),gpu:1g.10gb:7(S:1)\t64\t500000+\tnvlink,ib\n"
+    "gpu\tgpu:v100:2,mps:200\t16\t90000\tib\n"
+    "gpu\tgpu:v100:2,mps:200\t16\t90000\tib\n"
+    "cpu*\t(null)\t64\t250000\t(null)\n"
+    "old\tgpu:2\t8\t250000\t(null)\n"
+)
+BIG = "wan2.2-animate-14b"
+
+
+def test_nodes_are_read_as_sinfo_prints_them():
+    mixed, volta, _, plain, old = read_nodes(SINFO)
+    assert mixed.gpus == {"a100": 4, "1g.10gb": 7} and volta.gpus == {"v100": 2}
+    assert (mixed.cpus, mixed.memory_mb, mixed.features) == (64, 500_000, {"nvlink", "ib"})
+    assert plain.is_default and plain.partition == "cpu" and not plain.gpus and not plain.features
+    assert old.gpus == {"": 2} and not old.is_default
+
+
+@pytest.mark.parametrize(
+    ("gpus", "site", "model", "sentence"),
+    [
+        (2, {"gpu_partition": "gpu", "gpu_model": "v100"}, "tiny", ""),
+        (4, {"gpu_partition": "gpu", "gpu_model": "A100"}, BIG, ""),
+        (8, {"gpu_partition": "gpu", "gpus_per_node": 8}, BIG, ""),
+        (1, {"gpu_partition": "gpu", "gpu_constraint": "nvlink&ib|none"}, BIG, ""),
+        (1, {"gpu_partition": "gpu", "gpu_constraint": "[none*2]"}, BIG, ""),
+        (1, {"gpu_partition": "no-such"}, BIG, ""),
+        (
+            8,
+            {"gpu_partition": "old", "gpus_per_node": 8},
+            "tiny",
+            "8 GPUs of one node: no node of partition old has more than 2;"
+            " set cluster.gpus_per_node in config.yaml to 2",
+        ),
+        (
+            4,
+            {"partition": "gpu", "gpu_model": "v100"},
+            "tiny",
+            "4 GPUs of type v100 of one node: no node of partition gpu has more than 2;"
+            " set cluster.gpus_per_node in config.yaml to 2",
+        ),
+        (
+            1,
+            {"gpu_partition": "gpu", "gpu_model": "h100"},
+            "tiny",
+            "no node of partition gpu has GPUs of type h100: correct cluster.gpu_model in"
+            " config.yaml; its nodes have 1g.10gb, a100, v100",
+        ),
+        (
+            1,
+            {"gpu_partition": "old", "gpu_model": "h100"},
+            "tiny",
+            "no node of partition old has GPUs of type h100: correct cluster.gpu_model in"
+            " config.yaml; its nodes have GPUs without a type",
+        ),
+        (
+            1,
+            {},
+            "tiny",
+            "no node of partition cpu has GPUs: set cluster.gpu_partition in config.yaml",
+        ),
+        (
+            1,
+            {"gpu_partition": "gpu", "gpu_constraint": "nvlink&fast"},
+            "tiny",
+            "no node of partition gpu has the features nvlink&fast: correct cluster.gpu_constraint"
+            " in config.yaml; its nodes have ib, nvlink",
+        ),
+        (
+            2,
+            {"gpu_partition": "old", "cpus_per_gpu": 8},
+            "tiny",
+            "16 CPUs of one node: no node of partition old with 2 GPUs has more than 8;"
+            " set cluster.cpus_per_gpu in config.yaml to 4",
+        ),
+        (
+            8,
+            {"gpu_partition": "gpu", "gpu_model": "v100", "gpus_per_node": 2, "max_gpus": 8},
+            "tiny",
+            "4 nodes with 2 GPUs of type v100 each: partition gpu has only 2 of them; set the"
+            " clip's gpus lower",
+        ),
+    ],
+)
+def test_why_never_says_what_no_node_has(gpus, site, model, sentence):
+    assert why_never(gpus, replace(SITE, **site), model, read_nodes(SINFO)) == sentence
+
+
+def test_why_never_knows_the_memory_of_the_nodes():
+    (small,) = read_nodes("gpu*\tgpu:8\t64\t60000\t(null)")
+    reason = why_never(4, SITE, BIG, [small])
+    assert "72000 MB of memory of one node: no node of partition gpu with 4 GPUs" in reason
+    assert why_never(1, SITE, BIG, [small]) == ""
+
+
+def test_without_slurm_no_node_is_known(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert ask_nodes() == []
+    # A sinfo that finds no controller.
+    (tmp_path / "sinfo").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "sinfo").chmod(0o755)
+    assert ask_nodes() == []
+
+
+@pytest.mark.parametrize(
+    ("reason", "key"),
+    [
+        ("BadConstraints", "gpus_per_node"),
+        ("PartitionConfig", "partition"),
+        ("PartitionTimeLimit", "max_minutes"),
+        ("QOSMaxWallDurationPerJobLimit", "max_minutes"),
+        ("AssocMaxNodePerJobLimit", "fewer GPUs"),
+        ("QOSMaxGRESPerJob", "gpus_per_node"),
+        ("InvalidQOS", "qos"),
+        ("Job's_account_not_permitted_to_use_this_partition_(gpu_allows_lab)", "account"),
+    ],
+)
+def test_a_reason_that_waiting_does_not_end_has_a_remedy(reason, key):
+    assert key in remedy_of(reason)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        *("None", "Priority", "Resources", "BeginTime", "Licenses", "JobHeldUser", "JobHeldAdmin"),
+        *("QOSGrpCpuLimit", "AssocGrpGRES", "QOSMaxJobsPerUserLimit", "QOSMaxGRESPerUser"),
+        *("AssocMaxJobsLimit", "MaxGRESPerAccount", "PartitionDown"),
+        "ReqNodeNotAvail, UnavailableNodes:n2",
+        "Nodes required for job are DOWN, DRAINED or reserved for jobs in higher priority"
+        " partitions",
+    ],
+)
+def test_a_reason_that_goes_away_has_none(reason):
+    assert remedy_of(reason) == ""
 
 
 def test_ranks_of_two_nodes_meet_where_slurm_says():
@@ -193,6 +332,16 @@ def test_failed_clips_are_told_from_unfinished_ones(tmp_path):
     (failure,) = find_failures(CONSOLE.format(log=log), logs, 0)
     assert failure.clip == "a" and failure.lines == ["two", "three", "four"]
     assert failure.reason == "SLURM-job '15' failed, SLURM status is: 'TIMEOUT'."
+
+
+def test_a_hopeless_clip_fails_with_the_reason_slurm_gave(tmp_path):
+    said = str(Hopeless(Job("15", "BadConstraints"), "a", remedy_of("BadConstraints")))
+    log = tmp_path / "a.log"
+    console = said + CONSOLE.format(log=log).replace("TIMEOUT", "CANCELLED")
+    (failure,) = find_failures(console, {"a": [log]}, 0)
+    assert failure.reason.startswith("can never start (BadConstraints) and was cancelled: under")
+    (failure,) = find_failures(said + CONSOLE.format(log=log), {"a": [log]}, 0)
+    assert "TIMEOUT" in failure.reason
 
 
 def test_overview_of_all_clips(tmp_path):

@@ -1,9 +1,11 @@
 """What every job asks of a cluster, computed from its clip when it is submitted."""
 
+import functools
 import signal
 
 from animate.cluster import jobs as asking
 from animate.cluster.gpus import AUTO, auto_gpus, node_count, why_never
+from animate.cluster.nodes import ask_nodes
 from animate.cluster.site import Site
 from animate.cluster.work import clip_work
 
@@ -18,12 +20,23 @@ if workflow.remote_exec:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
+@functools.cache
+def cluster_nodes():
+    """Ask SLURM once: Snakemake calls input functions again and again."""
+    return ask_nodes()
+
+
 def refuse_impossible_clips():
     """Treat clips that no node of the cluster can run as mistakes of the table."""
-    if not workflow.local_exec:
-        for clip in list(CLIPS.values()):
-            if problem := why_never(clip, SITE):
-                TABLE.refuse(clip, "gpus", problem)
+    if workflow.local_exec:
+        return
+    nodes = cluster_nodes()
+    auto = gpus_of_auto_clips()
+    for clip in list(CLIPS.values()):
+        wanted = clip.settings["gpus"]
+        gpus = auto if wanted == AUTO else wanted
+        if problem := why_never(gpus, SITE, CONFIG["model"], nodes):
+            TABLE.refuse(clip, "gpus", problem)
 
 
 def work_of(wildcards):

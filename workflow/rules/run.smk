@@ -1,10 +1,15 @@
-"""Around a run: its note for `recover`, its progress over all clips, and why clips failed."""
+"""Around a run: its note for `recover`, its progress over all clips, and why clips failed.
+
+Beside the scheduler, a thread reports the progress and ends jobs that can never start.
+"""
 
 import threading
 import time
 
 from animate.cluster.overview import find_failures, overview
+from animate.cluster.queue import cancel_hopeless
 from animate.cluster.recovery import forget_run, note_run
+from animate.errors import ClipError
 
 RUN_NOTE = Path(LOGS, "run.json")
 REPORT_SECONDS = 60
@@ -20,16 +25,27 @@ def unfinished_jobs():
     return found
 
 
-def report_progress():
-    """Say where all clips are, whenever that has changed; runs beside the scheduler."""
-    total, said = len(unfinished_jobs()), None
+def watch_run():
+    """Once a minute, say where all clips are, if that has changed, and end hopeless jobs."""
+    total, said, told = len(unfinished_jobs()), None, set()
     while True:
         time.sleep(REPORT_SECONDS)
+        end_hopeless_jobs(told)
         logs = {clip: Path(LOGS, "sample", f"{clip}.log") for clip in unfinished_jobs()}
         line = overview(logs, total, STARTED)
         if line != said:
             logger.info(line)
         said = line
+
+
+def end_hopeless_jobs(told):
+    """Cancel what SLURM keeps though it can never start; `told`: clips of which that was said."""
+    # Without an answer of SLURM, the next look will do.
+    with contextlib.suppress(ClipError):
+        for job in cancel_hopeless(Path.cwd()):
+            if job.clip not in told:
+                logger.error(str(job))
+                told.add(job.clip)
 
 
 def summarise_failures(consoles):
@@ -62,7 +78,7 @@ onstart:
     if workflow.execution_settings.lock:
         note_run(RUN_NOTE)
     if not workflow.local_exec:
-        threading.Thread(target=report_progress, daemon=True).start()
+        threading.Thread(target=watch_run, daemon=True).start()
 
 
 onsuccess:

@@ -9,12 +9,14 @@ from animate.table import read_table
 
 def main(args) -> None:
     """Write the plan to `--output` and print it."""
+    from animate.cluster.nodes import ask_nodes
     from animate.cluster.plan import aligned, plan_clips, table_rows, write_plan
     from animate.cluster.site import Site
 
     config = args.config
     table = read_table(config["clips"], config)
-    lines = plan_clips(table, config["results"], Site.of(config), config["model"], args.auto_gpus)
+    site, model = Site.of(config), config["model"]
+    lines = plan_clips(table, config["results"], site, model, args.auto_gpus, ask_nodes())
     rows = table_rows(list(lines))
     write_plan(args.output, rows)
     print(aligned(rows))

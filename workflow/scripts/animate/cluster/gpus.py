@@ -1,8 +1,11 @@
 """How many GPUs a clip gets, on how many nodes, and which clips no node can run."""
 
+from collections.abc import Iterable
+
+from animate.cluster.jobs import sampling_mb
+from animate.cluster.nodes import Node, Request, why_no_node
 from animate.cluster.site import Site
 from animate.schema import load_schema
-from animate.table import Clip
 
 AUTO = "auto"
 
@@ -30,12 +33,17 @@ def node_count(gpus: int, per_node: int) -> int:
     return nodes
 
 
-def why_never(clip: Clip, site: Site) -> str:
-    """Return why no job of this clip can start on the site, or nothing."""
-    gpus = clip.settings["gpus"]
-    if gpus != AUTO and gpus > site.max_gpus:
+def why_never(gpus: int, site: Site, model: str, nodes: Iterable[Node]) -> str:
+    """Return why no job that samples a clip on `gpus` GPUs can start on the site, or nothing.
+
+    `nodes`: those of the cluster, as far as they are known.
+    """
+    if gpus > site.max_gpus:
         return (
             f"{gpus} GPUs are more than the {site.max_gpus} of cluster.max_gpus: set the"
             " clip's gpus lower, or cluster.max_gpus in config.yaml to what the partition has"
         )
-    return ""
+    count = node_count(gpus, site.gpus_per_node)
+    ranks = gpus // count
+    memory = sampling_mb(ranks, model, attempt=1)
+    return why_no_node(Request(count, ranks, site.cpus_per_gpu * ranks, memory), site, nodes)

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+from animate.cluster.queue import SAID
 
 LAST_LINES, LINE_LENGTH, SHOWN = 3, 300, 5
 # In Snakemake's log: what was said of a failed job, and the log files of its rules.
@@ -36,7 +38,12 @@ def find_failures(console: str, logs: Mapping[str, Iterable[Path]], since: float
         since: time of the run's start; older log files are of other runs.
     """
     said = _reasons(console)
-    return [f for clip, paths in logs.items() if (f := _failure(clip, list(paths), said, since))]
+    found = [f for clip, paths in logs.items() if (f := _failure(clip, list(paths), said, since))]
+    hopeless = dict(SAID.findall(console))
+    return [
+        replace(f, reason=hopeless[f.clip]) if f.clip in hopeless and "CANCELLED" in f.reason else f
+        for f in found
+    ]
 
 
 def _failure(clip: str, paths: list[Path], said: dict[Path, str], since: float) -> Failure | None:

@@ -1,6 +1,6 @@
 """The plan of a run: what each clip will take, and which clips cannot run, before any job."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import av
 
 from animate.cluster.cost import Cost, sampling_cost
 from animate.cluster.gpus import AUTO, node_count, why_never
+from animate.cluster.nodes import Node
 from animate.cluster.site import Site
 from animate.cluster.work import Work, clip_work, frame_rate
 from animate.errors import ClipError
@@ -45,19 +46,27 @@ class Line:
 
 
 def plan_clips(
-    table: Table, results: str, site: Site, model: str, auto_gpus: int
+    table: Table,
+    results: str,
+    site: Site,
+    model: str,
+    auto_gpus: int,
+    nodes: Sequence[Node] = (),
 ) -> Iterator[Line]:
     """Yield a line per clip of the table, refused rows last.
 
-    `auto_gpus`: GPUs of a clip whose `gpus` is auto. Of a video, only the header is read.
+    `auto_gpus`: GPUs of a clip whose `gpus` is auto. `nodes`: those of the cluster, as far as they
+    are known. Of a video, only the header is read.
     """
     for clip in table.clips.values():
-        yield _line(clip, results, site, model, auto_gpus)
+        yield _line(clip, results, site, model, auto_gpus, nodes)
     for number, mistakes in table.row_mistakes.items():
         yield Line(f"(row {number})", refusal="; ".join(mistakes))
 
 
-def _line(clip: Clip, results: str, site: Site, model: str, auto_gpus: int) -> Line:
+def _line(
+    clip: Clip, results: str, site: Site, model: str, auto_gpus: int, nodes: Sequence[Node]
+) -> Line:
     wanted = clip.settings["gpus"]
     gpus = auto_gpus if wanted == AUTO else wanted
     try:
@@ -71,7 +80,7 @@ def _line(clip: Clip, results: str, site: Site, model: str, auto_gpus: int) -> L
         work,
         sampling_cost(work, gpus, site.gpu_speed, model),
         node_count(gpus, site.gpus_per_node),
-        refusal=why_never(clip, site),
+        refusal=why_never(gpus, site, model, nodes),
     )
     if model == "tiny":
         return line

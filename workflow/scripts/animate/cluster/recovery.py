@@ -10,10 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from animate.cluster.queue import jobs_of
 from animate.errors import ClipError
 
-# As in profiles/slurm: the names of this workflow's jobs start with it.
-JOB_NAMES = "wan-animate"
 LOCKS = Path(".snakemake/locks")
 WAIT_SECONDS, POLL_SECONDS = 120, 1
 
@@ -42,7 +41,7 @@ def recover(folder: Path, note: Path, say: Callable[[str], None]) -> None:
         ClipError: the run is alive, or on another machine, or its jobs do not end.
     """
     _refuse_while_alive(note)
-    jobs = _jobs_of(folder)
+    jobs = [job.number for job in jobs_of(folder)]
     if jobs:
         subprocess.run(["scancel", *jobs], check=True)
         say(f"cancelled {len(jobs)} jobs of {folder}: {' '.join(jobs)}")
@@ -79,22 +78,10 @@ def _start_time(pid: int) -> int | None:
     return None if fields[0] == "Z" else int(fields[19])
 
 
-def _jobs_of(folder: Path) -> list[str]:
-    """Return the ids of this user's jobs that were submitted from `folder` by this workflow."""
-    if shutil.which("squeue") is None:
-        return []
-    command = ["squeue", "--noheader", "--me", "--format=%i\t%j\t%Z"]
-    listed = subprocess.run(command, capture_output=True, text=True)
-    if listed.returncode:
-        raise ClipError(f"squeue failed: {listed.stderr.strip()}; try again when SLURM answers")
-    rows = [line.split("\t") for line in listed.stdout.splitlines()]
-    here = str(folder.resolve())
-    return [job for job, name, where in rows if name.startswith(JOB_NAMES) and where == here]
-
-
 def _wait_for_end(folder: Path) -> None:
     deadline = time.monotonic() + WAIT_SECONDS
-    while left := _jobs_of(folder):
+    while left := jobs_of(folder):
         if time.monotonic() > deadline:
-            raise ClipError(f"jobs {' '.join(left)} do not end; see squeue and try again")
+            numbers = " ".join(job.number for job in left)
+            raise ClipError(f"jobs {numbers} do not end; see squeue and try again")
         time.sleep(POLL_SECONDS)
