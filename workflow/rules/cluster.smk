@@ -22,20 +22,23 @@ if workflow.remote_exec:
 
 @functools.cache
 def cluster_nodes():
-    """Ask SLURM once: Snakemake calls input functions again and again."""
     return ask_nodes()
+
+
+@functools.cache
+def why_never_with(gpus):
+    """Look each number of GPUs up once: Snakemake calls input functions again and again."""
+    return why_never(gpus, SITE, CONFIG["model"], cluster_nodes())
 
 
 def refuse_impossible_clips():
     """Treat clips that no node of the cluster can run as mistakes of the table."""
     if workflow.local_exec:
         return
-    nodes = cluster_nodes()
     auto = gpus_of_auto_clips()
     for clip in list(CLIPS.values()):
         wanted = clip.settings["gpus"]
-        gpus = auto if wanted == AUTO else wanted
-        if problem := why_never(gpus, SITE, CONFIG["model"], nodes):
+        if problem := why_never_with(auto if wanted == AUTO else wanted):
             TABLE.refuse(clip, "gpus", problem)
 
 

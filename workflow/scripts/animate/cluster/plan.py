@@ -1,7 +1,8 @@
 """The plan of a run: what each clip will take, and which clips cannot run, before any job."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import av
@@ -58,17 +59,21 @@ def plan_clips(
     `auto_gpus`: GPUs of a clip whose `gpus` is auto. `nodes`: those of the cluster, as far as they
     are known. Of a video, only the header is read.
     """
+
+    @cache
+    def why(gpus: int) -> str:
+        return why_never(gpus, site, model, nodes)
+
     for clip in table.clips.values():
-        yield _line(clip, results, site, model, auto_gpus, nodes)
+        wanted = clip.settings["gpus"]
+        yield _line(clip, results, site, model, auto_gpus if wanted == AUTO else wanted, why)
     for number, mistakes in table.row_mistakes.items():
         yield Line(f"(row {number})", refusal="; ".join(mistakes))
 
 
 def _line(
-    clip: Clip, results: str, site: Site, model: str, auto_gpus: int, nodes: Sequence[Node]
+    clip: Clip, results: str, site: Site, model: str, gpus: int, why: Callable[[int], str]
 ) -> Line:
-    wanted = clip.settings["gpus"]
-    gpus = auto_gpus if wanted == AUTO else wanted
     try:
         work = clip_work(clip, results)
         if not work.known:
@@ -80,7 +85,7 @@ def _line(
         work,
         sampling_cost(work, gpus, site.gpu_speed, model),
         node_count(gpus, site.gpus_per_node),
-        refusal=why_never(gpus, site, model, nodes),
+        refusal=why(gpus),
     )
     if model == "tiny":
         return line
