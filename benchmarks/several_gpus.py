@@ -218,8 +218,7 @@ def main(arguments: argparse.Namespace, world: World) -> None:
         print(f"attention: {choose_attention(device)[0]}", flush=True)
 
     def connect() -> Exchange:
-        name, exchange = choose_exchange(device)
-        name, exchange = ("messages", Messages()) if arguments.messages else (name, exchange)
+        name, exchange = ("messages", Messages()) if arguments.messages else choose_exchange(device)
         if world.leads:
             print(f"    exchange by {name}", flush=True)
         return exchange

@@ -36,7 +36,7 @@ TOLERANCE = 5e-3
 
 @torch.inference_mode()
 def check_exchange(world: World, device: torch.device) -> None:
-    """Copies bring what messages bring, bit for bit, whichever rank is late."""
+    """Copies bring what messages bring, bit for bit, whichever rank's whole step is late."""
     name, copies = choose_exchange(device)
     assert name == "copy engines", f"{name}: these GPUs are not joined by NVLink"
     for length in LENGTHS:

@@ -28,7 +28,8 @@ def test_fastest_that_fits(memory, ranks, placement):
 
 
 @pytest.mark.parametrize(
-    ("memory", "ranks", "measured"), [(140, 1, 43.0), (30, 2, 25.4), (20, 1, 13.5)]
+    ("memory", "ranks", "measured"),
+    [(140, 1, 43.0), (48, 2, 41.3), (30, 2, 28.0), (20, 1, 13.5)],
 )
 def test_expected_peak_covers_what_an_h200_took(memory, ranks, measured):
     plan = plan_memory(SIZES, **SEGMENT, memory=memory * GIB, ranks=ranks)

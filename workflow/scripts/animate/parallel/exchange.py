@@ -2,20 +2,25 @@
 
 Messages go through NCCL or gloo, among any ranks. NCCL's kernels take multiprocessors from what is
 computed at the same time. Between GPUs of one machine that NVLink joins, copy engines fetch from
-the other's memory and take none.
+the other's memory and leave them to it.
 """
 
+import importlib
 import os
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.distributed as dist
-import torch.distributed._symmetric_memory as symmetric
 
 Group = dist.ProcessGroup | None
 Outbox = dict[int, torch.Tensor]
 Wait = Callable[[], None]
+
+# Milliseconds until a rank gives up on another, as with NCCL.
+PATIENCE = 600_000
+# What private parts of PyTorch raise when they are missing, changed or refused.
+UNUSABLE = (ImportError, AttributeError, TypeError, IndexError, RuntimeError)
 
 
 class Exchange(Protocol):
@@ -87,7 +92,7 @@ class DirectCopies:
         self._ranks, self._rank = dist.get_world_size(group), dist.get_rank(group)
         # First in line, or a signal waits until attention leaves the GPU.
         self._stream = torch.cuda.Stream(device, priority=-1)
-        self._boxes: dict[tuple[int, tuple[int, ...]], _Box] = {}
+        self._boxes: dict[tuple[int, tuple[int, ...], torch.dtype], _Box] = {}
 
     @property
     def held(self) -> int:
@@ -96,25 +101,26 @@ class DirectCopies:
 
     def outbox(self, slot: int, shape: tuple[int, ...], like: torch.Tensor) -> Outbox:
         """Return the slot's tensors, the same in every call."""
-        key = slot, tuple(shape)
+        key = slot, tuple(shape), like.dtype
         if key not in self._boxes:
             self._boxes[key] = self._make_box((self._ranks - 1, *shape), like)
         return self._boxes[key].outbox
 
     def start(self, slot: int, outbox: Outbox, inbox: torch.Tensor) -> Wait:
         """Start to signal and to copy; see `Exchange`."""
-        box = self._boxes[slot, tuple(inbox.shape[1:])]
+        box = self._boxes[slot, tuple(inbox.shape[1:]), inbox.dtype]
         self._stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(self._stream):
             for rank in outbox:
-                box.signals.put_signal(rank)
+                box.signals.put_signal(rank, timeout_ms=PATIENCE)
             for rank, theirs in box.theirs.items():
-                box.signals.wait_signal(rank)
+                box.signals.wait_signal(rank, timeout_ms=PATIENCE)
                 inbox[rank].copy_(theirs)
         fetched = self._stream.record_event()
         return lambda: torch.cuda.current_stream().wait_event(fetched)
 
     def _make_box(self, shape: tuple[int, ...], like: torch.Tensor) -> "_Box":
+        symmetric = importlib.import_module("torch.distributed._symmetric_memory")
         outbox = symmetric.empty(shape, dtype=like.dtype, device=like.device)
         # All ranks have written their signals' first zeros before any rank can signal another.
         torch.cuda.synchronize()
@@ -131,12 +137,14 @@ class _Box(NamedTuple):
 
     outbox: Outbox
     theirs: Outbox
-    signals: symmetric._SymmetricMemory
+    signals: Any
 
 
 def choose_exchange(device: torch.device, group: Group = None) -> tuple[str, Exchange]:
     """Return the name of the fastest exchange that all ranks can use, and the exchange."""
     if _on_every_rank(_is_linked(device, dist.get_world_size(group)), group):
+        # Copies need no multicast, which PyTorch fails to set up on some machines.
+        os.environ.setdefault("TORCH_SYMM_MEM_DISABLE_MULTICAST", "1")
         copies = DirectCopies(device, group)
         if _on_every_rank(_arrives(copies, device, group), group):
             return "copy engines", copies
@@ -150,28 +158,29 @@ def _is_linked(device: torch.device, ranks: int) -> bool:
     try:
         kind = torch._C._autograd.DeviceType.CUDA
         links = torch._C._distributed_c10d._detect_dma_connectivity(kind, "nvlink").matrix
-    except (AttributeError, RuntimeError):
+        return all(links[device.index][other] for other in _others(device.index, ranks))
+    except UNUSABLE:
         return False
-    return all(links[device.index][other] for other in _others(device.index, ranks))
 
 
 def _arrives(exchange: Exchange, device: torch.device, group: Group) -> bool:
-    """Try an exchange twice; False when it fails or brings something else than was sent."""
+    """Use each of two slots twice; False when that fails or brings something else than was sent."""
     ranks, rank = dist.get_world_size(group), dist.get_rank(group)
     everyone = torch.arange(ranks, device=device)
+    right = True
     try:
-        for turn in range(2):
-            inbox = everyone.clone()
-            outbox = exchange.outbox(turn, (), inbox)
+        for turn in range(4):
+            inbox, slot = everyone.clone(), turn % 2
+            outbox = exchange.outbox(slot, (), inbox)
             for other, sent in outbox.items():
                 sent.fill_(ranks * rank + other + turn)
             inbox[rank] = ranks * rank + rank + turn
-            exchange.start(turn, outbox, inbox)()
-            if not torch.equal(inbox, ranks * everyone + rank + turn):
-                return False
-    except RuntimeError:
+            exchange.start(slot, outbox, inbox)()
+            # Not the end: the others go on, too.
+            right &= torch.equal(inbox, ranks * everyone + rank + turn)
+    except UNUSABLE:
         return False
-    return True
+    return right
 
 
 def _on_every_rank(flag: bool, group: Group) -> bool:

@@ -6,8 +6,9 @@ from animate.errors import ClipError
 from animate.model.transformer import SamplingTransformer
 
 GIB = 2**30
-# What CUDA, its libraries and the allocator's gaps take besides tensors; measured on an H200.
-OVERHEAD = 1.5 * GIB
+# What CUDA, its libraries and the allocator's gaps take besides tensors, and how much more that is
+# with several GPUs; measured on H200s. Without NVLink there are 2 GiB more of gaps.
+OVERHEAD, SHARING = 1.5 * GIB, 1.5 * GIB
 # Bytes per pixel of a rank that the VAE works in, and per pixel and frame of the whole video that
 # each rank puts together; measured, with the compiled forward in bf16.
 VAE_WORK, VAE_FRAME = 6800, 30
@@ -76,7 +77,8 @@ def plan_memory(
             weights[FSDP2] = sum(sizes.blocks) // ranks + sizes.rest + 3 * max(sizes.blocks)
         # Ranks gather a block while they hold the one in use and their share of the next.
         weights[OFFLOAD] = sizes.rest + (2 if ranks == 1 else 3) * max(sizes.blocks)
-    plans = [Plan(name, int(held + work + OVERHEAD)) for name, held in weights.items()]
+    work += OVERHEAD + (SHARING if ranks > 1 else 0)
+    plans = [Plan(name, int(held + work)) for name, held in weights.items()]
     for plan in plans:
         if memory is None or plan.peak <= memory:
             return plan
