@@ -106,7 +106,8 @@ def struck(finished, tmp_path_factory):
     loses count of that job's GPUs.
     """
     project = finished.copy_to(tmp_path_factory.mktemp("struck") / "clips")
-    lengthen(project)
+    # Only the limit that the test sets is met, however slow the machine is.
+    lengthen(project, min_minutes=20)
 
     def restart() -> None:
         wait_until(lambda: states(project, "wide") == ["RUNNING"])
@@ -184,7 +185,7 @@ def test_cancelled_job_is_tried_again(struck, without_fault):
 
 def test_clip_longer_than_its_limit_gets_more_time(struck, without_fault):
     assert states(struck, "swap") == ["TIMEOUT", "COMPLETED"]
-    assert [job.minutes for job in struck.samplers_of("swap")] == [1, 10]
+    assert [job.minutes for job in struck.samplers_of("swap")] == [1, 40]
     assert_went_on(struck, without_fault, "swap")
 
 
