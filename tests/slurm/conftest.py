@@ -14,7 +14,14 @@ from records import Record, jobs_of
 
 SETTINGS = """
 model: tiny
-cluster: {gpus_per_node: 2, cpus_per_gpu: 1, max_gpus: 4, min_minutes: 5, warning_seconds: 0}
+cluster:
+  partition: main
+  gpu_model: fake
+  gpus_per_node: 2
+  cpus_per_gpu: 1
+  max_gpus: 4
+  min_minutes: 5
+  warning_seconds: 0
 defaults:
   preset: draft
   steps: 2

@@ -58,7 +58,10 @@ AuthInfo=cred_expire=20
 JobRequeue=1
 AccountingStorageType=accounting_storage/none
 {LIMITS}=ALL
-PartitionName=main Nodes=ALL Default=YES MaxTime=120 State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
+PartitionName=main Nodes=ALL Default=YES MaxTime=120 PriorityTier=1 State=UP
+PartitionName=urgent Nodes=ALL MaxTime=120 PriorityTier=2 PreemptMode=OFF State=UP
 """
 
 

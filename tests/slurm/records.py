@@ -49,7 +49,7 @@ def _clip(job: str) -> str:
 
 def _record(fields: dict[str, str]) -> Record:
     hours, minutes, _ = fields["TimeLimit"].rsplit("-")[-1].split(":")
-    gpus = re.search(r"gpu:(\d+)", fields.get("TresPerJob", ""))
+    gpus = re.search(r"gpu:(?:\w+:)?(\d+)", fields.get("TresPerJob", ""))
     return Record(
         number=int(fields["JobId"]),
         comment=fields.get("Comment", ""),

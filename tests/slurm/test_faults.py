@@ -247,6 +247,24 @@ def test_killed_login_process_is_recovered(project, without_fault):
     project.assert_whole()
 
 
+def test_preempted_job_goes_on(project, without_fault):
+    lengthen(project, min_minutes=20)
+    whole = "--partition=urgent", "--nodes=2", "--exclusive", "--time=1", "--output=/dev/null"
+    strike(project, {"auto": lambda job: slurm("sbatch", *whole, "--wrap=sleep 5")})
+    (job,) = project.samplers_of("auto")
+    assert (job.state, job.restarts) == ("COMPLETED", 1)
+    assert_went_on(project, without_fault, "auto")
+
+
+def test_job_that_cannot_be_submitted_fails(project, rows):
+    project.write_table(rows[0] | {"steps": "1"}, *rows[1:])
+    # Without accounting, no account can be looked up.
+    set_site(project, account="nobody")
+    done = project.snakemake("--retries", "0", check=False)
+    assert done.returncode == 1 and not project.jobs
+    assert "dance: not submitted: The 'sacctmgr' reported" in done.stderr
+
+
 def test_more_gpus_than_the_site_has(project, rows):
     project.write_table(rows[0] | {"gpus": "8"}, *rows[1:])
     done = project.snakemake(check=False)
@@ -260,7 +278,7 @@ def test_more_gpus_than_any_node_has(project, rows):
     done = project.snakemake(check=False)
     assert done.returncode == 1 and not project.jobs
     sentence = (
-        "8 GPUs of one node: no node of partition main has more than 2; set"
+        "8 GPUs of type fake of one node: no node of partition main has more than 2; set"
         " cluster.gpus_per_node in config.yaml to 2"
     )
     assert f"row 2, column 'gpus': {sentence}" in done.stderr

@@ -10,12 +10,12 @@ import pytest
 
 from animate.cluster.cost import sampling_cost, segment_seconds, speed_up
 from animate.cluster.gpus import auto_gpus, node_count, why_never
-from animate.cluster.jobs import sampling_minutes
+from animate.cluster.jobs import sampling_mb, sampling_minutes
 from animate.cluster.launch import ranks_command, step_command
-from animate.cluster.nodes import ask_nodes, read_nodes
+from animate.cluster.nodes import ask_nodes, most_memory, read_nodes
 from animate.cluster.overview import find_failures, overview
 from animate.cluster.plan import plan_clips, table_rows
-from animate.cluster.queue import Hopeless, Job, remedy_of
+from animate.cluster.queue import Hopeless, Job, hopeless_jobs, jobs_of, remedy_of, waiting
 from animate.cluster.recovery import note_run, recover
 from animate.cluster.site import Site
 from animate.cluster.staging import stage_model
@@ -134,8 +134,9 @@ def test_nodes_are_read_as_sinfo_prints_them():
     mixed, volta, _, plain, old = read_nodes(SINFO)
     assert mixed.gpus == {"a100": 4, "1g.10gb": 7} and volta.gpus == {"v100": 2}
     assert (mixed.cpus, mixed.memory_mb, mixed.features) == (64, 500_000, {"nvlink", "ib"})
-    assert plain.is_default and plain.partition == "cpu" and not plain.gpus and not plain.features
-    assert old.gpus == {"": 2} and not old.is_default
+    assert plain.partition == "cpu" and not plain.gpus and not plain.features
+    assert old.gpus == {"": 2}
+    assert read_nodes("CLUSTER: here\n\n" + SINFO) == read_nodes(SINFO)
 
 
 @pytest.mark.parametrize(
@@ -175,9 +176,11 @@ def test_nodes_are_read_as_sinfo_prints_them():
             "no node of partition old has GPUs of type h100: correct cluster.gpu_model in"
             " config.yaml; its nodes have GPUs without a type",
         ),
+        # SLURM, or the user, may choose another partition than the default one.
+        (1, {}, "tiny", ""),
         (
             1,
-            {},
+            {"partition": "cpu"},
             "tiny",
             "no node of partition cpu has GPUs: set cluster.gpu_partition in config.yaml",
         ),
@@ -213,6 +216,52 @@ def test_why_never_knows_the_memory_of_the_nodes():
     reason = why_never(4, SITE, BIG, [small])
     assert "72000 MB of memory of one node: no node of partition gpu with 4 GPUs" in reason
     assert why_never(1, SITE, BIG, [small]) == ""
+
+
+def test_no_attempt_asks_for_more_memory_than_the_largest_node_has():
+    nodes = read_nodes(SINFO)
+    assert most_memory(replace(SITE, gpu_partition="gpu", gpu_model="v100"), nodes) == 90_000
+    assert most_memory(replace(SITE, gpu_partition="cpu"), nodes) is None
+    asked = [sampling_mb(4, BIG, attempt, 90_000) for attempt in (1, 2, 3)]
+    assert asked == [72_000, 90_000, 90_000]
+    assert [sampling_mb(4, BIG, attempt) for attempt in (1, 2)] == [72_000, 96_000]
+    # What the first attempt needs is refused with a reason, not cut.
+    assert sampling_mb(4, BIG, 2, 60_000) == 72_000
+
+
+# Number, state, partition, reason, folder and name, as squeue prints them.
+SQUEUE = """CLUSTER: here
+
+7\tPENDING\tgpu\tPartitionTimeLimit\t{folder}\twan-animate-a
+8\tPENDING\tshort,long\tPartitionTimeLimit\t{folder}\twan-animate-a
+9\tRUNNING\tgpu\tNone\t{folder}\twan-animate-a\tb
+10\tPENDING\tgpu\tPriority\t{folder}\twan-animate-a
+11\tPENDING\tgpu\tBadConstraints\t{folder}\tother
+12\tPENDING\tgpu\tBadConstraints\t/elsewhere\twan-animate-a
+"""
+
+
+@pytest.fixture
+def queue(tmp_path, monkeypatch):
+    """The jobs of a folder, as another program than squeue prints them."""
+    (tmp_path / "said").write_text(SQUEUE.format(folder=tmp_path))
+    (tmp_path / "squeue").write_text(f"#!/bin/sh\nexec /bin/cat {tmp_path}/said\n")
+    (tmp_path / "squeue").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return jobs_of(tmp_path)
+
+
+def test_only_the_jobs_of_the_folder_are_seen(queue):
+    assert [job.number for job in queue] == ["7", "8", "9", "10"]
+
+
+def test_a_job_that_another_partition_can_start_is_not_hopeless(queue):
+    assert [job.number for job in hopeless_jobs(queue)] == ["7"]
+
+
+def test_what_jobs_wait_for_is_said(queue):
+    assert waiting(queue) == "2 waiting: PartitionTimeLimit; 1 waiting: Priority"
+    assert waiting([]) == ""
 
 
 def test_without_slurm_no_node_is_known(tmp_path, monkeypatch):
@@ -335,7 +384,9 @@ def test_failed_clips_are_told_from_unfinished_ones(tmp_path):
 
 
 def test_a_hopeless_clip_fails_with_the_reason_slurm_gave(tmp_path):
-    said = str(Hopeless(Job("15", "BadConstraints"), "a", remedy_of("BadConstraints")))
+    said = str(
+        Hopeless(Job("15", "PENDING", "gpu", "BadConstraints"), "a", remedy_of("BadConstraints"))
+    )
     log = tmp_path / "a.log"
     console = said + CONSOLE.format(log=log).replace("TIMEOUT", "CANCELLED")
     (failure,) = find_failures(console, {"a": [log]}, 0)

@@ -5,7 +5,7 @@ import signal
 
 from animate.cluster import jobs as asking
 from animate.cluster.gpus import AUTO, auto_gpus, node_count, why_never
-from animate.cluster.nodes import ask_nodes
+from animate.cluster.nodes import ask_nodes, most_memory
 from animate.cluster.site import Site
 from animate.cluster.work import clip_work
 
@@ -22,7 +22,14 @@ if workflow.remote_exec:
 
 @functools.cache
 def cluster_nodes():
-    return ask_nodes()
+    return ask_nodes() if SITE.check_nodes else []
+
+
+@functools.cache
+def largest_memory():
+    """Return the MB of the largest node that can sample, of which no attempt may ask for more."""
+    submits = SUBMITS and not workflow.remote_exec
+    return most_memory(SITE, cluster_nodes()) if submits else None
 
 
 @functools.cache
@@ -38,7 +45,9 @@ def refuse_impossible_clips():
     auto = gpus_of_auto_clips()
     for clip in list(CLIPS.values()):
         wanted = clip.settings["gpus"]
-        if problem := why_never_with(auto if wanted == AUTO else wanted):
+        problem = why_never_with(auto if wanted == AUTO else wanted)
+        # What is finished needs no node any more.
+        if problem and not os.path.exists(f"{RESULTS}/{clip.name}/{clip.name}.json"):
             TABLE.refuse(clip, "gpus", problem)
 
 
@@ -105,12 +114,14 @@ def gpu_job():
 
     def memory(wildcards, attempt):
         ranks = ranks_of_node(gpus_of(wildcards))
-        return asking.sampling_mb(ranks, CONFIG["model"], attempt)
+        return asking.sampling_mb(ranks, CONFIG["model"], attempt, largest_memory())
 
     def extra(gpus):
         warning = SITE.warning_seconds
         signalled = f" --signal=USR1@{warning}" if warning else ""
-        return f"--gpus-per-node={ranks_of_node(gpus)}{signalled}"
+        # SLURM refuses a job that names the type in one place only.
+        kind = f"{SITE.gpu_model}:" if SITE.gpu_model else ""
+        return f"--gpus-per-node={kind}{ranks_of_node(gpus)}{signalled}"
 
     submitted = {
         "runtime": quick(runtime),

@@ -1,13 +1,15 @@
 """Around a run: its note for `recover`, its progress over all clips, and why clips failed.
 
-Beside the scheduler, a thread reports the progress and ends jobs that can never start.
+Beside the scheduler, a thread reports the progress, ends jobs that can never start and puts
+pre-empted ones back into the queue.
 """
 
 import threading
 import time
 
 from animate.cluster.overview import find_failures, overview
-from animate.cluster.queue import cancel_hopeless
+from animate.cluster.queue import cancel_hopeless, hopeless_jobs, jobs_of
+from animate.cluster.queue import requeue_preempted, waiting
 from animate.cluster.recovery import forget_run, note_run
 from animate.errors import ClipError
 
@@ -26,26 +28,49 @@ def unfinished_jobs():
 
 
 def watch_run():
-    """Once a minute, say where all clips are, if that has changed, and end hopeless jobs."""
-    total, said, told = len(unfinished_jobs()), None, set()
+    """Look after the run once a minute, beside the scheduler."""
+    total, said, told, doubtful = len(unfinished_jobs()), None, set(), set()
     while True:
         time.sleep(REPORT_SECONDS)
-        end_hopeless_jobs(told)
+        queue = []
+        # Without an answer of SLURM, the next look will do.
+        with contextlib.suppress(ClipError):
+            queue = jobs_of(Path.cwd())
+            requeue_preempted(Path.cwd())
+        # SLURM's reasons change: only what two looks find is believed.
+        hopeless = hopeless_jobs(queue)
+        end_hopeless_jobs(hopeless & doubtful, told)
+        doubtful = hopeless
         logs = {clip: Path(LOGS, "sample", f"{clip}.log") for clip in unfinished_jobs()}
-        line = overview(logs, total, STARTED)
+        line = ", ".join(filter(None, [overview(logs, total, STARTED), waiting(queue)]))
         if line != said:
             logger.info(line)
         said = line
 
 
-def end_hopeless_jobs(told):
-    """Cancel what SLURM keeps though it can never start; `told`: clips of which that was said."""
-    # Without an answer of SLURM, the next look will do.
-    with contextlib.suppress(ClipError):
-        for job in cancel_hopeless(Path.cwd()):
-            if job.clip not in told:
-                logger.error(str(job))
-                told.add(job.clip)
+def end_hopeless_jobs(jobs, told):
+    """Cancel jobs that can never start; `told`: clips of which that was said."""
+    for job in cancel_hopeless(jobs):
+        if job.clip not in told:
+            logger.error(str(job))
+            told.add(job.clip)
+
+
+def fail_unsubmitted_jobs():
+    """Have a job fail when its submission does: the plugin would wait for it without a word."""
+    from snakemake_executor_plugin_slurm import Executor
+    from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
+
+    submit = Executor.run_job
+
+    def run_job(executor, job):
+        try:
+            submit(executor, job)
+        except Exception as error:
+            info = SubmittedJobInfo(job)
+            executor._report_job_error_threadsafe(info, f"not submitted: {error}")
+
+    Executor.run_job = run_job
 
 
 def summarise_failures(consoles):
@@ -78,6 +103,7 @@ onstart:
     if workflow.execution_settings.lock:
         note_run(RUN_NOTE)
     if not workflow.local_exec:
+        fail_unsubmitted_jobs()
         threading.Thread(target=watch_run, daemon=True).start()
 
 

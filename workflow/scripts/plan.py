@@ -16,7 +16,8 @@ def main(args) -> None:
     config = args.config
     table = read_table(config["clips"], config)
     site, model = Site.of(config), config["model"]
-    lines = plan_clips(table, config["results"], site, model, args.auto_gpus, ask_nodes())
+    nodes = ask_nodes() if site.check_nodes else []
+    lines = plan_clips(table, config["results"], site, model, args.auto_gpus, nodes)
     rows = table_rows(list(lines))
     write_plan(args.output, rows)
     print(aligned(rows))

@@ -36,11 +36,14 @@ def fixed_minutes(site: Site, attempt: int) -> int:
     return _within(site, attempt * FIXED_MINUTES)
 
 
-def sampling_mb(ranks: int, model: str, attempt: int) -> int:
-    """Return the host memory of a node that runs `ranks` ranks, in MB."""
-    if model == "tiny":
-        return attempt * ranks * TINY_RANK_MB
-    return WEIGHTS_MB + attempt * ranks * RANK_MB
+def sampling_mb(ranks: int, model: str, attempt: int, most: int | None = None) -> int:
+    """Return the host memory of a node that runs `ranks` ranks, in MB.
+
+    More with each attempt, but not more than `most`, what the largest node has, if that is known.
+    """
+    fixed, each = (0, TINY_RANK_MB) if model == "tiny" else (WEIGHTS_MB, RANK_MB)
+    first, wanted = (fixed + times * ranks * each for times in (1, attempt))
+    return max(first, min(wanted, most or wanted))
 
 
 def text_encoder_mb(model: str) -> int:

@@ -20,7 +20,6 @@ class Node:
     """One node in one partition; down or not, it counts. `gpus`: how many of each type."""
 
     partition: str
-    is_default: bool
     gpus: Mapping[str, int]
     cpus: int
     memory_mb: int
@@ -49,14 +48,14 @@ def ask_nodes() -> list[Node]:
 
 
 def read_nodes(text: str) -> list[Node]:
-    """Return the nodes of sinfo's answer to `COMMAND`."""
-    return [_read_node(*line.split("\t")) for line in text.splitlines()]
+    """Return the nodes of sinfo's answer to `COMMAND`; other lines are a site's own words."""
+    rows = [line.split("\t") for line in text.splitlines()]
+    return [_read_node(*row) for row in rows if len(row) == COMMAND[-1].count("%")]
 
 
 def _read_node(partition: str, gres: str, cpus: str, memory: str, features: str) -> Node:
     return Node(
         partition=partition.removesuffix("*"),
-        is_default=partition.endswith("*"),
         gpus=read_gpus(gres),
         cpus=_number(cpus),
         memory_mb=_number(memory),
@@ -137,10 +136,17 @@ def _why_too_large(request: Request, site: Site, able: list[Node], partition: st
     return ""
 
 
+def most_memory(site: Site, nodes: Iterable[Node]) -> int | None:
+    """Return the MB of the largest node that a sampler can run on, None when none is known."""
+    found = _of_partition(nodes, site.gpu_partition or site.partition)
+    able = [node for node in found if _has_features(node, site.gpu_constraint)]
+    sizes = [node.memory_mb for node in able if _gpus(node, site.gpu_model)]
+    return max(sizes, default=None)
+
+
 def _of_partition(nodes: Iterable[Node], wanted: str | None) -> list[Node]:
-    if wanted is None:
-        return [node for node in nodes if node.is_default]
-    return [node for node in nodes if node.partition in wanted.split(",")]
+    # Without a name it need not be the default: sites and users have other ways to choose one.
+    return [node for node in nodes if wanted is None or node.partition in wanted.split(",")]
 
 
 def _has_features(node: Node, constraint: str | None) -> bool:

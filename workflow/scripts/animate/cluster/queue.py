@@ -1,8 +1,10 @@
-"""The jobs of a run in SLURM's queue, and the end of those that would wait there for ever."""
+"""The jobs of a run in SLURM's queue, and what is done for those that would never end there."""
 
 import re
 import shutil
 import subprocess
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,11 +29,17 @@ NEVER = (
 )
 
 
+FIELDS = "%i\t%T\t%P\t%r\t%Z\t%j"
+PATIENCE_SECONDS = 60
+
+
 @dataclass(frozen=True)
 class Job:
-    """A job in the queue and the reason why it waits, as squeue says it."""
+    """A job in the queue: its state, its partitions and why it waits, as squeue says it."""
 
     number: str
+    state: str
+    partition: str
     reason: str
 
 
@@ -55,25 +63,47 @@ class Hopeless:
 SAID = re.compile(r"^SLURM job \d+ of clip (\S+) (can never start .*)$", re.MULTILINE)
 
 
-def jobs_of(folder: Path) -> list[Job]:
+def jobs_of(folder: Path, *options: str) -> list[Job]:
     """Return this user's jobs that were submitted from `folder` by this workflow.
+
+    `options` of squeue say which; pending and running ones without any.
+
+    Raises:
+        ClipError: squeue failed, or did not answer.
+    """
+    if shutil.which("squeue") is None:
+        return []
+    command = ["squeue", "--noheader", "--me", f"--format={FIELDS}", *options]
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_SECONDS)
+        listed.check_returncode()
+    except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
+        said = (error.stderr or "no answer").strip()
+        raise ClipError(f"squeue failed: {said}; try again when SLURM answers") from error
+    # The name comes last: it may hold anything.
+    rows = [line.split("\t", FIELDS.count("\t")) for line in listed.stdout.splitlines()]
+    here = str(folder.resolve())
+    return [
+        Job(*row[:4])
+        for row in rows
+        if len(row) > FIELDS.count("\t") and row[4] == here and row[5].startswith(JOB_NAMES)
+    ]
+
+
+def requeue_preempted(folder: Path) -> None:
+    """Put the jobs of `folder` back into the queue that a site cancels where it pre-empts.
 
     Raises:
         ClipError: squeue failed.
     """
-    if shutil.which("squeue") is None:
-        return []
-    command = ["squeue", "--noheader", "--me", "--format=%i\t%j\t%r\t%Z"]
-    listed = subprocess.run(command, capture_output=True, text=True)
-    if listed.returncode:
-        raise ClipError(f"squeue failed: {listed.stderr.strip()}; try again when SLURM answers")
-    rows = [line.split("\t") for line in listed.stdout.splitlines()]
-    here = str(folder.resolve())
-    return [
-        Job(number, reason)
-        for number, name, reason, where in rows
-        if name.startswith(JOB_NAMES) and where == here
-    ]
+    for job in jobs_of(folder, "--states=PREEMPTED"):
+        subprocess.run(["scontrol", "requeue", job.number], capture_output=True)
+
+
+def waiting(jobs: Iterable[Job]) -> str:
+    """Return how many jobs wait, and for what, or nothing."""
+    reasons = Counter(job.reason for job in jobs if job.state == "PENDING")
+    return "; ".join(f"{count} waiting: {reason}" for reason, count in reasons.most_common())
 
 
 def remedy_of(reason: str) -> str:
@@ -82,17 +112,21 @@ def remedy_of(reason: str) -> str:
     return next((remedy for pattern, remedy in NEVER if re.fullmatch(pattern, said)), "")
 
 
-def cancel_hopeless(folder: Path) -> list[Hopeless]:
-    """Cancel the jobs of `folder` that can never start, and return them.
+def hopeless_jobs(jobs: Iterable[Job]) -> set[Job]:
+    """Return those that can never start.
 
-    Raises:
-        ClipError: squeue failed.
+    Of a job with several partitions, the reason may be that of any one.
     """
-    found = [(job, remedy) for job in jobs_of(folder) if (remedy := remedy_of(job.reason))]
-    hopeless = [Hopeless(job, _clip(job), remedy) for job, remedy in found]
+    pending = [job for job in jobs if job.state == "PENDING" and "," not in job.partition]
+    return {job for job in pending if remedy_of(job.reason)}
+
+
+def cancel_hopeless(jobs: Iterable[Job]) -> list[Hopeless]:
+    """Cancel jobs that can never start, and return them with what to do about each."""
+    hopeless = [Hopeless(job, _clip(job), remedy_of(job.reason)) for job in jobs]
     if hopeless:
         # One that has started meanwhile was not hopeless.
-        subprocess.run(["scancel", "--state=PENDING", *(job.number for job, _ in found)])
+        subprocess.run(["scancel", "--state=PENDING", *(found.job.number for found in hopeless)])
     return hopeless
 
 

@@ -27,6 +27,7 @@ class Site:
     warning_seconds: int
     scratch: str | None
     network: str
+    check_nodes: bool
 
     @classmethod
     def of(cls, config: dict[str, Any]) -> "Site":
