@@ -134,7 +134,8 @@ def enforce_limits(enforced: bool) -> None:
 
 def node_states() -> list[str]:
     """Return the state of each node, or nothing while the controller does not answer."""
-    done = subprocess.run(["sinfo", "-hN", "-o", "%t"], capture_output=True, text=True)
+    command = ["sinfo", "-hN", "-p", "main", "-o", "%t"]
+    done = subprocess.run(command, capture_output=True, text=True)
     return done.stdout.split()
 
 
