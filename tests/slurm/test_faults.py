@@ -36,9 +36,12 @@ def videos(*clips: str) -> list[str]:
 
 
 def lengthen(project: Cluster, **site: str | int) -> None:
-    """Make the clips long enough to be interrupted, and change the site's settings."""
+    """Make the clips long enough to be interrupted, and change the site's settings.
+
+    Unless a test sets another limit, none is met, however slow the machine is.
+    """
     project.write_table(*(row | LONGER.get(row["clip"], {}) for row in ROWS))
-    set_site(project, **site)
+    set_site(project, **{"min_minutes": 20} | site)
 
 
 def set_site(project: Cluster, **site: str | int) -> None:
@@ -106,8 +109,7 @@ def struck(finished, tmp_path_factory):
     loses count of that job's GPUs.
     """
     project = finished.copy_to(tmp_path_factory.mktemp("struck") / "clips")
-    # Only the limit that the test sets is met, however slow the machine is.
-    lengthen(project, min_minutes=20)
+    lengthen(project)
 
     def restart() -> None:
         wait_until(lambda: states(project, "wide") == ["RUNNING"])
@@ -248,7 +250,7 @@ def test_killed_login_process_is_recovered(project, without_fault):
 
 
 def test_preempted_job_goes_on(project, without_fault):
-    lengthen(project, min_minutes=20)
+    lengthen(project)
     whole = "--partition=urgent", "--nodes=2", "--exclusive", "--time=1", "--output=/dev/null"
     strike(project, {"auto": lambda job: slurm("sbatch", *whole, "--wrap=sleep 5")})
     (job,) = project.samplers_of("auto")
