@@ -260,11 +260,12 @@ def test_preempted_job_goes_on(project, without_fault):
 
 def test_job_that_cannot_be_submitted_fails(project, rows):
     project.write_table(rows[0] | {"steps": "1"}, *rows[1:])
-    # Without accounting, no account can be looked up.
-    set_site(project, account="nobody")
+    # Of a type's name, Snakemake's plugin allows letters, digits and underscores.
+    set_site(project, gpu_model="no-such", check_nodes=False)
     done = project.snakemake("--retries", "0", check=False)
     assert done.returncode == 1 and not project.jobs
-    assert "dance: not submitted: The 'sacctmgr' reported" in done.stderr
+    assert "1 of 6 clips failed" in done.stderr
+    assert "dance: not submitted: Invalid GPU model" in done.stderr
 
 
 def test_more_gpus_than_the_site_has(project, rows):

@@ -45,9 +45,7 @@ def refuse_impossible_clips():
     auto = gpus_of_auto_clips()
     for clip in list(CLIPS.values()):
         wanted = clip.settings["gpus"]
-        problem = why_never_with(auto if wanted == AUTO else wanted)
-        # What is finished needs no node any more.
-        if problem and not os.path.exists(f"{RESULTS}/{clip.name}/{clip.name}.json"):
+        if problem := why_never_with(auto if wanted == AUTO else wanted):
             TABLE.refuse(clip, "gpus", problem)
 
 
