@@ -4,6 +4,7 @@ import json
 import signal
 import socket
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,15 @@ from animate.cluster.launch import ranks_command, step_command
 from animate.cluster.nodes import ask_nodes, most_memory, read_nodes
 from animate.cluster.overview import find_failures, overview
 from animate.cluster.plan import plan_clips, table_rows
-from animate.cluster.queue import Hopeless, Job, hopeless_jobs, jobs_of, remedy_of, waiting
+from animate.cluster.queue import (
+    Hopeless,
+    Job,
+    hopeless_jobs,
+    jobs_of,
+    remedy_of,
+    requeue_preempted,
+    waiting,
+)
 from animate.cluster.recovery import note_run, recover
 from animate.cluster.site import Site
 from animate.cluster.staging import stage_model
@@ -229,22 +238,22 @@ def test_no_attempt_asks_for_more_memory_than_the_largest_node_has():
     assert sampling_mb(4, BIG, 2, 60_000) == 72_000
 
 
-# Number, state, partition, reason, folder and name, as squeue prints them.
+# Number, state, partition, reason, time, folder and name, as squeue prints them.
 SQUEUE = """CLUSTER: here
 
-7\tPENDING\tgpu\tPartitionTimeLimit\t{folder}\twan-animate-a
-8\tPENDING\tshort,long\tPartitionTimeLimit\t{folder}\twan-animate-a
-9\tRUNNING\tgpu\tNone\t{folder}\twan-animate-a\tb
-10\tPENDING\tgpu\tPriority\t{folder}\twan-animate-a
-11\tPENDING\tgpu\tBadConstraints\t{folder}\tother
-12\tPENDING\tgpu\tBadConstraints\t/elsewhere\twan-animate-a
+7\tPENDING\tgpu\tPartitionTimeLimit\t{time}\t{folder}\twan-animate-a
+8\tPENDING\tshort,long\tPartitionTimeLimit\t{time}\t{folder}\twan-animate-a
+9\tRUNNING\tgpu\tNone\t{time}\t{folder}\twan-animate-a\tb
+10\tPENDING\tgpu\tPriority\t{time}\t{folder}\twan-animate-a
+11\tPENDING\tgpu\tBadConstraints\t{time}\t{folder}\tother
+12\tPENDING\tgpu\tBadConstraints\t{time}\t/elsewhere\twan-animate-a
 """
 
 
 @pytest.fixture
 def queue(tmp_path, monkeypatch):
     """The jobs of a folder, as another program than squeue prints them."""
-    (tmp_path / "said").write_text(SQUEUE.format(folder=tmp_path))
+    (tmp_path / "said").write_text(SQUEUE.format(folder=tmp_path, time="2026-11-28T00:00:00"))
     (tmp_path / "squeue").write_text(f"#!/bin/sh\nexec /bin/cat {tmp_path}/said\n")
     (tmp_path / "squeue").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
@@ -262,6 +271,15 @@ def test_a_job_that_another_partition_can_start_is_not_hopeless(queue):
 def test_what_jobs_wait_for_is_said(queue):
     assert waiting(queue) == "2 waiting: PartitionTimeLimit; 1 waiting: Priority"
     assert waiting([]) == ""
+
+
+def test_only_a_pre_empted_job_of_this_run_is_put_back(queue, tmp_path):
+    line = "{}\tPREEMPTED\tgpu\tNone\t2026-11-28T0{}:00:00\t{}\twan-animate-a\n"
+    (tmp_path / "said").write_text(line.format(13, 1, tmp_path) + line.format(14, 3, tmp_path))
+    (tmp_path / "scontrol").write_text(f"#!/bin/sh\necho $* >> {tmp_path}/asked\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    requeue_preempted(tmp_path, datetime(2026, 11, 28, 2).timestamp())
+    assert (tmp_path / "asked").read_text() == "requeue 14\n"
 
 
 def test_without_slurm_no_node_is_known(tmp_path, monkeypatch):
@@ -385,7 +403,11 @@ def test_failed_clips_are_told_from_unfinished_ones(tmp_path):
 
 def test_a_hopeless_clip_fails_with_the_reason_slurm_gave(tmp_path):
     said = str(
-        Hopeless(Job("15", "PENDING", "gpu", "BadConstraints"), "a", remedy_of("BadConstraints"))
+        Hopeless(
+            Job("15", "PENDING", "gpu", "BadConstraints", "2026-11-28T00:00:00"),
+            "a",
+            remedy_of("BadConstraints"),
+        )
     )
     log = tmp_path / "a.log"
     console = said + CONSOLE.format(log=log).replace("TIMEOUT", "CANCELLED")

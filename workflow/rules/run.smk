@@ -36,7 +36,7 @@ def watch_run():
         # Without an answer of SLURM, the next look will do.
         with contextlib.suppress(ClipError):
             queue = jobs_of(Path.cwd())
-            requeue_preempted(Path.cwd())
+            requeue_preempted(Path.cwd(), STARTED)
         # SLURM's reasons change: only what two looks find is believed.
         hopeless = hopeless_jobs(queue)
         end_hopeless_jobs(hopeless & doubtful, told)

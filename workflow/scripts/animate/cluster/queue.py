@@ -6,6 +6,7 @@ import subprocess
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from animate.errors import ClipError
@@ -29,18 +30,19 @@ NEVER = (
 )
 
 
-FIELDS = "%i\t%T\t%P\t%r\t%Z\t%j"
+FIELDS = "%i\t%T\t%P\t%r\t%V\t%Z\t%j"
 PATIENCE_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job in the queue: its state, its partitions and why it waits, as squeue says it."""
+    """A job in the queue: its state, its partitions, why it waits, and the time it came, as ISO."""
 
     number: str
     state: str
     partition: str
     reason: str
+    submitted: str
 
 
 @dataclass(frozen=True)
@@ -84,20 +86,23 @@ def jobs_of(folder: Path, *options: str) -> list[Job]:
     rows = [line.split("\t", FIELDS.count("\t")) for line in listed.stdout.splitlines()]
     here = str(folder.resolve())
     return [
-        Job(*row[:4])
+        Job(*row[:5])
         for row in rows
-        if len(row) > FIELDS.count("\t") and row[4] == here and row[5].startswith(JOB_NAMES)
+        if len(row) > FIELDS.count("\t") and row[5] == here and row[6].startswith(JOB_NAMES)
     ]
 
 
-def requeue_preempted(folder: Path) -> None:
+def requeue_preempted(folder: Path, since: float) -> None:
     """Put the jobs of `folder` back into the queue that a site cancels where it pre-empts.
+
+    `since`: time of the run's start; older jobs are of runs that no longer wait for them.
 
     Raises:
         ClipError: squeue failed.
     """
     for job in jobs_of(folder, "--states=PREEMPTED"):
-        subprocess.run(["scontrol", "requeue", job.number], capture_output=True)
+        if datetime.fromisoformat(job.submitted).timestamp() >= int(since):
+            subprocess.run(["scontrol", "requeue", job.number], capture_output=True)
 
 
 def waiting(jobs: Iterable[Job]) -> str:
