@@ -15,6 +15,7 @@ import torch.distributed as dist
 from diffusers import WanAnimateTransformer3DModel
 from measure import (
     GIB,
+    Timing,
     Video,
     difference,
     make_step,
@@ -113,11 +114,13 @@ def steps(
     size = f"{video.width}x{video.height}"
     timing, result = timed(make_step(model, inputs))
     table.add(f"step, {placement}, {size}", timing, difference(result, expected))
-    if world.leads:
-        print(f"    and {exchange.held / GIB:.2f} GiB of outboxes", flush=True)
+    if placement != "1 GPU":
+        print_peak(timing, exchange, world)
     if placement != "1 GPU" and video in (SIZES[-1], TINY_SIZES[-1]):
         profile_first(model, inputs, world)
-        segment(table, placement, model, video, tiny, world, count)
+        # The sampler holds a segment's inputs on the CPU.
+        del inputs, result, expected
+        print_peak(segment(table, placement, model, video, tiny, world, count), exchange, world)
 
 
 def ulysses(video: Video, weights, attend: Attention, exchange: Exchange) -> UlyssesSequence:
@@ -174,7 +177,7 @@ def codec_agreement(video: Video, kind: torch.dtype, world: World, device: torch
 
 def segment(
     table: Table, name: str, model, video: Video, tiny: bool, world: World, steps: int
-) -> None:
+) -> Timing:
     """Time a whole segment: encoded, denoised, decoded."""
     device = model.device
     codec = SplitCodec(random_vae(tiny, device), world.size, compiled=device.type == "cuda")
@@ -184,6 +187,14 @@ def segment(
     table.add(f"segment of {steps} steps, {name}", timing)
     if world.leads:
         print_reserved(device)
+    return timing
+
+
+def print_peak(timing: Timing, exchange: Exchange, world: World) -> None:
+    """Print rank 0's peak, the outboxes, which PyTorch does not count, included."""
+    if world.leads:
+        peak = (timing.peak * GIB + exchange.held) / 1e9
+        print(f"    peak {peak:.3f} GB, outboxes {exchange.held / 1e9:.3f} of them", flush=True)
 
 
 def codecs(table: Table, video: Video, tiny: bool, world: World, device: torch.device) -> None:
