@@ -114,7 +114,9 @@ def steps(
     size = f"{video.width}x{video.height}"
     timing, result = timed(make_step(model, inputs))
     table.add(f"step, {placement}, {size}", timing, difference(result, expected))
-    if placement != "1 GPU":
+    if placement == "1 GPU":
+        print_ranks(timing, world)
+    else:
         print_peak(timing, exchange, world)
     if placement != "1 GPU" and video in (SIZES[-1], TINY_SIZES[-1]):
         profile_first(model, inputs, world)
@@ -188,6 +190,14 @@ def segment(
     if world.leads:
         print_reserved(device)
     return timing
+
+
+def print_ranks(timing: Timing, world: World) -> None:
+    """Print what each GPU took alone: together they go as fast as the slowest."""
+    seconds = [0.0] * world.size
+    dist.all_gather_object(seconds, timing.median)
+    if world.leads:
+        print("    each GPU alone:", *(f"{alone:.3f} s" for alone in seconds), flush=True)
 
 
 def print_peak(timing: Timing, exchange: Exchange, world: World) -> None:
