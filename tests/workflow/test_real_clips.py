@@ -2,6 +2,7 @@
 
 import json
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 
 import av
@@ -13,36 +14,52 @@ from project import new_project
 
 CLIPS = Path(__file__).parents[3] / "shared" / "clips"
 NAMES = ("market_boy", "talking_head")
+MODES = ("animate", "replace")
+# Every video and every mode in the fast tests, all pairs in the slow ones.
+FAST = {("market_boy", "replace"), ("talking_head", "animate")}
 
-pytestmark = [
-    pytest.mark.skipif(not CLIPS.is_dir(), reason=f"no folder of real clips at {CLIPS}"),
-]
+
+def pair(name, mode):
+    """Return the pair as a parameter, marked as slow when the fast tests leave it out."""
+    marks = () if (name, mode) in FAST else pytest.mark.slow
+    return pytest.param(name, mode, id=f"{name}-{mode}", marks=marks)
+
+
+pytestmark = pytest.mark.skipif(not CLIPS.is_dir(), reason=f"no folder of real clips at {CLIPS}")
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def table(tmp_path_factory):
     project = new_project(tmp_path_factory.mktemp("real") / "project")
     project.write_table(
         *(
             {"clip": f"{name}-{mode}", "video": str(CLIPS / f"{name}.mp4"), "mode": mode}
             | {"reference": str(CLIPS / f"{name}_reference.jpeg"), "segment_frames": "77"}
             | {"fps": "source"}
-            for name in NAMES
-            for mode in ("animate", "replace")
+            for name, mode in product(NAMES, MODES)
         )
     )
-    project.snakemake()
     return project
 
 
-@pytest.mark.parametrize("mode", ["animate", "replace"])
-@pytest.mark.parametrize("name", NAMES)
-def test_result_lasts_as_long_as_the_driving_video(project, name, mode):
+@pytest.fixture
+def finish(table):
+    """A function that runs a clip to its end and returns its folder."""
+
+    def finish(clip):
+        table.snakemake(*(f"results/{clip}/{clip}{kind}" for kind in (".mp4", ".json")))
+        return table.folder / "results" / clip
+
+    return finish
+
+
+@pytest.mark.parametrize(("name", "mode"), [pair(*each) for each in product(NAMES, MODES)])
+def test_result_lasts_as_long_as_the_driving_video(finish, name, mode):
     with av.open(str(CLIPS / f"{name}.mp4")) as container:
         source = container.streams.video[0]
         frames = sum(1 for _ in container.decode(video=0))
         rate = source.average_rate
-    result = project.folder / f"results/{name}-{mode}/{name}-{mode}.mp4"
+    result = finish(f"{name}-{mode}") / f"{name}-{mode}.mp4"
     with av.open(str(result)) as container:
         video, audio = container.streams.video[0], container.streams.audio
         assert sum(1 for _ in container.decode(video=0)) == frames
@@ -52,9 +69,9 @@ def test_result_lasts_as_long_as_the_driving_video(project, name, mode):
             assert bool(audio) == bool(original.streams.audio)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_a_pose_is_drawn_and_a_person_is_masked(project, name):
-    folder = project.folder / f"results/{name}-replace"
+@pytest.mark.parametrize(("name", "mode"), [pair(name, "replace") for name in NAMES])
+def test_a_pose_is_drawn_and_a_person_is_masked(finish, name, mode):
+    folder = finish(f"{name}-{mode}")
     with av.open(str(folder / "src_pose.mp4")) as container:
         drawn = [frame.to_ndarray(format="rgb24").max() > 100 for frame in container.decode()]
     assert np.mean(drawn) > 0.9
@@ -62,10 +79,6 @@ def test_a_pose_is_drawn_and_a_person_is_masked(project, name):
     assert np.mean([0.02 < share < 0.98 for share in covered]) > 0.9
 
 
-def test_the_record_names_the_real_files(project):
-    record = json.loads(
-        (project.folder / "results/market_boy-replace")
-        .joinpath("market_boy-replace.json")
-        .read_text()
-    )
+def test_the_record_names_the_real_files(finish):
+    record = json.loads((finish("market_boy-replace") / "market_boy-replace.json").read_text())
     assert record["inputs"]["driving_video"]["path"] == str(CLIPS / "market_boy.mp4")
