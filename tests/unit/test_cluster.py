@@ -11,20 +11,13 @@ import pytest
 
 from animate.cluster.cost import sampling_cost, segment_seconds, speed_up
 from animate.cluster.gpus import auto_gpus, node_count, why_never
+from animate.cluster.hopeless import Hopeless, hopeless_jobs, remedy_of
 from animate.cluster.jobs import sampling_mb, sampling_minutes
 from animate.cluster.launch import ranks_command, step_command
 from animate.cluster.nodes import ask_nodes, most_memory, read_nodes
 from animate.cluster.overview import find_failures, overview
 from animate.cluster.plan import plan_clips, table_rows
-from animate.cluster.queue import (
-    Hopeless,
-    Job,
-    hopeless_jobs,
-    jobs_of,
-    remedy_of,
-    requeue_preempted,
-    waiting,
-)
+from animate.cluster.queue import Job, jobs_of, requeue_preempted, waiting
 from animate.cluster.recovery import note_run, recover
 from animate.cluster.site import Site
 from animate.cluster.staging import stage_model

@@ -7,9 +7,9 @@ pre-empted ones back into the queue.
 import threading
 import time
 
+from animate.cluster.hopeless import cancel_hopeless, hopeless_jobs
 from animate.cluster.overview import find_failures, overview
-from animate.cluster.queue import cancel_hopeless, hopeless_jobs, jobs_of
-from animate.cluster.queue import requeue_preempted, waiting
+from animate.cluster.queue import jobs_of, requeue_preempted, waiting
 from animate.cluster.recovery import forget_run, note_run
 from animate.errors import ClipError
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from animate.cluster.queue import SAID
+from animate.cluster.hopeless import SAID
 
 LAST_LINES, LINE_LENGTH, SHOWN = 3, 300, 5
 # In Snakemake's log: what was said of a failed job, and the log files of its rules.
