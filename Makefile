@@ -2,7 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# The lock names all: nothing needs to be resolved.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
+TORCH := ^(torch|triton|nvidia-|cuda-)
 DEMO_RUN := $(BIN)/snakemake --profile local --configfile config/demo.yaml
 
 .PHONY: demo test test-slurm test-gpus test-environments lint lock clean
@@ -44,9 +46,13 @@ lint: $(INSTALLED)
 $(INSTALLED): requirements.lock workflow/scripts/check_system.py
 	@$(PYTHON) workflow/scripts/check_system.py
 	$(PYTHON) -m venv $(VENV)
-	grep -v '^sam2==' requirements.lock | $(PIP) --requirement /dev/stdin
-	grep '^sam2==' requirements.lock | SAM2_BUILD_CUDA=0 $(PIP) --no-build-isolation --no-deps \
+	@# Two at once, because unpacking keeps a processor busy; sam2 is built with both.
+	grep -E '$(TORCH)' requirements.lock | $(PIP) --requirement /dev/stdin & torch=$$!; \
+	grep -vE '$(TORCH)|^sam2==' requirements.lock | $(PIP) --requirement /dev/stdin; others=$$?; \
+	wait $$torch && exit $$others
+	grep '^sam2==' requirements.lock | SAM2_BUILD_CUDA=0 $(PIP) --no-build-isolation \
 	  --requirement /dev/stdin
+	$(BIN)/python -m pip check
 	@touch $@
 
 # Resolve pyproject.toml anew; run it after a change of the ranges, on Python 3.11.
