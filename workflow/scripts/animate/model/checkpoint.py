@@ -2,20 +2,19 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from diffusers import WanAnimateTransformer3DModel
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from animate.errors import ClipError
 from animate.model.lora import LoraStack
 from animate.model.original_names import Names, transformer_names
+from animate.model.stored import some_names, stored_tensors
 
-NAMES_SHOWN = 5
 # As in the official model's arithmetic: what modulates or normalises is never rounded to bf16.
 FP32_PARTS = re.compile(
     r"(^|\.)(time_embedder|scale_shift_table|norm1|norm2|norm3|motion_synthesis_weight)(\.|$)"
@@ -97,35 +96,29 @@ def fill_transformer(
     for path, factor in loras:
         stack.add(path, factor)
     found: dict[str, torch.Size] = {}
-    for name, stored in stored_slices(folder):
-        found[name] = torch.Size(stored.get_shape())
-        if expected.get(name) == found[name]:
-            rows = store.rows(name, found[name])
+    ignored = ignored_names(model)
+    for name, stored in stored_tensors(folder).items():
+        if ignored.search(name):
+            continue
+        found[name] = stored.shape
+        if expected.get(name) == stored.shape:
+            rows = store.rows(name, stored.shape)
             # A LoRA's difference is one of the whole matrix.
             before, after = (slice(None), rows) if stack.changes(name) else (rows, slice(None))
-            tensor = stack.merge(name, stored[before].to(device))
+            tensor = stack.merge(name, stored.read(before).to(device))
             store.put(name, tensor[after].to(types[name]))
     check_names(str(folder), expected, found)
     restore_constants(model, device)
 
 
-def stored_tensors(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the name and tensor (memory-mapped) of all safetensors files of a folder, in order."""
-    return ((name, stored[:]) for name, stored in stored_slices(folder))
+def ignored_names(model: nn.Module) -> re.Pattern:
+    """Return what matches the stored tensors that diffusers' class leaves aside on purpose.
 
-
-def stored_slices(folder: Path) -> Iterator[tuple[str, Any]]:
-    """Yield name and safetensors slice (`get_shape()`, `[rows]`) of all tensors of a folder."""
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        raise ClipError(f"the model folder {folder} has no .safetensors file: get the model again")
-    for path in files:
-        try:
-            with safe_open(path, framework="pt") as file:
-                for name in file.keys():  # noqa: SIM118 - a safetensors file is not a mapping
-                    yield name, file.get_slice(name)
-        except SafetensorError as error:
-            raise ClipError(f"{path} is damaged ({error}): get the model again") from error
+    Those are its own list, and constants that older versions stored.
+    """
+    constants = [re.escape(name) for name, _ in model.named_buffers()]
+    own = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or []
+    return re.compile("|".join([*own, *(f"^{name}$" for name in constants)]) or "(?!)")
 
 
 def rename(names: Names, name: str, tensor: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
@@ -161,12 +154,6 @@ def model_index(folder: Path) -> dict:
         raise ClipError(
             f"{folder} is not a model folder: model_index.json cannot be read ({error})"
         ) from error
-
-
-def some_names(names: list[str]) -> str:
-    """Return the first few names, and how many more there are."""
-    rest = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def assign(model: nn.Module, name: str, tensor: torch.Tensor) -> None:

@@ -16,7 +16,7 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
 from animate.errors import ClipError
-from animate.model.checkpoint import check_names, rename, stored_tensors
+from animate.model.checkpoint import check_names, rename
 from animate.model.folder import RELIGHTING_LORA, write_model_index, write_schedule_and_processor
 from animate.model.original_names import (
     Names,
@@ -25,6 +25,7 @@ from animate.model.original_names import (
     transformer_names,
     vae_names,
 )
+from animate.model.stored import stored_tensors
 
 TEXT_ENCODER = "models_t5_umt5-xxl-enc-bf16.pth"
 IMAGE_ENCODER = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
@@ -75,7 +76,8 @@ def convert_transformer(source: Path, target: Path) -> None:
             inject_face_latents_blocks=FACE_BLOCK_EVERY,
         )
     names = transformer_names(layers, layers // FACE_BLOCK_EVERY)
-    _write(source, stored_tensors(source), names, model, target)
+    tensors = ((name, stored.read()) for name, stored in stored_tensors(source).items())
+    _write(source, tensors, names, model, target)
 
 
 def convert_text_encoder(source: Path, target: Path) -> None:
