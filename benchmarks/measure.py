@@ -15,7 +15,7 @@ from animate.model.tiny import TRANSFORMER, randomise
 from animate.model.transformer import TEXT_TOKENS, SamplingTransformer
 from animate.parallel.vae_split import SplitCodec
 from animate.sampling.conditions import SegmentFrames
-from animate.sampling.loop import Painter
+from animate.sampling.loop import SegmentSampler
 from animate.sampling.settings import SamplingSettings
 
 FULL = {"added_kv_proj_dim": 5120}
@@ -99,7 +99,7 @@ def random_painting(
     )
     settings = SamplingSettings(segment_frames=video.frames, steps=steps)
     reference = torch.zeros(1, 3, video.height, video.width)
-    painter = Painter(
+    painter = SegmentSampler(
         model, codec, settings, reference, inputs["image_embeds"], inputs["prompt_embeds"]
     )
     return lambda: painter.sample(frames, None, inputs["latents"])

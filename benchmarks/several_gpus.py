@@ -128,7 +128,7 @@ def steps(
 def ulysses(video: Video, weights, attend: Attention, exchange: Exchange) -> UlyssesSequence:
     """Return the division of a video's tokens among all ranks."""
     heads = weights.config.num_attention_heads
-    return UlyssesSequence(video.tokens, heads, attend, exchange=exchange)
+    return UlyssesSequence(heads, attend, exchange=exchange)
 
 
 def agreement(

@@ -54,6 +54,7 @@ def write_clip(
         "model": str(model),
         "inputs": {role: str(path) for role, path in inputs.items()},
         "output": str(folder / "sampled.mp4"),
+        "record": str(folder / "sampling.json"),
         "journal": str(folder / ".journal"),
         "progress": str(folder / "progress.log"),
         "settings": {"steps": 1, **settings},

@@ -5,6 +5,9 @@ from pathlib import Path
 
 import torch
 
+from animate.parallel.device import machine_of
+from animate.parallel.vae_split import SplitCodec
+from animate.parallel.world import ALONE
 from animate.sampling import loop, run
 from animate.sampling.journal import Journal
 from animate.sampling.progress import Progress
@@ -25,9 +28,9 @@ def main(path: Path, reports) -> None:
 
         return call
 
-    run.load_painter = reporting("load", run.load_painter)
-    loop.Painter._denoise = reporting("step", loop.Painter._denoise)
-    run.SplitCodec.decode = reporting("decode", run.SplitCodec.decode)
+    run.load_models = reporting("load", run.load_models)
+    loop.SegmentSampler._denoise = reporting("step", loop.SegmentSampler._denoise)
+    SplitCodec.decode = reporting("decode", SplitCodec.decode)
     Journal.store = reporting("write", Journal.store)
     VideoWriter.__exit__ = reporting("write", VideoWriter.__exit__)
-    run.run_job(read_job(path), run.this_machine(), Progress("killed"))
+    run.run_job(read_job(path), machine_of(ALONE, "cpu"), Progress("killed"))

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from animate.errors import ClipError
+from animate.parallel.device import Machine
 from animate.sampling.progress import Progress
-from animate.sampling.run import Machine, run_job
+from animate.sampling.run import run_job
 from animate.sampling.settings import read_job
 from sampler_clip import result_frames, write_clip, write_model
 

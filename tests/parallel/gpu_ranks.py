@@ -42,7 +42,7 @@ def check_exchange(world: World, device: torch.device) -> None:
     for length in LENGTHS:
         results = []
         for exchange in (Messages(), copies):
-            sequence = UlyssesSequence(length, HEADS, exchange=exchange)
+            sequence = UlyssesSequence(HEADS, exchange=exchange)
             own = torch.zeros(1, length, HEADS, 128, device=device, dtype=torch.bfloat16)
             shape = sequence.shard(own).shape
             generator = torch.Generator(device).manual_seed(world.rank)
@@ -51,7 +51,7 @@ def check_exchange(world: World, device: torch.device) -> None:
                 q, k, v = torch.randn(3, *shape, device=device, generator=generator).bfloat16()
                 if call % world.size == world.rank:
                     torch.cuda._sleep(CYCLES)
-                results[-1].append(sequence.attend(q, k, v))
+                results[-1].append(sequence.attend(q, k, v, length))
         for call, (expected, result) in enumerate(zip(*results, strict=True)):
             assert torch.equal(expected, result), (length, call)
 

@@ -14,7 +14,7 @@ from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 import run_ranks
 from animate.errors import ClipError
-from animate.sampling.loop import Painter, paint_clip
+from animate.sampling.loop import SegmentSampler, sample_segments
 from animate.sampling.segments import plan_segments
 from animate.sampling.settings import SamplingSettings
 
@@ -103,8 +103,8 @@ class Model:
         return torch.full_like(latents, float("nan") if self.calls == 5 else 0.1)
 
 
-class ConstantPainter(Painter):
-    """A painter of segments that all have the same conditions."""
+class ConstantSampler(SegmentSampler):
+    """A sampler of segments that all have the same conditions."""
 
     def _constants(self, frames, previous):
         return [None]
@@ -114,8 +114,17 @@ def test_not_a_number_names_segment_and_step():
     codec = SimpleNamespace(decode=lambda latents: torch.zeros(1, 3, 13, 16, 16))
     settings = SamplingSettings(segment_frames=13, steps=3)
     image = torch.zeros(1, 3, 16, 16)
-    painter = ConstantPainter(Model(), codec, settings, image, image, image)
-    painted = paint_clip(painter, plan_segments(37, 13, 1), lambda segment: None)
-    assert next(painted)[0].index == 0
+    sampler = ConstantSampler(Model(), codec, settings, image, image, image)
+    sampled = sample_segments(sampler, plan_segments(37, 13, 1), [None] * 3)
+    assert next(sampled)[0].index == 0
     with pytest.raises(ClipError, match=r"segment 2 .* after step 2"):
-        next(painted)
+        next(sampled)
+
+
+def test_not_a_number_in_the_decoder_is_no_black_frame():
+    codec = SimpleNamespace(decode=lambda latents: torch.full((1, 3, 13, 16, 16), float("nan")))
+    settings = SamplingSettings(segment_frames=13, steps=3)
+    image = torch.zeros(1, 3, 16, 16)
+    sampler = ConstantSampler(Model(), codec, settings, image, image, image)
+    with pytest.raises(ClipError, match=r"segment 1 .* after decoding"):
+        next(sample_segments(sampler, plan_segments(13, 13, 1), [None]))

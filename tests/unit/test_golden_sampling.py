@@ -11,7 +11,7 @@ from animate.model.checkpoint import load_transformer
 from animate.model.image import fit_reference
 from animate.model.transformer import SamplingTransformer
 from animate.sampling.conditions import SegmentFrames, to_video
-from animate.sampling.loop import Painter, paint_clip
+from animate.sampling.loop import SegmentSampler, sample_segments
 from animate.sampling.segments import plan_segments
 from animate.sampling.settings import SamplingSettings
 from animate.sampling.solvers import make_solver
@@ -146,7 +146,7 @@ def sample_golden_run(transformer, data) -> torch.Tensor:
         seed=stored["seed"],
     )
     reference = fit_reference(data["reference"], stored["width"], stored["height"])
-    painter = Painter(
+    sampler = SegmentSampler(
         transformer,
         ToyCodec(),
         settings,
@@ -168,7 +168,7 @@ def sample_golden_run(transformer, data) -> torch.Tensor:
     )
     parts = [
         frames[0, :, segment.overlap : segment.overlap + segment.new_frames]
-        for segment, frames in paint_clip(painter, segments, read)
+        for segment, frames in sample_segments(sampler, segments, map(read, segments))
     ]
     return torch.cat(parts, dim=1)
 

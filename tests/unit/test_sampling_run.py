@@ -12,11 +12,13 @@ import pytest
 import torch
 
 from animate.errors import ClipError
+from animate.parallel.device import Machine
 from animate.sampling import identity
 from animate.sampling import journal as journal_module
-from animate.sampling import run as run_module
+from animate.sampling.clip_lock import held, remove_journal
+from animate.sampling.models import job_loras
 from animate.sampling.progress import Progress
-from animate.sampling.run import Machine, run_job
+from animate.sampling.run import run_job
 from animate.sampling.settings import read_job
 from animate.video import VideoWriter, video_info
 from sampler_clip import RATE, change_settings, result_frames, write_clip, write_model
@@ -118,7 +120,51 @@ def test_resumed_clip_is_the_same(clip):
     interrupt(path, 3)
     assert sample(path) == 2
     assert np.array_equal(result_frames(path), whole)
-    assert not (path.parent / ".journal").exists()
+
+
+def test_nothing_of_other_settings_is_deleted(clip):
+    path, whole = clip
+    interrupt(path, 5)
+    change_settings(path, seed=3)
+    interrupt(path, 3)
+    assert len(segments_of(path)) == 3
+    change_settings(path, seed=0)
+    assert sample(path) == 2
+    assert np.array_equal(result_frames(path), whole)
+    assert len(segments_of(path)) == 4
+
+
+def test_only_the_rule_that_finishes_a_clip_removes_its_journal(clip):
+    path, whole = clip
+    sample(path)
+    (path.parent / "sampled.mp4").unlink()
+    assert sample(path) == 0
+    assert np.array_equal(result_frames(path), whole)
+    journal = path.parent / ".journal"
+    with held(journal, print):
+        remove_journal(journal)
+        assert len(segments_of(path)) == 3
+    remove_journal(journal)
+    assert not journal.exists()
+
+
+def test_the_record_tells_what_sampled_each_segment(clip):
+    path, _ = clip
+    interrupt(path, 3)
+    sample(path)
+    (run,) = json.loads((path.parent / "sampling.json").read_text())
+    assert (run["first"], run["last"], len(run["seconds"])) == (1, 3, 3)
+    assert run["made_by"]["ranks"] == 1
+    assert run["made_by"]["packages"]["torch"] == torch.__version__
+
+
+def test_a_clip_that_goes_on_elsewhere_says_so(clip):
+    path, _ = clip
+    interrupt(path, 3)
+    run_job(read_job(path), Machine(torch.device("cpu"), torch.bfloat16), StepCounter())
+    first, second = json.loads((path.parent / "sampling.json").read_text())
+    assert (first["first"], first["last"], first["made_by"]["type"]) == (1, 1, "float32")
+    assert (second["first"], second["last"], second["made_by"]["type"]) == (2, 3, "bfloat16")
 
 
 def test_touched_inputs_are_the_same_clip(clip):
@@ -165,14 +211,30 @@ def test_weights_fetched_again_are_the_same_model(model, tmp_path, monkeypatch):
     assert identity.model_identity(folder) == before
 
 
-@pytest.mark.parametrize("damage", ["truncate", "flip", "empty"])
-def test_a_damaged_segment_is_redone(clip, damage):
+def segments_of(path: Path) -> list[Path]:
+    return sorted((path.parent / ".journal").rglob("segment_*.safetensors"))
+
+
+@pytest.mark.parametrize("damage", ["truncate", "empty"])
+def test_a_cut_segment_is_redone(clip, damage):
     path, whole = clip
     interrupt(path, 5)
-    segment = sorted((path.parent / ".journal").iterdir())[1]
+    segment = segments_of(path)[1]
+    segment.write_bytes({"truncate": segment.read_bytes()[:-7], "empty": b""}[damage])
+    assert sample(path) == 4
+    assert np.array_equal(result_frames(path), whole)
+
+
+@pytest.mark.parametrize("place", [-20, -8000], ids=["tail", "frames"])
+def test_a_segment_with_other_content_is_named_and_redone(clip, place):
+    path, whole = clip
+    interrupt(path, 5)
+    segment = segments_of(path)[1]
     data = bytearray(segment.read_bytes())
-    data[-20] ^= 1
-    segment.write_bytes({"truncate": data[:-7], "flip": data, "empty": b""}[damage])
+    data[place] ^= 1
+    segment.write_bytes(data)
+    with pytest.raises(ClipError, match=r"segment 2 was damaged .* run again"):
+        sample(path)
     assert sample(path) == 4
     assert np.array_equal(result_frames(path), whole)
 
@@ -200,14 +262,15 @@ def test_full_disk_keeps_finished_segments(clip, monkeypatch):
         patch.setattr(VideoWriter, "write", full)
         with pytest.raises(ClipError, match="no space left"):
             sample(path)
-    assert sample(path) == 4
+    # Segments go on being sampled until the encoder is heard.
+    assert sample(path) <= 4
     assert np.array_equal(result_frames(path), whole)
 
 
 def test_relighting_lora_is_used_in_replacement_only(model, tmp_path):
     for mode, expected in (("replace", 1), ("animate", 0)):
         job = read_job(write_clip(tmp_path / mode, model, 2, mode))
-        assert len(run_module.lora_files(job)) == expected
+        assert len(job_loras(job)) == expected
 
 
 def test_relighting_lora_that_is_not_there(model, tmp_path):
@@ -215,7 +278,7 @@ def test_relighting_lora_that_is_not_there(model, tmp_path):
     job = json.loads(path.read_text()) | {"model": str(tmp_path)}
     path.write_text(json.dumps(job))
     with pytest.raises(ClipError, match="relighting_lora is true, but the model has no"):
-        run_module.lora_files(read_job(path))
+        job_loras(read_job(path))
 
 
 def test_unequal_lengths_are_refused(model, tmp_path):

@@ -156,6 +156,8 @@ def own_tasks():
 def launch_options(wildcards, output, resources):
     """Return where the sampler's ranks run; not a reason to sample again."""
     options = ["--gpus", str(resources.gpu)]
+    compiling = {True: "on", False: "off"}.get(CONFIG["compile"], CONFIG["compile"])
+    options += [f"--device={CONFIG['device']}", f"--compile={compiling}"]
     if workflow.remote_exec:
         options += ["--nodes", str(resources.nodes)]
         options += ["--scratch", SITE.scratch] if SITE.scratch else []

@@ -271,6 +271,7 @@ def sampler_job(wildcards, input, output):
             role: str(input[role]) for role in SAMPLING_INPUTS if input.get(role)
         },
         "output": str(output.video),
+        "record": str(output.record),
         "journal": f"{RESULTS}/{clip.name}/.journal",
         "progress": f"{LOGS}/sample/{clip.name}.log",
         "settings": {name: clip.settings[name] for name in SAMPLING_SETTINGS},

@@ -44,6 +44,7 @@ rule provenance:
         reference_image=reference_image,
         timeline=f"{CLIP}/timeline.json",
         sampled=f"{CLIP}/sampled.json",
+        sampling=f"{CLIP}/sampling.json",
         result=f"{CLIP}/{{clip}}.mp4",
         model=MODEL_INDEX,
         loras=if_any(has_loras, own_loras),
@@ -66,7 +67,7 @@ rule provenance:
         'python "$SCRIPTS"/provenance.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --driving-video {input.driving_video:q}"
         " --reference-image {input.reference_image:q} --timeline {input.timeline:q}"
-        " --sampled {input.sampled:q} --result {input.result:q} --model {input.model:q}"
+        " --sampled {input.sampled:q} --sampling {input.sampling:q} --result {input.result:q} --model {input.model:q}"
         " --loras {input.loras:q} --weights {params.weights:q}"
         " --output {output:q}"
 

@@ -37,6 +37,7 @@ rule sample:
     output:
         video=f"{CLIP}/sampled.mp4",
         job=f"{CLIP}/sampled.json",
+        record=f"{CLIP}/sampling.json",
     log:
         f"{LOGS}/sample/{{clip}}.log",
     benchmark:
@@ -74,7 +75,9 @@ rule mux:
     resources:
         **cpu_job("mux"),
     params:
+        journal=f"{CLIP}/.journal",
         version=1,
     shell:
         'python "$SCRIPTS"/mux.py --clip {wildcards.clip} --log {log:q} --video {input.video:q}'
         " --sound {input.sound:q} --timeline {input.timeline:q} --output {output:q}"
+        " --journal {params.journal:q}"

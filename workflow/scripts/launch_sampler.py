@@ -39,14 +39,15 @@ def rank_environment(environment: dict[str, str], ranks: int, settings: Path) ->
 
 
 def main(arguments: argparse.Namespace) -> None:
-    """Hold the devices and become torchrun, or srun; without any GPU, ranks share the CPU."""
+    """Hold the devices and become torchrun, or srun; without any GPU, the ranks decide."""
     environment = dict(os.environ)
     ranks = arguments.gpus // (arguments.nodes or 1)
     os.environ |= rank_environment(environment, ranks, arguments.settings)
     if arguments.nodes:
         _become(_task_on_nodes(arguments))
-    devices = visible_devices(environment)
-    command = ranks_command(1, ranks, [str(HERE / "sample.py"), str(arguments.settings)])
+    devices = [] if arguments.device == "cpu" else visible_devices(environment)
+    sampler = [str(HERE / "sample.py"), *_sampler_options(arguments), str(arguments.settings)]
+    command = ranks_command(1, ranks, sampler)
     if not devices:
         _become(command)
     with lease(devices, arguments.gpus, lease_folder(environment)) as held:
@@ -59,7 +60,12 @@ def _task_on_nodes(arguments: argparse.Namespace) -> list[str]:
     task = [sys.executable, str(HERE / "sample_on_node.py"), f"--nodes={nodes}"]
     task += [f"--ranks={gpus // nodes}"]
     task += ["--scratch", arguments.scratch] if arguments.scratch else []
+    task += _sampler_options(arguments)
     return step_command(nodes, gpus, [*task, str(arguments.settings)])
+
+
+def _sampler_options(arguments: argparse.Namespace) -> list[str]:
+    return [f"--device={arguments.device}", f"--compile={arguments.compile}"]
 
 
 def _become(command: list[str]) -> None:
@@ -73,6 +79,8 @@ if __name__ == "__main__":
     parser.add_argument("--gpus", type=int, required=True)
     parser.add_argument("--nodes", type=int, help="nodes of a SLURM job")
     parser.add_argument("--scratch", help="folder on each node's own disk to copy the model to")
+    parser.add_argument("--device", default="auto", help="auto, cuda or cpu")
+    parser.add_argument("--compile", default="auto", help="auto, on or off")
     parser.add_argument("settings", type=Path)
     try:
         main(parser.parse_args())

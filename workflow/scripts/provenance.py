@@ -19,6 +19,7 @@ def main(args):
         },
         timeline=read_json(args.timeline),
         sampled=read_json(args.sampled),
+        sampling=read_json(args.sampling),
         model=args.model.parent,
         weights=args.weights,
         result=args.result,
@@ -29,7 +30,15 @@ def main(args):
 
 if __name__ == "__main__":
     parser = stage_parser(__doc__)
-    for name in ("driving-video", "reference-image", "timeline", "sampled", "result", "model"):
+    for name in (
+        "driving-video",
+        "reference-image",
+        "timeline",
+        "sampled",
+        "sampling",
+        "result",
+        "model",
+    ):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--loras", type=Path, nargs="*", default=[])
     parser.add_argument("--weights", type=json.loads, default={}, help="{sources.json: [part]}")

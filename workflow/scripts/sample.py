@@ -1,9 +1,6 @@
-"""Sample one clip: torchrun --standalone --nproc_per_node=1 sample.py [MODEL] SETTINGS.json
+"""Sample one clip: torchrun --standalone --nproc_per_node=1 sample.py SETTINGS.json"""
 
-MODEL is a copy of the settings' model folder on a faster disk.
-"""
-
-import dataclasses
+import argparse
 import os
 import signal
 import sys
@@ -14,29 +11,33 @@ from animate.sampling.progress import Progress
 from animate.sampling.settings import read_job
 
 
-def main(path: Path, model: Path | None = None) -> None:
+def main(arguments: argparse.Namespace) -> None:
     """Run the job that the settings file describes; a mistake is one line and exit code 1."""
     # A warning before the first step stops nothing: the sampler listens while it samples.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     rank = int(os.environ.get("RANK", 0))
-    progress = Progress(path.stem, quiet=rank > 0)
+    progress = Progress(arguments.settings.stem, quiet=rank > 0)
     try:
-        job = read_job(path)
-        if model:
-            job = dataclasses.replace(job, model=model)
+        job = read_job(arguments.settings)
         progress = Progress(job.clip, job.progress, quiet=rank > 0)
         # Imported here so that a wrong settings file does not wait for torch.
+        from animate.parallel.device import choose_device, machine_of
         from animate.parallel.world import join_world
-        from animate.sampling.run import run_job, this_machine
+        from animate.sampling.run import run_job
 
-        with join_world() as world:
-            run_job(job, this_machine(world), progress)
+        device = choose_device(arguments.device, arguments.staged or job.model)
+        options = {"compiling": arguments.compile, "staged": arguments.staged}
+        with join_world(device) as world:
+            run_job(job, machine_of(world, device, **options), progress)
     except ClipError as error:
         progress.say("error: " + " ".join(str(error).split()))
         sys.exit(1)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3):
-        sys.exit(__doc__)
-    main(*map(Path, reversed(sys.argv[1:])))
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")
+    parser.add_argument("--compile", choices=("auto", "on", "off"), default="auto")
+    parser.add_argument("--staged", type=Path, help="copy of the model folder on a faster disk")
+    parser.add_argument("settings", type=Path)
+    main(parser.parse_args())

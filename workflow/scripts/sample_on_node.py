@@ -15,10 +15,10 @@ SAMPLER = Path(__file__).with_name("sample.py")
 
 def main(arguments: argparse.Namespace) -> None:
     """Become torchrun; SLURM's warning is ignored until there are ranks to pass it on to."""
-    program = [str(SAMPLER)]
+    program = [str(SAMPLER), f"--device={arguments.device}", f"--compile={arguments.compile}"]
     if arguments.scratch:
         model = Path(json.loads(arguments.settings.read_text("utf-8"))["model"])
-        program.append(str(stage_model(model, arguments.scratch, os.environ, _say)))
+        program.append(f"--staged={stage_model(model, arguments.scratch, os.environ, _say)}")
     program.append(str(arguments.settings))
     command = ranks_command(arguments.nodes, arguments.ranks, program)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
@@ -34,5 +34,7 @@ if __name__ == "__main__":
     parser.add_argument("--nodes", type=int, required=True)
     parser.add_argument("--ranks", type=int, required=True, help="ranks of this node")
     parser.add_argument("--scratch", help="folder on this node's disk; may name variables as $X")
+    parser.add_argument("--device", default="auto", help="auto, cuda or cpu")
+    parser.add_argument("--compile", default="auto", help="auto, on or off")
     parser.add_argument("settings", type=Path)
     main(parser.parse_args())

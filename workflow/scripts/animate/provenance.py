@@ -44,15 +44,17 @@ def make_provenance(
     inputs: dict[str, Path],
     timeline: dict[str, Any],
     sampled: dict[str, Any],
+    sampling: list[dict[str, Any]],
     model: Path,
     weights: dict[str, list[str]],
     result: Path,
 ) -> dict[str, Any]:
     """Return the JSON record of one result.
 
-    `inputs` maps a role to the user's file; `sampled` is the sampler's settings file; `model` is
-    the model folder, whose index and configurations are hashed; `weights` maps the sources.json
-    of other folders to the names of the parts that the clip used.
+    `inputs` maps a role to the user's file; `sampled` is the sampler's settings file, `sampling`
+    its record of what sampled each segment. `model` is the model folder, whose index and
+    configurations are hashed; `weights` maps the sources.json of other folders to the names of
+    the parts that the clip used.
     """
     return {
         "clip": clip,
@@ -73,6 +75,7 @@ def make_provenance(
             str(Path(path).parent): {name: read_json(Path(path)).get(name) for name in parts}
             for path, parts in weights.items()
         },
+        "sampling": sampling,
         "packages": installed_versions(),
         "machine": {"system": platform.platform(), "processor": platform.machine()},
     }
@@ -87,6 +90,6 @@ def _model_record(model: Path) -> dict[str, Any]:
     return {"path": str(model), "configurations": hashes, **downloads}
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the object that a JSON file holds."""
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds."""
     return json.loads(path.read_text("utf-8"))

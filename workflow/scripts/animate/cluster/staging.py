@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from string import Template
 
-from animate.sampling.identity import hash_of, model_identity
+from animate.sampling.identity import hash_of, model_files, model_identity
 
 # Room that is left for others, in bytes.
 SPARE = 1 << 30
@@ -52,8 +52,7 @@ def _copied_once(model: Path, copy: Path) -> Path:
 
 def _copy_parts(model: Path, partial: Path) -> None:
     """Copy what a sampler reads, times included: they are part of the model's identity."""
-    files = [model / name for name in model_identity(model)]
-    files += model.glob("*.json")
+    files = [*model_files(model), *model.glob("*.json")]
     needed = sum(file.stat().st_size for file in files)
     if needed + SPARE > shutil.disk_usage(partial.parent).free:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -41,8 +41,10 @@ class Sequence(Protocol):
     def first_token(self, length: int) -> int:
         """Return the position among `length` tokens of this process's first one."""
 
-    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """Return self-attention over all tokens for this process's (B, L, H, D)."""
+    def attend(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, length: int
+    ) -> torch.Tensor:
+        """Return self-attention over all `length` tokens for this process's (B, L, H, D)."""
 
 
 class WholeSequence:
@@ -63,7 +65,9 @@ class WholeSequence:
         """Return 0."""
         return 0
 
-    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+    def attend(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, length: int
+    ) -> torch.Tensor:
         """Return attention of the tokens."""
         return self._attend(q, k, v)
 

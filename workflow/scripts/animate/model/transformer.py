@@ -124,17 +124,21 @@ class SamplingBlock(nn.Module):
         constants: BlockConstants,
         rotary: tuple[torch.Tensor, torch.Tensor],
         sequence: Sequence,
+        length: int,
         first_token: int,
         frame_tokens: int,
     ) -> torch.Tensor:
-        """Return the residual stream (B, L, C) fp32 after this block; `time` is (B, 6, C) fp32."""
+        """Return the residual stream (B, L, C) fp32 after this block.
+
+        `time` is (B, 6, C) fp32; of all `length` tokens this process's begin with `first_token`.
+        """
         block = self.block
         modulation = (block.scale_shift_table.float() + time).chunk(6, dim=1)
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = modulation
         dtype = block.attn2.to_k.weight.dtype
 
         h = (_layer_norm(x, block.norm1) * (1 + scale_1) + shift_1).to(dtype)
-        x = x + self._self_attention(h, rotary, sequence).float() * gate_1
+        x = x + self._self_attention(h, rotary, sequence, length).float() * gate_1
         h = _layer_norm(x, block.norm2).to(dtype)
         x = x + self._cross_attention(h, constants).float()
         h = (_layer_norm(x, block.norm3) * (1 + scale_2) + shift_2).to(dtype)
@@ -143,14 +147,14 @@ class SamplingBlock(nn.Module):
             x = x + self._face_attention(x, constants.face, first_token, frame_tokens).float()
         return x
 
-    def _self_attention(self, h, rotary, sequence: Sequence) -> torch.Tensor:
+    def _self_attention(self, h, rotary, sequence: Sequence, length: int) -> torch.Tensor:
         attn = self.block.attn1
         heads = (attn.heads, -1)
         h = self.ready(h)
         q = self.norm_rotate(attn.to_q(h), attn.norm_q, *rotary).unflatten(2, heads)
         k = self.norm_rotate(attn.to_k(h), attn.norm_k, *rotary).unflatten(2, heads)
         v = attn.to_v(h).unflatten(2, heads)
-        return attn.to_out[0](sequence.attend(q, k, v).flatten(2))
+        return attn.to_out[0](sequence.attend(q, k, v, length).flatten(2))
 
     def _cross_attention(self, h, constants: BlockConstants) -> torch.Tensor:
         attn = self.block.attn2
@@ -272,6 +276,7 @@ class SamplingTransformer(nn.Module):
         patches = self.sequence.shard(_patches(latents, self.patch_size))
         x = constants.tokens + F.linear(patches.to(self.dtype), weight).float()
         frame_tokens = constants.grid[1] * constants.grid[2]
+        length = constants.grid[0] * frame_tokens
         for block, block_constants in zip(self.blocks, constants.blocks, strict=True):
             x = block(
                 x,
@@ -279,11 +284,11 @@ class SamplingTransformer(nn.Module):
                 block_constants,
                 constants.rotary,
                 self.sequence,
+                length,
                 constants.first_token,
                 frame_tokens,
             )
         x = self._head(x, time.head)
-        length = constants.grid[0] * frame_tokens
         return _unpatch(self.sequence.gather(x, length), constants.grid, self.patch_size)
 
     def _head(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:

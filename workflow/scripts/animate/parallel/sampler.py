@@ -58,7 +58,7 @@ def load_sampler(
     shared = world.size > 1
     if shared:
         way, exchange = choose_exchange(device)
-        sequence = UlyssesSequence(load.tokens, heads, attend, exchange=exchange)
+        sequence = UlyssesSequence(heads, attend, exchange=exchange)
     else:
         sequence = WholeSequence(attend)
     model = SamplingTransformer(weights, sequence)

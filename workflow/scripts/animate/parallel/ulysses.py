@@ -37,13 +37,12 @@ class UlyssesSequence:
 
     def __init__(
         self,
-        length: int,
         heads: int,
         attend: Attention = attention,
         group: dist.ProcessGroup | None = None,
         exchange: Exchange | None = None,
     ):
-        """`length` counts all tokens, `heads` the heads; None means the default group.
+        """`heads` counts all heads; None means the default group.
 
         `exchange` is what the group's ranks give each other tensors with, messages if None.
 
@@ -54,14 +53,12 @@ class UlyssesSequence:
         self._exchange = exchange or Messages(group)
         self._ranks, self._rank = dist.get_world_size(group), dist.get_rank(group)
         check_degree(self._ranks, heads)
-        self._length = length
-        self._share = max(-(-length // self._ranks), LEAST_SHARE)
 
     def shard(self, x: torch.Tensor) -> torch.Tensor:
         """Return this rank's tokens (B, L, ...), zeros after the last, of all (B, N, ...)."""
-        start = self._rank * self._share
-        own = x[:, start : start + self._share]
-        missing = self._share - own.shape[1]
+        share = self._share(x.shape[1])
+        own = x[:, self._rank * share : (self._rank + 1) * share]
+        missing = share - own.shape[1]
         return F.pad(own, (0, 0) * (x.ndim - 2) + (0, missing)) if missing else own
 
     def gather(self, x: torch.Tensor, length: int) -> torch.Tensor:
@@ -72,10 +69,16 @@ class UlyssesSequence:
 
     def first_token(self, length: int) -> int:
         """Return the position of this rank's first token."""
-        return self._rank * self._share
+        return self._rank * self._share(length)
 
-    def attend(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
-        """Return self-attention over all tokens for this rank's (B, L, H, D).
+    def _share(self, length: int) -> int:
+        """Return the tokens of each rank, of which the last ranks' may be padding."""
+        return max(-(-length // self._ranks), LEAST_SHARE)
+
+    def attend(
+        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, length: int
+    ) -> torch.Tensor:
+        """Return self-attention over all `length` tokens for this rank's (B, L, H, D).
 
         Queries, keys and values travel together, one part of the heads after the other.
         """
@@ -85,7 +88,7 @@ class UlyssesSequence:
             if index + 1 < len(parts):
                 coming.append(self._send(index + 1, parts[index + 1]))
             # Taken off the list, so that a part's memory is free as soon as it was attended to.
-            left.append(self._return(index, coming.pop(0)))
+            left.append(self._return(index, coming.pop(0), length))
         result = q.new_empty(q.shape)
         for (part,), (inbox, wait) in zip(self._parts((result,)), left, strict=True):
             wait()
@@ -109,12 +112,12 @@ class UlyssesSequence:
 
         return self._exchanged(2 * index, inbox, pack)
 
-    def _return(self, index: int, part: Part) -> Part:
+    def _return(self, index: int, part: Part, length: int) -> Part:
         """Attend to what arrived and start giving each rank its tokens (B, L, heads, D)."""
         part.wait()
-        tokens = part.inbox.transpose(0, 1).flatten(1, 2)[:, : self._length]
-        out = self._attend(*tokens.unbind(2))
-        padding = self._ranks * self._share - self._length
+        tokens = part.inbox.transpose(0, 1).flatten(1, 2)
+        padding = tokens.shape[1] - length
+        out = self._attend(*tokens[:, :length].unbind(2))
         if padding:
             out = F.pad(out, (0, 0, 0, 0, 0, padding))
         rows = out.unflatten(1, (self._ranks, -1)).transpose(0, 1)

@@ -1,12 +1,17 @@
-"""The processes that share a clip: who this one is, and what rank 0 tells the others."""
+"""The processes that share a clip: who this one is, and what rank 0 tells the others.
+
+Small things travel through a group of their own, on the CPU: there a rank may wait for another's
+disk as long as it takes, while NCCL gives up after ten minutes.
+"""
 
 import ctypes
 import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -17,15 +22,18 @@ from animate.errors import ClipError
 PR_SET_PDEATHSIG = 1
 # Apart from 1, the code of a rank that has told what is wrong with its clip.
 UNEXPECTED = 70
+# A rank that died is torchrun's to notice; this only has to outlast every disk.
+PATIENCE = timedelta(days=7)
 
 
 @dataclass(frozen=True)
 class World:
-    """This process among those that sample one clip together."""
+    """This process among those that sample one clip together; `control` is the CPU's group."""
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
+    control: dist.ProcessGroup | None = None
 
     @property
     def leads(self) -> bool:
@@ -37,11 +45,22 @@ class World:
         if self.size == 1:
             return value
         box = [value]
-        dist.broadcast_object_list(box, src=0)
+        dist.broadcast_object_list(box, src=0, group=self.control)
         return box[0]
 
+    def gather(self, value: Any) -> list[Any]:
+        """Return every rank's `value`, in the order of the ranks, on every rank."""
+        if self.size == 1:
+            return [value]
+        values = [None] * self.size
+        dist.all_gather_object(values, value, group=self.control)
+        return values
+
     def share_tensor(self, tensor: torch.Tensor | None, device: torch.device) -> torch.Tensor:
-        """Return rank 0's tensor on every rank, on the CPU; it travels over `device`."""
+        """Return rank 0's tensor on every rank, on the CPU; it travels over `device`.
+
+        The other ranks may wait for rank 0 as long as it takes.
+        """
         if self.size == 1:
             return tensor
         shape, dtype = self.share(None if tensor is None else (tensor.shape, tensor.dtype))
@@ -54,23 +73,29 @@ ALONE = World()
 
 
 @contextmanager
-def join_world() -> Iterator[World]:
-    """Join the process group that torchrun's environment describes: NCCL on GPUs, gloo on CPUs.
+def join_world(device_type: str) -> Iterator[World]:
+    """Join the process group that torchrun's environment describes: NCCL on "cuda", gloo on "cpu".
 
-    An exception names the rank and, unless it is a `ClipError`, ends the process at once, without
-    waiting for ranks that may be stuck in a collective; torchrun then ends the others.
+    A rank dies with the torchrun that started it. An exception names the rank and, unless it is a
+    `ClipError`, ends the process at once, without waiting for ranks that may be stuck in a
+    collective; torchrun then ends the others. When all ranks are done the processes end at once,
+    too: whatever fails while libraries are taken down no longer concerns the finished clip.
     """
+    if "RANK" in os.environ:
+        die_with_parent()
     size = int(os.environ.get("WORLD_SIZE", 1))
-    world = World(int(os.environ.get("RANK", 0)), size, int(os.environ.get("LOCAL_RANK", 0)))
-    if torch.cuda.is_available():
-        torch.cuda.set_device(world.local_rank)
+    rank, local_rank = (int(os.environ.get(name, 0)) for name in ("RANK", "LOCAL_RANK"))
+    if device_type == "cuda":
+        torch.cuda.set_device(local_rank)
     if size == 1:
-        yield world
+        yield World(rank, size, local_rank)
         return
-    die_with_parent()
-    _init_process_group()
+    world = World(rank, size, local_rank, _init_process_group(device_type))
     try:
         yield world
+        # All are done before any leaves; the finished clip does not depend on it.
+        with suppress(RuntimeError):
+            world.gather(None)
     except ClipError as error:
         print(f"rank {world.rank} of {size}: {error}", file=sys.stderr, flush=True)
         raise
@@ -78,17 +103,22 @@ def join_world() -> Iterator[World]:
         sys.excepthook(type(error), error, error.__traceback__)
         print(f"rank {world.rank} of {size} failed: {error}", file=sys.stderr, flush=True)
         os._exit(UNEXPECTED)
-    dist.destroy_process_group()
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(0)
 
 
-def _init_process_group() -> None:
-    if not torch.cuda.is_available():
+def _init_process_group(device_type: str) -> dist.ProcessGroup:
+    """Start the ranks' group, by which tensors travel; return the one for small things."""
+    if device_type == "cuda":
+        options = dist.ProcessGroupNCCL.Options()
+        # What travels during attention would otherwise wait until attention leaves the GPU.
+        options.is_high_priority_stream = True
+        dist.init_process_group("nccl", pg_options=options)
+    else:
         dist.init_process_group("gloo")
-        return
-    options = dist.ProcessGroupNCCL.Options()
-    # What travels during attention would otherwise wait until attention leaves the GPU.
-    options.is_high_priority_stream = True
-    dist.init_process_group("nccl", pg_options=options)
+    return dist.new_group(backend="gloo", timeout=PATIENCE)
 
 
 def die_with_parent() -> None:

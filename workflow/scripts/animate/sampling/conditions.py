@@ -1,9 +1,9 @@
-"""What a segment is painted from: its frames, and the latents and mask made of them.
+"""What a segment is sampled from: its frames, and the latents and mask made of them.
 
 Shapes: F frames, h and w pixels, T = 1 + (F - 1) / 4 latent frames.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,15 +29,8 @@ class SegmentFrames:
     mask: np.ndarray | None = None
 
 
-ReadFrames = Callable[[Segment], SegmentFrames]
-
-
-def frame_reader(inputs: dict[str, Path], frame_count: int) -> ReadFrames:
-    """Return a function that reads one segment's frames from the clip's src_*.mp4 files.
-
-    `inputs` has "pose" and "face", and "background" and "mask" in replacement. Raises ClipError
-    when a file's frame count differs from the clip's.
-    """
+def check_lengths(inputs: dict[str, Path], frame_count: int) -> None:
+    """Raise a `ClipError` when a video's frame count differs from the clip's."""
     for name, path in inputs.items():
         if (count := video_info(path).frame_count) != frame_count:
             raise ClipError(
@@ -45,14 +38,18 @@ def frame_reader(inputs: dict[str, Path], frame_count: int) -> ReadFrames:
                 " make the clip's inputs again"
             )
 
-    def read(segment: Segment) -> SegmentFrames:
+
+def read_frames(inputs: dict[str, Path], segments: Iterable[Segment]) -> Iterator[SegmentFrames]:
+    """Yield the frames of each segment from the clip's src_*.mp4 files.
+
+    `inputs` has "pose" and "face", and "background" and "mask" in replacement.
+    """
+    for segment in segments:
         start, stop = segment.window
         rows = np.array(segment.sources) - start
-        return SegmentFrames(
+        yield SegmentFrames(
             **{name: read_segment(path, start, stop)[rows] for name, path in inputs.items()}
         )
-
-    return read
 
 
 def to_video(frames: np.ndarray) -> torch.Tensor:
@@ -73,7 +70,7 @@ def video_condition(
 ) -> torch.Tensor:
     """Return mask and latents (1, 20, T, h / 8, w / 8) of what is given of the segment itself.
 
-    Given are the frames painted before, `previous` (1, 3, n, h, w) in -1..1 if any, and in
+    Given are the frames sampled before, `previous` (1, 3, n, h, w) in -1..1 if any, and in
     replacement the background outside the person's mask.
     """
     length, height, width = frames.pose.shape[:3]

@@ -1,50 +1,61 @@
-"""What determines a sampled clip, as one hash: settings, inputs, model, code and arithmetic."""
+"""What a sampled clip is made from, as one hash: settings, inputs, weights, and the arithmetic."""
 
 import hashlib
 import json
+from collections.abc import Iterable
 from dataclasses import asdict
-from importlib.metadata import version
 from pathlib import Path
 
-from animate.model.folder import RECORD, RELIGHTING_LORA
+from animate.model.folder import RECORD
 from animate.model.lora import adapter_config
-from animate.sampling.settings import Job
+from animate.sampling.settings import Job, Lora
 
+# Raise it whenever a change makes other frames of the same inputs: clips under way then start
+# afresh. A test holds it against recorded frames.
+SAMPLER_VERSION = 1
 CHUNK = 1 << 20
 WHOLE_FILE_LIMIT = 64 * CHUNK
 PARTS = ("transformer", "vae", "image_encoder")
-PACKAGES = ("torch", "diffusers", "transformers")
-PACKAGE = Path(__file__).parents[1]
-CODE = ("model/*.py", "parallel/*.py", "sampling/*.py", "video.py")
 
 
-def job_key(job: Job, arithmetic: str) -> str:
-    """Return the hash of all that decides a job's frames.
+def job_key(job: Job, loras: Iterable[Lora]) -> str:
+    """Return the hash of all that a job's frames are made from, and of nothing else.
 
-    `arithmetic` names device and number types. Input and LoRA files count by content, the model by
-    its pinned hashes or the `file_identity` of its files, the code by its text.
+    `loras` are the files that are merged, the relighting LoRA included. Input and LoRA files count
+    by content, the model by its pinned hashes or the `file_identity` of its files. GPU, number of
+    ranks and versions of packages stay out: a clip may go on elsewhere, and its record says so.
     """
-    loras = [(_lora_digests(lora.path), lora.weight) for lora in job.settings.loras]
+    settings = asdict(job.settings)
+    for resolved in ("loras", "relighting_lora"):
+        del settings[resolved]
     return hash_of(
         {
-            "mode": job.mode,
-            "settings": {**asdict(job.settings), "loras": loras},
+            "version": SAMPLER_VERSION,
+            "settings": settings,
+            "loras": [(_lora_digests(lora.path), lora.weight) for lora in loras],
             "inputs": {role: file_digest(path) for role, path in job.inputs.items()},
             "model": model_identity(job.model),
-            "code": [file_digest(f) for part in CODE for f in sorted(PACKAGE.glob(part))],
-            "packages": {name: version(name) for name in PACKAGES},
-            "arithmetic": arithmetic,
         }
     )
 
 
 def model_identity(folder: Path) -> dict[str, str]:
-    """Return the identity of each file that a sampler reads of a model folder, by its name."""
-    files = [path for part in PARTS for path in (folder / part).glob("*")]
-    files = sorted(path for path in [*files, folder / RELIGHTING_LORA] if path.is_file())
+    """Return the identity of each file that a sampler loads of a model folder, by its name."""
     pinned = _pinned_digests(folder / RECORD)
-    names = {str(path.relative_to(folder)): path for path in files}
+    names = {str(path.relative_to(folder)): path for path in model_files(folder)}
     return {name: pinned.get(name) or file_identity(path) for name, path in names.items()}
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Return the weights and configurations that a sampler loads of a model folder."""
+    patterns = ("config.json", "*.safetensors", "*.safetensors.index.json")
+    return sorted(
+        path
+        for part in PARTS
+        for pattern in patterns
+        for path in (folder / part).glob(pattern)
+        if path.is_file()
+    )
 
 
 def _pinned_digests(record: Path) -> dict[str, str | None]:
@@ -55,7 +66,15 @@ def _pinned_digests(record: Path) -> dict[str, str | None]:
 
 def _lora_digests(path: Path) -> list[str]:
     files = (path, adapter_config(path))
-    return [file_digest(file) for file in files if file.is_file()]
+    return [_pinned_digest(file) or file_digest(file) for file in files if file.is_file()]
+
+
+def _pinned_digest(path: Path) -> str | None:
+    """Return the SHA-256 of a file that was downloaded into a model's folder."""
+    for folder in path.parents:
+        if (folder / RECORD).is_file():
+            return _pinned_digests(folder / RECORD).get(str(path.relative_to(folder)))
+    return None
 
 
 def file_identity(path: Path) -> str:

@@ -1,85 +1,117 @@
 """Finished segments on disk, so that a killed run goes on where it was.
 
-A segment is one safetensors file: its new frames as they go into the video and its last frames as
-the next segment needs them. Files carry a key, the hash of all that determines the clip, and a
-checksum of their tensors; a file with another key or a wrong checksum does not count.
+Each key, the hash of all that a clip is made from, has a folder of its own, and nothing of it is
+deleted before the clip's video is finished: what is sampled once is never lost to another attempt
+with other settings.
+
+A segment is one safetensors file: its new frames as they go into the video, and its last frames as
+the next segment needs them.
 """
 
 import errno
 import hashlib
+import json
 import os
-import shutil
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from animate.errors import ClipError
 
+FRAMES, TAIL = "frames", "tail"
+
 
 class Journal:
-    """The finished segments of one clip, in a folder of its own."""
+    """The finished segments of one clip with one key."""
 
     def __init__(self, folder: Path, key: str):
-        self._folder = folder
+        """`folder` is the clip's; the segments lie in a folder of it that is named by the key."""
+        self._folder = folder / key[:16]
         self._key = key
 
     def count(self, segments: int) -> int:
-        """Return how many whole segments, from the first on, are there; remove all others."""
+        """Return how many whole segments, from the first on, are there; by headers and sizes."""
         finished = 0
-        while finished < segments and self.load(finished) is not None:
+        while finished < segments and self._metadata(finished) is not None:
             finished += 1
-        kept = {self._path(index) for index in range(finished)}
-        for path in self._folder.glob("*") if self._folder.is_dir() else ():
-            if path not in kept:
-                path.unlink()
         return finished
 
-    def store(self, index: int, frames: torch.Tensor, tail: torch.Tensor) -> None:
+    def store(
+        self, index: int, frames: torch.Tensor, tail: torch.Tensor, made_by: dict[str, Any]
+    ) -> None:
         """Write a segment; it appears whole or not at all, even if the machine stops.
 
         Args:
             index: the segment's number.
             frames: (F, h, w, 3) uint8, the frames that are new in this segment.
             tail: (1, 3, n, h, w) fp32 in -1..1, its last frames, for the next segment.
+            made_by: the machine and the software, as JSON values.
 
         Raises:
             ClipError: the disk is full.
         """
-        tensors = {"frames": frames.contiguous(), "tail": tail.contiguous()}
-        data = save(tensors, {"key": self._key, "checksum": _checksum(tensors)})
+        tensors = {FRAMES: frames.contiguous(), TAIL: tail.contiguous()}
+        digests = {name: _digest(tensor) for name, tensor in tensors.items()}
+        metadata = {"key": self._key, "made_by": json.dumps(made_by), **digests}
         path = self._path(index)
-        temporary = path.with_suffix(".part")
+        temporary = path.with_name(f".{path.stem}.{os.getpid()}.part")
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             with temporary.open("wb") as file:
-                file.write(data)
+                file.write(save(tensors, metadata))
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise full_disk(error, self._folder, index) from error
+        finally:
+            temporary.unlink(missing_ok=True)
 
-    def load(self, index: int) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Return a finished segment's frames and tail.
+    def frames(self, index: int) -> torch.Tensor:
+        """Return the new frames (F, h, w, 3) uint8 of a segment; see `_read`."""
+        return self._read(index, FRAMES)
 
-        None when it is absent, damaged or of other settings.
+    def tail(self, index: int) -> torch.Tensor:
+        """Return the last frames (1, 3, n, h, w) fp32 of a segment; see `_read`."""
+        return self._read(index, TAIL)
+
+    def made_by(self, index: int) -> dict[str, Any]:
+        """Return what `store` was told of the machine and the software."""
+        return json.loads((self._metadata(index) or {}).get("made_by", "{}"))
+
+    def _read(self, index: int, name: str) -> torch.Tensor:
+        """Return a tensor of a segment.
+
+        Raises:
+            ClipError: its content is no longer what was written. The file is removed, so that the
+                next run goes on from the segment before it.
+        """
+        metadata = self._metadata(index)
+        with suppress(SafetensorError, OSError), safe_open(self._path(index), "pt") as file:
+            tensor = file.get_tensor(name)
+            if metadata and metadata.get(name) == _digest(tensor):
+                return tensor
+        self._path(index).unlink(missing_ok=True)
+        raise ClipError(
+            f"segment {index + 1} was damaged on the disk of {self._folder} and is removed:"
+            " run again to go on from the segments before it"
+        )
+
+    def _metadata(self, index: int) -> dict[str, str] | None:
+        """Return what stands in a segment's header; None when it is absent, cut or of another key.
+
+        The header tells the file's length, so opening finds one that was cut.
         """
         try:
             with safe_open(self._path(index), framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in ("frames", "tail")}
-                metadata = file.metadata()
-        except Exception:
+                metadata = file.metadata() or {}
+        except (SafetensorError, OSError):
             return None
-        if metadata != {"key": self._key, "checksum": _checksum(tensors)}:
-            return None
-        return tensors["frames"], tensors["tail"]
-
-    def remove(self) -> None:
-        """Delete the folder: the video is complete."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        return metadata if metadata.get("key") == self._key else None
 
     def _path(self, index: int) -> Path:
         return self._folder / f"segment_{index:05d}.safetensors"
@@ -95,9 +127,7 @@ def full_disk(error: OSError, folder: Path, finished: int) -> Exception:
     )
 
 
-def _checksum(tensors: dict[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(f"{name}{tuple(tensors[name].shape)}".encode())
-        digest.update(tensors[name].numpy())
+def _digest(tensor: torch.Tensor) -> str:
+    digest = hashlib.sha256(f"{tuple(tensor.shape)}".encode())
+    digest.update(tensor.numpy())
     return digest.hexdigest()

@@ -1,6 +1,6 @@
 """The sampling loop: a clip's segments one after the other, each from noise to frames."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -11,7 +11,6 @@ from animate.model.transformer import SamplingTransformer
 from animate.model.vae import VideoCodec
 from animate.sampling.color import match_colors
 from animate.sampling.conditions import (
-    ReadFrames,
     SegmentFrames,
     reference_condition,
     to_video,
@@ -27,12 +26,12 @@ OnStep = Callable[[int], None]
 
 
 class NotFinite(Exception):
-    """A step, named by its number, gave NaN or infinity."""
+    """What it names, a step or the decoder, gave NaN or infinity."""
 
 
 @dataclass(frozen=True)
-class Painter:
-    """The models and the clip's constants; `sample` paints one segment.
+class SegmentSampler:
+    """The models and the clip's constants; `sample` makes one segment.
 
     `reference` is (1, 3, h, w) in -1..1, `image_embeds` (1, 257, n), the prompts (1, tokens, n);
     `negative_prompt_embeds` is needed when guidance_scale is above 1.
@@ -55,17 +54,19 @@ class Painter:
     ) -> torch.Tensor:
         """Return the segment's frames (1, 3, F, h, w) fp32 in -1..1.
 
-        `previous` are the last painted frames (1, 3, n, h, w), None for the first segment;
+        `previous` are the last sampled frames (1, 3, n, h, w), None for the first segment;
         `noise` is (1, 16, 1 + T, h / 8, w / 8). `on_step(k)` is called after k steps.
         """
         # The constants are not kept, so that their memory is free while decoding.
         latents = self._denoise(
             noise.to(self.transformer.device), self._constants(frames, previous), on_step
         )
-        painted = self.codec.decode(latents[:, :, 1:])
+        video = self.codec.decode(latents[:, :, 1:])
+        if not torch.isfinite(video).all():
+            raise NotFinite("decoding")
         if self.settings.color_match:
-            painted = match_colors(painted, frames, self.reference, self.settings.color_match)
-        return painted
+            video = match_colors(video, frames, self.reference, self.settings.color_match)
+        return video
 
     def _constants(self, frames: SegmentFrames, previous: torch.Tensor | None) -> list:
         """Return the constants of the guided branch, and of the unguided one if there is one."""
@@ -97,45 +98,47 @@ class Painter:
                 velocity = velocities[1] + s.guidance_scale * (velocity - velocities[1])
             latents = solver.step(velocity, timestep, latents, return_dict=False)[0]
             if not torch.isfinite(latents).all():
-                raise NotFinite(index + 1)
+                raise NotFinite(f"step {index + 1}")
             on_step(index + 1)
         return latents
 
 
 @torch.inference_mode()
-def paint_clip(
-    painter: Painter,
+def sample_segments(
+    sampler: SegmentSampler,
     segments: list[Segment],
-    read: ReadFrames,
+    frames: Iterable[SegmentFrames],
     finished: int = 0,
     tail: torch.Tensor | None = None,
     on_step: Callable[[int, int], None] = lambda segment, step: None,
 ) -> Iterator[tuple[Segment, torch.Tensor]]:
-    """Yield each segment and its painted frames (1, 3, F, h, w), fp32 in -1..1.
+    """Yield each segment and its frames (1, 3, F, h, w), fp32 in -1..1.
 
     The first `finished` segments are left out; `tail` are then the last conditioning frames of
-    the last of them. `on_step(segment, step)` is called after each step.
+    the last of them. `frames` are those of the segments that are left, in order.
+    `on_step(segment, step)` is called after each step.
 
     Raises:
-        ClipError: a step gave NaN or infinity; it names segment and step.
+        ClipError: a step or the decoder gave NaN or infinity; it names segment and step.
     """
-    settings = painter.settings
+    settings = sampler.settings
     generator = torch.Generator().manual_seed(settings.seed)
-    height, width = painter.reference.shape[-2:]
+    height, width = sampler.reference.shape[-2:]
+    coming = iter(frames)
     for segment in segments:
         # Drawn for finished segments too, so that a resumed run sees the same noise.
         noise = segment_noise(generator, settings.segment_frames, height, width)
         if segment.index < finished:
             continue
         try:
-            painted = painter.sample(read(segment), tail, noise, partial(on_step, segment.index))
+            video = sampler.sample(next(coming), tail, noise, partial(on_step, segment.index))
         except NotFinite as error:
             raise ClipError(
-                f"segment {segment.index + 1} is no longer made of numbers after step {error}:"
+                f"segment {segment.index + 1} is no longer made of numbers after {error}:"
                 " check the model, its LoRAs and their weights, or use another precision"
             ) from error
-        tail = painted[:, :, -settings.conditioning_frames :].clone()
-        yield segment, painted
+        tail = video[:, :, -settings.conditioning_frames :].clone()
+        yield segment, video
 
 
 def segment_noise(

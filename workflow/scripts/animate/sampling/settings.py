@@ -56,13 +56,17 @@ class SamplingSettings:
 
 @dataclass(frozen=True)
 class Job:
-    """One clip to sample: its input files by role, the video to write and where to keep state."""
+    """One clip to sample: its input files by role, what to write and where to keep state.
+
+    `output` is the video, `record` the JSON file that tells what sampled each segment.
+    """
 
     clip: str
     mode: str
     model: Path
     inputs: dict[str, Path]
     output: Path
+    record: Path
     journal: Path
     progress: Path | None
     settings: SamplingSettings
@@ -103,6 +107,7 @@ def read_job(path: Path) -> Job:
         model=Path(content["model"]),
         inputs=_inputs(path, content["inputs"], content["mode"], settings.guidance_scale > 1),
         output=Path(content["output"]),
+        record=Path(content["record"]),
         journal=Path(content["journal"]),
         progress=Path(content["progress"]) if content.get("progress") else None,
         settings=settings,

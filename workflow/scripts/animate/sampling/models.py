@@ -1,0 +1,78 @@
+"""The models of a set of ranks, loaded once for any number of clips."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLWan
+
+from animate.errors import ClipError
+from animate.model.checkpoint import model_index
+from animate.model.folder import RELIGHTING_LORA
+from animate.model.parts import load_part
+from animate.model.transformer import SamplingTransformer
+from animate.model.vae import VideoCodec
+from animate.parallel.device import Machine
+from animate.parallel.sampler import Load, load_sampler
+from animate.parallel.vae_split import SplitCodec
+from animate.sampling.settings import Job, Lora
+
+
+@dataclass(frozen=True)
+class Models:
+    """What samples: the transformer and the VAE, on this rank's device.
+
+    `made_by` names them and how they run, for the record of what they sample.
+    """
+
+    folder: Path
+    transformer: SamplingTransformer
+    codec: VideoCodec
+    made_by: dict[str, Any]
+
+
+@torch.inference_mode()
+def load_models(
+    folder: Path, loras: list[Lora], load: Load, machine: Machine, say: Callable[[str], None]
+) -> Models:
+    """Return the models of a folder with LoRAs merged; `load` is the largest segment to come.
+
+    Raises:
+        ClipError: the folder is no model's, or see `load_sampler`.
+    """
+    model_index(folder)
+    transformer = load_sampler(
+        folder / "transformer",
+        machine.dtype,
+        machine.device,
+        [(lora.path, lora.weight) for lora in loras],
+        machine.world,
+        load,
+        say,
+    )
+    vae = load_part(AutoencoderKLWan, folder / "vae", machine.dtype).to(machine.device)
+    codec = SplitCodec(vae, machine.world.size, compiled=machine.device.type == "cuda")
+    return Models(folder, transformer, codec, {})
+
+
+def job_loras(job: Job) -> list[Lora]:
+    """Return the LoRAs to merge for a job, the relighting LoRA first.
+
+    Raises:
+        ClipError: the relighting LoRA is asked for and the model has none.
+    """
+    path, wanted = job.model / RELIGHTING_LORA, job.settings.relighting_lora
+    if wanted == "auto":
+        wanted = job.mode == "replace" and path.is_file()
+    if wanted and not path.is_file():
+        raise ClipError(f"relighting_lora is true, but the model has no {path}")
+    return ([Lora(path)] if wanted else []) + list(job.settings.loras)
+
+
+def job_load(job: Job, size: tuple[int, int]) -> Load:
+    """Return what the segments of a job, of frames of (width, height) `size`, ask of the GPUs."""
+    settings = job.settings
+    branches = 2 if settings.guidance_scale > 1 else 1
+    return Load(*size, settings.segment_frames, branches, settings.precision)
