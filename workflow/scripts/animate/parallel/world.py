@@ -40,6 +40,20 @@ class World:
         dist.broadcast_object_list(box, src=0)
         return box[0]
 
+    def gather(self, value: Any) -> list[Any]:
+        """Return every rank's `value`, in the order of the ranks, on every rank."""
+        if self.size == 1:
+            return [value]
+        values = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values
+
+    def give(self, tensor: torch.Tensor, source: int) -> None:
+        """Fill a contiguous tensor on every rank's device with that of rank `source`."""
+        if self.size > 1:
+            # As bytes: not every backend knows every type.
+            dist.broadcast(tensor.reshape(-1).view(torch.uint8), src=source)
+
     def share_tensor(self, tensor: torch.Tensor | None, device: torch.device) -> torch.Tensor:
         """Return rank 0's tensor on every rank, on the CPU; it travels over `device`."""
         if self.size == 1:

@@ -107,9 +107,7 @@ def load_painter(
     image_embeds = world.share_tensor(image_embeds, device)
     branches = 2 if settings.guidance_scale > 1 else 1
     load = Load(*info.size, settings.segment_frames, branches, settings.precision)
-    transformer = load_sampler(
-        job.model / "transformer", machine.dtype, device, lora_files(job), world, load, say
-    )
+    transformer = load_sampler(job.model, machine.dtype, device, lora_files(job), world, load, say)
     vae = load_part(AutoencoderKLWan, job.model / "vae", machine.dtype).to(device)
     negative = job.inputs.get("negative_prompt")
     return Painter(
