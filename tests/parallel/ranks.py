@@ -247,7 +247,7 @@ def write_transformer(folder: Path) -> None:
     for path in (folder / "transformer").glob("*.safetensors"):
         tensors = {name: tensor.bfloat16().float() for name, tensor in load_file(path).items()}
         save_file(tensors, path, {"format": "pt"})
-    prepare(folder, print)
+    prepare(folder)
 
 
 if __name__ == "__main__":

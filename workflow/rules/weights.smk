@@ -33,7 +33,7 @@ NEEDED_PARTS = {
 MODEL_OPTIONS = shlex.join(
     ["--declaration", MODELS_FILE, "--lock-file", LOCK_FILE, "--models", MODELS]
 )
-USERS_OF_WEIGHTS = {"prompt", "sample", "keypoints", "person_mask"}
+USERS_OF_WEIGHTS = {"prepare", "prompt", "sample", "keypoints", "person_mask"}
 
 
 def need_text(name, parts):
@@ -79,6 +79,10 @@ def hub_lora_anchors(wildcards):
 MODEL_INDEX = folder_anchor(CONFIG["model"])
 if not any(part.convert for part in NEEDED_PARTS.get(CONFIG["model"], [])):
     MODEL_INDEX = ancient(MODEL_INDEX)
+
+# Not worth it for the tiny model. A copy that is gone, or made again, runs no finished clip again.
+PREPARED = f"{MODELS}/{CONFIG['model']}/prepared/bf16.json"
+PREPARED = [] if CONFIG["model"] == "tiny" else ancient(PREPARED)
 
 
 def one_of(*layouts):

@@ -10,12 +10,12 @@ import json
 import os
 import shutil
 from collections import deque
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import torch
 
+from animate.hub.progress import size_text
 from animate.model.checkpoint import empty_transformer, fitting_tensors
 from animate.model.prepared import COPY, TRANSFORMER, Copy, source_identity, valid_copy
 from animate.model.reading import TYPES, read_tensors, stored_type
@@ -34,11 +34,11 @@ NAMES_OF_TYPES = {dtype: name for name, dtype in TYPES.items()}
 CPU = torch.device("cpu")
 
 
-def prepare(model: Path, say: Callable[[str], None]) -> Path:
-    """Return the folder to sample a model's transformer from, its copy made now if it pays.
+def prepare(model: Path) -> str:
+    """Make the copy of a model's transformer if it pays; return in a sentence what was done.
 
-    It does not where the stored types are those that the sampler keeps. Without room on the disk
-    there is no copy either, which costs time in each job. `say` is told what was done and why.
+    It does not pay where the stored types are those that the sampler keeps. Without room on the
+    disk there is no copy either, which costs time in each job.
 
     Raises:
         ClipError: the transformer is not whole, or is not that of Wan2.2-Animate.
@@ -48,12 +48,11 @@ def prepare(model: Path, say: Callable[[str], None]) -> Path:
     with (copy.parent / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if valid_copy(model):
-            say(f"{copy} is whole and made from the present files")
-            return copy
-        return _copied(model, copy, say)
+            return f"{copy} is whole and was made from the present files"
+        return _make(model, copy)
 
 
-def _copied(model: Path, copy: Path, say: Callable[[str], None]) -> Path:
+def _make(model: Path, copy: Path) -> str:
     original, partial = model / TRANSFORMER, copy.with_name(f".{copy.name}.part")
     for leftover in (copy, partial):
         shutil.rmtree(leftover, ignore_errors=True)
@@ -65,12 +64,10 @@ def _copied(model: Path, copy: Path, say: Callable[[str], None]) -> Path:
     before = sum(tensor.shape.numel() * stored_type(tensor).itemsize for tensor in stored)
     after = sum(tensor.shape.numel() * types[tensor.name].itemsize for tensor in stored)
     if before - after < WORTH * before:
-        say(f"{original} is stored in the sampler's types and read as it is")
-        return original
+        return f"{original} is stored in the sampler's types and is read as it is"
     free = shutil.disk_usage(copy.parent).free
     if after + SPARE > free:
-        say(_no_room(copy, f"it takes {after / 1e9:.1f} GB and {free / 1e9:.1f} GB are free"))
-        return original
+        return _no_room(copy, f"it takes {size_text(after)}, and {size_text(free)} are free")
     try:
         partial.mkdir()
         source = source_identity(model)
@@ -82,13 +79,11 @@ def _copied(model: Path, copy: Path, say: Callable[[str], None]) -> Path:
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        say(_no_room(copy, "the disk, or one's share of it, is full"))
-        return original
+        return _no_room(copy, "the disk, or one's share of it, is full")
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     numbers = "the same numbers" if lossless else "rounded numbers"
-    say(f"{copy} holds {numbers} in {after / 1e9:.1f} instead of {before / 1e9:.1f} GB")
-    return copy
+    return f"{copy} holds {numbers} in {size_text(after)} instead of {size_text(before)}"
 
 
 def _no_room(copy: Path, why: str) -> str:

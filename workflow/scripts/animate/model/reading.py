@@ -19,7 +19,7 @@ import torch
 from animate.errors import ClipError
 from animate.model.stored import StoredTensor
 
-PIECE = 16 << 20
+PIECE = 8 << 20
 THREADS = 8
 # Two for each thread: it reads into one while the other is on its way to the GPU.
 BUFFERS = 2 * THREADS
