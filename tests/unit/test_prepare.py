@@ -26,14 +26,14 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from animate.model import prepare
-write, prepare.SHARD_BYTES = prepare._write_file, 1 << 16
+write, prepare.SHARD_BYTES = prepare.write_tensors, 1 << 16
 
 def write_and_die(path, tensors):
     write(path, tensors)
     if "00003" in path.name:
         os.kill(os.getpid(), signal.SIGKILL)
 
-prepare._write_file = write_and_die
+prepare.write_tensors = write_and_die
 prepare.prepare(Path(sys.argv[1]))
 """
 

@@ -86,12 +86,12 @@ rule convert:
         " --output {params.folder:q} --log {log:q}"
 
 
-# Other weights are copied anew; nothing is where they are stored in the sampler's types.
+# Other weights are copied anew; none are that are stored in the sampler's types.
 rule prepare:
     input:
         MODEL_INDEX,
     output:
-        f"{MODELS}/{{model}}/prepared/bf16.json",
+        PREPARED,
     log:
         f"{LOGS}/prepare/{{model}}.log",
     wildcard_constraints:

@@ -25,7 +25,7 @@ rule prompt:
 rule sample:
     input:
         model=MODEL_INDEX,
-        prepared=PREPARED,
+        prepared=PREPARED_MODEL,
         pose=f"{CLIP}/src_pose.mp4",
         face=f"{CLIP}/src_face.mp4",
         reference=f"{CLIP}/src_ref.png",

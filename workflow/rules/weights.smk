@@ -80,9 +80,12 @@ MODEL_INDEX = folder_anchor(CONFIG["model"])
 if not any(part.convert for part in NEEDED_PARTS.get(CONFIG["model"], [])):
     MODEL_INDEX = ancient(MODEL_INDEX)
 
-# Not worth it for the tiny model. A copy that is gone, or made again, runs no finished clip again.
-PREPARED = f"{MODELS}/{CONFIG['model']}/prepared/bf16.json"
-PREPARED = [] if CONFIG["model"] == "tiny" else ancient(PREPARED)
+# What was done stands among the results, not beside the copy: who removes the copy runs no finished
+# clip again. The tiny model is not worth one.
+PREPARED = f"{RESULTS}/.prepared/{{model}}.json"
+PREPARED_MODEL = []
+if CONFIG["model"] != "tiny":
+    PREPARED_MODEL = ancient(PREPARED.format(model=CONFIG["model"]))
 
 
 def one_of(*layouts):

@@ -89,7 +89,7 @@ def _make(model: Path, copy: Path) -> str:
 def _no_room(copy: Path, why: str) -> str:
     return (
         f"there is no room for {copy} ({why}), so each job reads the original, twice as long: make"
-        f" room and remove {copy}.json to have the copy made"
+        " room and run `snakemake --forcerun prepare`"
     )
 
 
@@ -110,7 +110,7 @@ def _write(stored: list[StoredTensor], types: dict[str, torch.dtype], folder: Pa
                 tensor = next(tensors)
                 content[name] = tensor.to(types[name])
                 lossless &= torch.equal(content[name].to(tensor.dtype), tensor)
-            writing.append(pool.submit(_write_file, folder / file, content))
+            writing.append(pool.submit(write_tensors, folder / file, content))
             if len(writing) > WRITERS:
                 writing.popleft().result()
         for future in writing:
@@ -135,7 +135,7 @@ def _shards(stored: list[StoredTensor], types: dict[str, torch.dtype]) -> list[l
     return shards
 
 
-def _write_file(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
     """Write a safetensors file; other threads run meanwhile, and a full disk is an `OSError`."""
     header, end = {"__metadata__": {"format": "pt"}}, 0
     for name, tensor in tensors.items():

@@ -1,11 +1,8 @@
 """The copy of a model's transformer that was prepared for sampling: where it is, whether it counts.
 
 A repository that stores fp32 costs twice the reading in each job, for numbers that are rounded as
-they are read. `animate.model.prepare` makes a copy in the sampler's types, once, beside the model:
-
-    prepared/bf16/           the transformer's folder, whole or not there
-    prepared/bf16/copy.json  what it was made from
-    prepared/bf16.json       the rule's output: which folder is read, and why
+they are read. `animate.model.prepare` makes a copy in the sampler's types, once, beside the model
+in `prepared/bf16`: a transformer's folder with one file more, which says what it was made from.
 """
 
 import json
