@@ -9,11 +9,9 @@ import argparse
 import copy
 import gc
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -38,15 +36,13 @@ from animate.model.transformer import SamplingTransformer
 from animate.model.vae import WanCodec
 from animate.parallel import attention
 from animate.parallel.compile import compile_blocks
-from animate.parallel.fp8 import quantise, quantise_rows, use_fp8
+from animate.parallel.fp8 import quantise_rows, use_fp8
 from animate.parallel.offload import Offloaded
 from animate.parallel.plan import model_sizes, plan_memory
-from animate.parallel.sampler import Load, load_sampler
 from animate.parallel.vae_split import SplitCodec
-from animate.parallel.world import ALONE
 
 TINY, FULL = Video(32, 32, 13), Video(1280, 720, 77)
-PARTS = ("ceilings", "vae", "steps", "fp8", "offload", "segment", "load")
+PARTS = ("ceilings", "vae", "steps", "fp8", "offload", "segment")
 
 
 class Table:
@@ -71,7 +67,11 @@ def kernels(device: torch.device) -> dict[str, Attention]:
     """Return the attention kernels to time: cuDNN, then the one that the sampler chooses."""
     if device.type != "cuda":
         return {"plain": attention.attention}
-    found = dict(attention.working_kernels(device))
+    found = {
+        name: attend
+        for name, build in attention.KERNELS.items()
+        if (attend := attention.working(build, device, 128))
+    }
     print("attention kernels:", ", ".join(found), flush=True)
     return {name: found[name] for name in ("cuDNN", next(iter(found))) if name in found}
 
@@ -131,11 +131,9 @@ def steps(table: Table, video: Video, tiny: bool, device: torch.device, parts: l
     profile(make_step(model, inputs))
     if "fp8" not in parts or device.type != "cuda":
         return
-    use_fp8(model)
     for name, attend in found.items():
         model = SamplingTransformer(weights, WholeSequence(attend))
-        for block in model.blocks:
-            block.ready = quantise
+        use_fp8(model)
         compile_blocks(model)
         timing, rounded = timed(make_step(model, inputs))
         table.add(f"step, ours, fp8, {name}", timing, difference(rounded, result))
@@ -144,7 +142,7 @@ def steps(table: Table, video: Video, tiny: bool, device: torch.device, parts: l
 
 def segment(table: Table, video: Video, tiny: bool, device: torch.device) -> None:
     """Measure the whole sampler's peak over a segment of two steps, and what the plan expects."""
-    attend = attention.choose_attention(device)[1]
+    attend = attention.choose_attention(device, 128)[1]
     model = SamplingTransformer(random_transformer(tiny, device), WholeSequence(attend))
     sizes = model_sizes(model)
     if device.type == "cuda":
@@ -159,14 +157,13 @@ def segment(table: Table, video: Video, tiny: bool, device: torch.device) -> Non
 def offloaded(table: Table, video: Video, tiny: bool, device: torch.device) -> None:
     """Time the forward, and measure a whole segment, with the blocks in host memory."""
     weights, inputs = random_transformer(tiny, device), random_inputs(video, tiny, device)
-    kernel, attend = attention.choose_attention(device)
+    kernel, attend = attention.choose_attention(device, 128)
     _, expected = timed(make_step(SamplingTransformer(weights, WholeSequence(attend)), inputs), 0)
     model = SamplingTransformer(weights, WholeSequence(attend))
     originals = dict(weights.named_parameters())
     store = Offloaded(weights, model, device)
     for name in list(originals):
         store.put(name, originals.pop(name).data)
-    model.scale_shift_table = weights.scale_shift_table
     if device.type == "cuda":
         compile_blocks(model)
     store.attach(model)
@@ -178,49 +175,6 @@ def offloaded(table: Table, video: Video, tiny: bool, device: torch.device) -> N
         timed(random_painting(model, codec, video, 2, tiny), 1)[0],
     )
     print_reserved(device)
-
-
-def loaded(table: Table, video: Video, tiny: bool, device: torch.device) -> None:
-    """Time a cold load: files read alone, weights on the device, the first step and a later one."""
-    inputs = random_inputs(video, tiny, device)
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        random_transformer(tiny, device).save_pretrained(folder, max_shard_size="5GB")
-        torch.cuda.empty_cache()
-        table.add("read the files alone", timed(lambda: _read(folder), 0)[0])
-        _forget_files()
-        load = Load(video.width, video.height, video.frames)
-        dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
-
-        def call():
-            return load_sampler(folder, dtype, device, [], ALONE, load)
-
-        timing, model = timed(call, 0)
-        table.add("read and transfer to the device", timing)
-        table.add("step, code not compiled before", timed(make_step(model, inputs), 1)[0])
-        del model
-        gc.collect()
-        timing, model = timed(call, 0)
-        table.add("transfer, files in memory", timing)
-        torch.compiler.reset()
-        table.add("step, code in the compiler's cache", timed(make_step(model, inputs), 1)[0])
-
-
-def _read(folder: Path) -> torch.Tensor:
-    _forget_files()
-    buffer = bytearray(1 << 26)
-    for path in folder.glob("*.safetensors"):
-        with path.open("rb", buffering=0) as file:
-            while file.readinto(buffer):
-                pass
-    return torch.zeros(1)
-
-
-def _forget_files() -> None:
-    """Empty the page cache, where that is allowed."""
-    os.sync()
-    with suppress(OSError):
-        Path("/proc/sys/vm/drop_caches").write_text("3")
 
 
 @torch.inference_mode()
@@ -284,7 +238,7 @@ def main(arguments: argparse.Namespace) -> None:
         codecs(table, video, tiny, device)
     if "steps" in parts or "fp8" in parts:
         steps(table, video, tiny, device, parts)
-    for name, part in (("offload", offloaded), ("segment", segment), ("load", loaded)):
+    for name, part in (("offload", offloaded), ("segment", segment)):
         if name in parts:
             gc.collect()
             part(table, video, tiny, device)

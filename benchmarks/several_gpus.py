@@ -70,14 +70,13 @@ def sharded(weights: WanAnimateTransformer3DModel, sequence, device: torch.devic
     for name, parameter in weights.named_parameters():
         store.put(name, parameter.data[store.rows(name, parameter.shape)].clone())
     restore_constants(empty, device)
-    model.scale_shift_table = empty.scale_shift_table
     return model
 
 
 def placed(placement: str, video: Video, weights, exchange: Exchange) -> SamplingTransformer:
     """Return the compiled model on one GPU, or on all with its weights replicated or sharded."""
     device = weights.device
-    attend = choose_attention(device)[1]
+    attend = choose_attention(device, 128)[1]
     if placement == "1 GPU":
         model = SamplingTransformer(weights, WholeSequence(attend))
     elif placement == "replicated":
@@ -106,7 +105,7 @@ def steps(
     """Time a step, its difference from one GPU's uncompiled step, and a segment of `count`."""
     device = weights.device
     inputs = random_inputs(video, tiny, device)
-    plain = SamplingTransformer(weights, WholeSequence(choose_attention(device)[1]))
+    plain = SamplingTransformer(weights, WholeSequence(choose_attention(device, 128)[1]))
     expected = timed(make_step(plain, inputs), 0)[1]
     del plain
     exchange = connect()
@@ -236,7 +235,7 @@ def main(arguments: argparse.Namespace, world: World) -> None:
     table = FirstRank()
     torch.manual_seed(0)
     if world.leads:
-        print(f"attention: {choose_attention(device)[0]}", flush=True)
+        print(f"attention: {choose_attention(device, 128)[0]}", flush=True)
 
     def connect() -> Exchange:
         name, exchange = ("messages", Messages()) if arguments.messages else choose_exchange(device)

@@ -88,9 +88,14 @@ def test_download_lost_cache_other_pins_other_layout(project, hub, tmp_path, pub
     unused = {"process_checkpoint/sam2/sam2_hiera_large.pt", "Wan2.1_VAE.pth"}
     assert not unused & {request.path for request in hub.requests}
     assert project.pending_jobs() == {}
+    prepared = project.folder / "models" / "wan2.2-animate-14b" / "prepared"
+    assert (prepared / "bf16" / "config.json").is_file()
+    assert "bf16 copy" in project.snakemake("models_status").stdout
 
     shutil.rmtree(tmp_path / "hf_home")
     assert project.pending_jobs() == {}, "finished clips need no weights"
+    shutil.rmtree(prepared)
+    assert project.pending_jobs() == {}, "nor their copy"
     project.write_table(SWAP, DANCE)
     pending = project.pending_jobs()
     assert pending.keys() == {"", "dance"}
@@ -98,6 +103,8 @@ def test_download_lost_cache_other_pins_other_layout(project, hub, tmp_path, pub
     before = video.stat().st_mtime_ns, video.read_bytes()
     project.snakemake()
     assert video.stat().st_mtime_ns == before[0]
+    assert not prepared.exists(), "who removes it does without"
+    assert project.pending_jobs("--forcerun", "prepare") == {"": {"prepare": 1}}
     record = json.loads((project.folder / "results" / "dance" / "dance.json").read_text())
     style = record["weights"]["models/loras/maker/style/main"]["style.safetensors"]
     assert style["commit"] == hub.branches["maker/style", "main"]
@@ -115,7 +122,7 @@ def test_download_lost_cache_other_pins_other_layout(project, hub, tmp_path, pub
     assert project.pending_jobs() == {}, "the lock holds"
     assert commit in project.snakemake("update_models").stdout
     pending = project.pending_jobs()
-    assert pending["swap"]["sample"] == pending["dance"]["sample"] == 1
+    assert pending["swap"]["sample"] == pending["dance"]["sample"] == pending[""]["prepare"] == 1
 
     choose_model(project, "wan2.2-animate-14b-original")
     project.write_table(SWAP)
@@ -132,7 +139,8 @@ def test_download_lost_cache_other_pins_other_layout(project, hub, tmp_path, pub
     assert "->" in project.snakemake("update_models").stdout
     project.write_table(SWAP | {"loras": LORA.replace("file", "revision: v1, file")})
     pending = project.pending_jobs()
-    assert pending[""] == {"download_original": 1, "download_files": 1, "convert": 1, "prompt": 1}
+    made = {"download_original", "download_files", "convert", "prepare", "prompt"}
+    assert pending[""] == dict.fromkeys(made, 1)
     assert pending["swap"]["sample"] == 1
     project.snakemake()
     assert project.pending_jobs() == {}, "a finished clip's new LoRA was pinned meanwhile"

@@ -60,7 +60,8 @@ def check_sampler(world: World, device: torch.device, folder: Path) -> None:
     """The sampler as it is loaded for a clip, replicated and sharded, gives what one GPU gives."""
     load = Load(16 * GRID[2], 16 * GRID[1], FRAMES)
     expected = velocity(load_sampler(folder, torch.bfloat16, device, [], ALONE, load))
-    sizes = model_sizes(SamplingTransformer(empty_transformer(folder, torch.bfloat16)))
+    empty = empty_transformer(folder / "transformer", torch.bfloat16)
+    sizes = model_sizes(SamplingTransformer(empty))
     segment = (load.tokens, load.width * load.height, load.frames)
     needed = plan_memory(sizes, *segment, None, world.size).peak
     for placement, memory in (("replicated", needed), ("fsdp2", needed - 1)):
@@ -87,7 +88,7 @@ def write_model(folder: Path) -> None:
     """Write the transformer that the checks read."""
     model = WanAnimateTransformer3DModel(**MODEL)
     randomise(model, 0)
-    model.save_pretrained(folder)
+    model.save_pretrained(folder / "transformer")
 
 
 if __name__ == "__main__":

@@ -7,22 +7,38 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.distributed as dist
-from diffusers import AutoencoderKLWan, WanAnimateTransformer3DModel
+from diffusers import AutoencoderKLWan
+from safetensors.torch import load_file, save_file
 
-from animate.model.checkpoint import Resident, empty_transformer, fill_transformer
-from animate.model.tiny import TRANSFORMER, randomise
+from animate.model.checkpoint import (
+    Resident,
+    empty_transformer,
+    fill_transformer,
+    load_transformer,
+)
+from animate.model.folder import RELIGHTING_LORA
+from animate.model.prepare import prepare
+from animate.model.prepared import COPY, transformer_folder
+from animate.model.sequence import attention
+from animate.model.tiny import TRANSFORMER, randomise, write_tiny_model
 from animate.model.transformer import SamplingTransformer
 from animate.model.vae import WanCodec
+from animate.parallel import sampler
+from animate.parallel.attention import choose_attention
+from animate.parallel.fp8 import FP8, Fp8Linear, use_fp8
 from animate.parallel.offload import Offloaded
+from animate.parallel.plan import model_sizes, plan_memory
 from animate.parallel.rows import SharedRows
 from animate.parallel.sharding import Sharded
 from animate.parallel.ulysses import UlyssesSequence
 from animate.parallel.vae_split import SplitCodec
+from animate.parallel.world import World
 from golden_model import DATA, RememberedMotion, load_golden_transformer, relative_error
 
 CPU = torch.device("cpu")
 # Token grids (T, H, W): 64, 45, 63 and 9 tokens; of the 9, two of 4 ranks have none.
 GRIDS = ((4, 4, 4), (5, 3, 3), (3, 3, 7), (3, 3, 1))
+PLACEMENTS = ("replicated", "fsdp2", "offload", "fsdp2 offload")
 TOLERANCE = 1e-6
 
 
@@ -55,33 +71,106 @@ def velocity(model: SamplingTransformer, grid: tuple[int, int, int]) -> torch.Te
     return torch.cat([model(latents, time, constants) for constants in (guided, unguided)])
 
 
-def built(folder: Path, placement: str, grid: tuple[int, int, int] | None) -> SamplingTransformer:
-    """Return the model of a folder; a `grid` asks for Ulysses over that many tokens."""
-    weights = empty_transformer(folder, torch.float32)
+def built(
+    folder: Path,
+    placement: str,
+    grid: tuple[int, int, int] | None = None,
+    precision: torch.dtype = torch.float32,
+    loras: tuple = (),
+) -> SamplingTransformer:
+    """Return the model of a transformer's folder; a `grid` asks for Ulysses over its tokens."""
+    world = World(dist.get_rank(), dist.get_world_size())
+    weights = empty_transformer(folder, torch.bfloat16 if precision == FP8 else precision)
     sequence = UlyssesSequence(4) if grid else None
     model = SamplingTransformer(weights, sequence)
+    if precision == FP8:
+        use_fp8(model, fused=False)
     store = {
         "replicated": lambda: Resident(weights),
         "fsdp2": lambda: Sharded(weights, model, CPU),
         "offload": lambda: Offloaded(weights, model, CPU),
         "fsdp2 offload": lambda: Sharded(weights, model, CPU, on_host=True),
     }[placement]()
-    fill_transformer(weights, folder, CPU, store)
-    model.scale_shift_table = weights.scale_shift_table
-    if placement == "offload":
-        store.attach(model)
+    fill_transformer(weights, folder, CPU, store, loras, world)
+    store.attach(model)
     return model
 
 
 def check_forward(folder: Path) -> None:
     """Every placement, with and without Ulysses, gives what one process gives."""
+    folder = folder / "transformer"
     for grid in GRIDS:
-        expected = velocity(built(folder, "replicated", None), grid)
-        for placement in ("replicated", "fsdp2", "offload", "fsdp2 offload"):
+        expected = velocity(built(folder, "replicated"), grid)
+        for placement in PLACEMENTS:
             for ulysses in (None, grid):
                 result = velocity(built(folder, placement, ulysses), grid)
                 error = relative_error(result, expected)
                 assert error < TOLERANCE, (grid, placement, ulysses, error)
+
+
+def check_load(folder: Path) -> None:
+    """Placements hold the same bits, of the original and of its lossless copy, LoRA merged or not.
+
+    One process that reads and rounds by plain calls has the same.
+    """
+    original, copy = folder / "transformer", transformer_folder(folder, exact=True)
+    assert copy == folder / COPY
+    cases = [(original, placement) for placement in PLACEMENTS] + [(copy, "replicated")]
+    for precision in (torch.bfloat16, FP8, torch.float32):
+        for loras in ((), [(folder / RELIGHTING_LORA, 0.5)]):
+            expected = velocity(plainly_loaded(original, precision, loras), GRIDS[3])
+            # In fp32 only what is read matters; `check_forward` has the placements.
+            for source, placement in cases if precision != torch.float32 else cases[-1:]:
+                result = velocity(built(source, placement, None, precision, loras), GRIDS[3])
+                assert torch.equal(result, expected), (precision, loras, source, placement)
+
+
+def plainly_loaded(folder: Path, precision: torch.dtype, loras) -> SamplingTransformer:
+    """Return the model with all its weights merged in fp32 here, and rounded at the end."""
+    dtype = torch.bfloat16 if precision == FP8 else precision
+    types = {name: p.dtype for name, p in empty_transformer(folder, dtype).named_parameters()}
+    weights = load_transformer(folder, torch.float32, CPU, loras)
+    model = SamplingTransformer(weights)
+    if precision == FP8:
+        use_fp8(model, fused=False)
+    for module in model.modules():
+        if isinstance(module, Fp8Linear):
+            module.compute_dtype = dtype
+    for name, parameter in weights.named_parameters():
+        if parameter.dtype != FP8 and name in types:
+            parameter.data = parameter.data.to(types[name])
+    return model
+
+
+def check_agree(folder: Path) -> None:
+    """Ranks with different free memory, and kernels that work on one of them, choose alike."""
+    world = World(dist.get_rank(), dist.get_world_size())
+    load = sampler.Load(16 * 4, 16 * 4, 13)
+    empty = SamplingTransformer(empty_transformer(folder / "transformer", torch.float32))
+    segment = (load.tokens, load.width * load.height, load.frames)
+    needed = plan_memory(model_sizes(empty), *segment, None, world.size).peak
+    sampler.free_memory = lambda device: needed - world.rank
+    said = []
+    model = sampler.load_sampler(folder, torch.float32, CPU, [], world, load, said.append)
+    assert "weights offload" in said[0], said
+    grid = (load.frames // 4 + 2, 4, 4)
+    expected = velocity(built(folder / "transformer", "replicated"), grid)
+    assert relative_error(velocity(model, grid), expected) < TOLERANCE
+
+    def broken():
+        raise ImportError
+
+    kernels = {
+        "of rank 0": (lambda: attention) if world.leads else broken,
+        "wrong on the last": lambda: (
+            (lambda q, k, v: attention(q, k, -v)) if world.rank == world.size - 1 else attention
+        ),
+        "of all": lambda: attention,
+        "slower": lambda: attention,
+    }
+    assert choose_attention(CPU, 16, world, kernels)[0] == "of all"
+    del kernels["of all"], kernels["slower"]
+    assert choose_attention(CPU, 16, world, kernels)[0] == "plain"
 
 
 def check_vae() -> None:
@@ -127,6 +216,8 @@ def check_golden(folder: Path) -> None:
 
 CHECKS = {
     "forward": check_forward,
+    "load": check_load,
+    "agree": check_agree,
     "vae": lambda folder: check_vae(),
     "rows": lambda folder: check_rows(),
     "golden": check_golden,
@@ -134,10 +225,15 @@ CHECKS = {
 
 
 def write_transformer(folder: Path) -> None:
-    """Write the tiny transformer that the checks read."""
-    model = WanAnimateTransformer3DModel(**TRANSFORMER | {"motion_encoder_size": 32})
-    randomise(model, 0)
-    model.save_pretrained(folder)
+    """Write a model folder with the transformer that the checks read, its copy and its LoRA.
+
+    Its fp32 numbers are bf16 ones, so that a copy in bf16 is lossless.
+    """
+    write_tiny_model(folder, face_size=32)
+    for path in (folder / "transformer").glob("*.safetensors"):
+        tensors = {name: tensor.bfloat16().float() for name, tensor in load_file(path).items()}
+        save_file(tensors, path, {"format": "pt"})
+    prepare(folder)
 
 
 if __name__ == "__main__":

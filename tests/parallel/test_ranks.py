@@ -42,9 +42,9 @@ def torchrun(count: int, *arguments: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize(
     ("count", "checks"),
     [
-        (2, ("rows", "vae", "forward", "golden")),
-        pytest.param(1, ("rows", "vae", "forward", "golden"), marks=pytest.mark.slow),
-        pytest.param(4, ("rows", "vae", "forward", "golden"), marks=pytest.mark.slow),
+        (2, ("rows", "vae", "agree", "load", "forward", "golden")),
+        pytest.param(1, ("rows", "vae", "load", "forward", "golden"), marks=pytest.mark.slow),
+        pytest.param(4, ("rows", "vae", "load", "forward", "golden"), marks=pytest.mark.slow),
     ],
 )
 def test_ranks_equal_one_process(model, count, checks):

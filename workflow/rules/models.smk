@@ -86,6 +86,29 @@ rule convert:
         " --output {params.folder:q} --log {log:q}"
 
 
+# Other weights are copied anew; none are that are stored in the sampler's types.
+rule prepare:
+    input:
+        MODEL_INDEX,
+    output:
+        PREPARED,
+    log:
+        f"{LOGS}/prepare/{{model}}.log",
+    wildcard_constraints:
+        model=re.escape(CONFIG["model"]),
+    conda:
+        "../../envs/sample.yaml"
+    threads: 4
+    resources:
+        **cpu_job("prepare", cpus=4, mb=asking.PREPARE_MB),
+    params:
+        model=lambda wildcards, input: os.path.dirname(input[0]),
+        weights=weights_revision,
+        version=1,
+    shell:
+        'python "$SCRIPTS"/prepare_model.py --model {params.model:q} --output {output:q} --log {log:q}'
+
+
 rule download:
     input:
         [folder_anchor(name) for name in {CONFIG["model"]: None, **NEEDED_PARTS}],

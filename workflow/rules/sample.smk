@@ -25,6 +25,7 @@ rule prompt:
 rule sample:
     input:
         model=MODEL_INDEX,
+        prepared=PREPARED_MODEL,
         pose=f"{CLIP}/src_pose.mp4",
         face=f"{CLIP}/src_face.mp4",
         reference=f"{CLIP}/src_ref.png",

@@ -33,7 +33,7 @@ NEEDED_PARTS = {
 MODEL_OPTIONS = shlex.join(
     ["--declaration", MODELS_FILE, "--lock-file", LOCK_FILE, "--models", MODELS]
 )
-USERS_OF_WEIGHTS = {"prompt", "sample", "keypoints", "person_mask"}
+USERS_OF_WEIGHTS = {"prepare", "prompt", "sample", "keypoints", "person_mask"}
 
 
 def need_text(name, parts):
@@ -79,6 +79,13 @@ def hub_lora_anchors(wildcards):
 MODEL_INDEX = folder_anchor(CONFIG["model"])
 if not any(part.convert for part in NEEDED_PARTS.get(CONFIG["model"], [])):
     MODEL_INDEX = ancient(MODEL_INDEX)
+
+# What was done stands among the results, not beside the copy: who removes the copy runs no finished
+# clip again. The tiny model is not worth one.
+PREPARED = f"{RESULTS}/.prepared/{{model}}.json"
+PREPARED_MODEL = []
+if CONFIG["model"] != "tiny":
+    PREPARED_MODEL = ancient(PREPARED.format(model=CONFIG["model"]))
 
 
 def one_of(*layouts):

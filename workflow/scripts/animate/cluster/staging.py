@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from string import Template
 
+from animate.model.prepared import TRANSFORMER, transformer_folder
 from animate.sampling.identity import hash_of, model_files, model_identity
 
 # Room that is left for others, in bytes.
@@ -27,7 +28,8 @@ def stage_model(
     except KeyError as missing:
         say(f"scratch: {missing.args[0]} is not set on this node; reading {model} in place")
         return model
-    copy = folder / f"wan-animate-{hash_of(model_identity(model))[:16]}"
+    transformer = str(transformer_folder(model, exact=False).relative_to(model))
+    copy = folder / f"wan-animate-{hash_of([model_identity(model), transformer])[:16]}"
     try:
         return _copied_once(model, copy)
     except OSError as error:
@@ -52,11 +54,22 @@ def _copied_once(model: Path, copy: Path) -> Path:
 
 def _copy_parts(model: Path, partial: Path) -> None:
     """Copy what a sampler reads, times included: they are part of the model's identity."""
-    files = [*model_files(model), *model.glob("*.json")]
+    files = _files(model)
     needed = sum(file.stat().st_size for file in files)
     if needed + SPARE > shutil.disk_usage(partial.parent).free:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    for file in files:
-        target = partial / file.relative_to(model)
+    for file, name in files.items():
+        target = partial / name
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(file, target)
+
+
+def _files(model: Path) -> dict[Path, Path]:
+    """Return the files that a sampler reads, and their names in the copy.
+
+    A transformer that was prepared for sampling takes the place of the one that it was made from.
+    """
+    original, read = model / TRANSFORMER, transformer_folder(model, exact=False)
+    files = [*model_files(model), *model.glob("*.json")]
+    others = {file: file.relative_to(model) for file in files if file.parent != original}
+    return others | {file: Path(TRANSFORMER, file.name) for file in read.iterdir()}

@@ -10,12 +10,16 @@ from animate.hub.digest import VerifiedFiles
 from animate.hub.install import Installation
 from animate.hub.progress import size_text
 from animate.hub.source import SourceFile
+from animate.model.prepared import COPY, valid_copy
 
 COLUMNS = ("model", "part", "needed", "size", "present", "verified", "path")
 
 
 def status_rows(installation: Installation, needed: Collection[str]) -> Iterator[tuple[str, ...]]:
-    """Yield one row of texts per part; nothing is read but the files' metadata."""
+    """Yield one row of texts per part, and one for a copy of the transformer that was prepared.
+
+    Nothing is read but the files' metadata.
+    """
     verified = VerifiedFiles(installation.folder)
     for part in installation.parts:
         own, absence = _files_or_absence(installation, part)
@@ -29,6 +33,11 @@ def status_rows(installation: Installation, needed: Collection[str]) -> Iterator
             _share([file for file in present if file.path in verified], own),
             str(_common_folder(own)) if own else "-",
         )
+    copy = installation.folder / COPY
+    if copy.is_dir():
+        present = "yes" if valid_copy(installation.folder) else "out of date"
+        size = sum(path.stat().st_size for path in copy.iterdir())
+        yield installation.model.name, "bf16 copy", "-", size_text(size), present, "-", str(copy)
 
 
 def table_text(rows: Iterable[tuple[str, ...]]) -> str:

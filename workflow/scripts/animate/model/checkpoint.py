@@ -1,4 +1,9 @@
-"""Weights from files to modules, tensor by tensor, with every mismatch named."""
+"""Weights from files to modules, tensor by tensor, with every mismatch named.
+
+Each tensor is read once, by one of the ranks, which merges the LoRAs, rounds it and gives it to the
+others; every rank then keeps the rows that are its own. So all placements of the weights, on any
+number of ranks, hold the same bits.
+"""
 
 import json
 import re
@@ -13,7 +18,10 @@ from torch import nn
 from animate.errors import ClipError
 from animate.model.lora import LoraStack
 from animate.model.original_names import Names, transformer_names
-from animate.model.stored import some_names, stored_tensors
+from animate.model.reading import read_tensors
+from animate.model.stored import StoredTensor, some_names, stored_tensors
+from animate.parallel.fp8 import FP8, quantise_rows, scale_name
+from animate.parallel.world import ALONE, World
 
 # As in the official model's arithmetic: what modulates or normalises is never rounded to bf16.
 FP32_PARTS = re.compile(
@@ -28,7 +36,10 @@ class Store(Protocol):
         """Return which rows (of the first axis) of a parameter this process keeps."""
 
     def put(self, name: str, tensor: torch.Tensor) -> None:
-        """Keep those rows, on the device and in the parameter's type."""
+        """Keep those rows, which are on the device and of the parameter's type."""
+
+    def attach(self, model: nn.Module) -> None:
+        """Have the weights brought to where they are used; call it after compilation."""
 
 
 class Resident:
@@ -44,6 +55,9 @@ class Resident:
     def put(self, name: str, tensor: torch.Tensor) -> None:
         """Make `tensor` the parameter."""
         assign(self._model, name, tensor)
+
+    def attach(self, model: nn.Module) -> None:
+        """Have the weights brought to where they are used: they are there."""
 
 
 def load_transformer(
@@ -78,37 +92,69 @@ def fill_transformer(
     device: torch.device,
     store: Store,
     loras: Iterable[tuple[Path, float]] = (),
+    world: World = ALONE,
 ) -> None:
     """Read a folder's tensors into `store`, and compute the model's constants on `device`.
 
-    The tensors pass one at a time from the files to the device, of each only the rows that the
-    store keeps, so no second copy of the weights is held. LoRA files are merged on the way, each
-    with its factor, in fp32.
+    The ranks read about as many bytes each. A rank holds its next tensors and the one at hand
+    besides the store's, so no second copy of the weights. LoRA files are merged on the way, each
+    with its factor, in fp32; fp8 weights are rounded from that.
 
     Raises:
         ClipError: a tensor is missing, unexpected or misshapen, a file is damaged, or a LoRA is
             for another model.
     """
     parameters = dict(model.named_parameters())
-    expected = {name: parameter.shape for name, parameter in parameters.items()}
-    types = {name: parameter.dtype for name, parameter in parameters.items()}
+    made_here = {scale_name(name) for name, p in parameters.items() if p.dtype == FP8}
+    expected = {name: p.shape for name, p in parameters.items() if name not in made_here}
     stack = LoraStack(transformer_names(len(model.blocks), len(model.face_adapter)), expected)
     for path, factor in loras:
         stack.add(path, factor)
-    found: dict[str, torch.Size] = {}
-    ignored = ignored_names(model)
-    for name, stored in stored_tensors(folder).items():
-        if ignored.search(name):
-            continue
-        found[name] = stored.shape
-        if expected.get(name) == stored.shape:
-            rows = store.rows(name, stored.shape)
-            # A LoRA's difference is one of the whole matrix.
-            before, after = (slice(None), rows) if stack.changes(name) else (rows, slice(None))
-            tensor = stack.merge(name, stored.read(before).to(device))
-            store.put(name, tensor[after].to(types[name]))
-    check_names(str(folder), expected, found)
+    stored = fitting_tensors(model, folder, expected)
+    # The order is that of rank 0: another node's copy of the model may be cut into other files.
+    readers = _readers({name: expected[name].numel() for name in world.share(list(stored))}, world)
+    own = (stored[name] for name, reader in readers.items() if reader == world.rank)
+    coming = read_tensors(own, device)
+    for name, reader in readers.items():
+        kept = {name: parameters[name]}
+        if parameters[name].dtype == FP8:
+            kept[scale_name(name)] = parameters[scale_name(name)]
+        if reader == world.rank:
+            made = _rounded(stack.merge(name, next(coming)), [p.dtype for p in kept.values()])
+        else:
+            made = [torch.empty(p.shape, dtype=p.dtype, device=device) for p in kept.values()]
+        for target, tensor in zip(kept, made, strict=True):
+            world.give(tensor, reader)
+            store.put(target, tensor[store.rows(target, tensor.shape)])
     restore_constants(model, device)
+
+
+def _readers(sizes: dict[str, int], world: World) -> dict[str, int]:
+    """Return the rank that reads each tensor: always the one that has read least so far."""
+    readers, read = {}, [0] * world.size
+    for name, size in sizes.items():
+        readers[name] = read.index(min(read))
+        read[readers[name]] += size
+    return readers
+
+
+def _rounded(tensor: torch.Tensor, dtypes: list[torch.dtype]) -> Iterable[torch.Tensor]:
+    """Return a tensor in the type it is kept in; in fp8, its rows and their factors."""
+    return quantise_rows(tensor.float()) if dtypes[0] == FP8 else [tensor.to(dtypes[0])]
+
+
+def fitting_tensors(
+    model: nn.Module, folder: Path, expected: dict[str, torch.Size]
+) -> dict[str, StoredTensor]:
+    """Return a folder's tensors by name, file by file, checked to be those of a model's parameters.
+
+    Raises:
+        ClipError: one is missing, unexpected or misshapen, or a file is damaged.
+    """
+    ignored = ignored_names(model)
+    stored = {name: t for name, t in stored_tensors(folder).items() if not ignored.search(name)}
+    check_names(str(folder), expected, {name: tensor.shape for name, tensor in stored.items()})
+    return stored
 
 
 def ignored_names(model: nn.Module) -> re.Pattern:

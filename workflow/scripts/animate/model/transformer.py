@@ -187,12 +187,18 @@ class SamplingTransformer(nn.Module):
         self.face_encoder = weights.face_encoder
         self.norm_out = weights.norm_out
         self.proj_out = weights.proj_out
-        self.scale_shift_table = weights.scale_shift_table
+        # In a tuple, which does not make them a part of this model: the blocks would be so twice.
+        self._weights = (weights,)
         self.patch_size = tuple(config.patch_size)
         self.head_size = config.attention_head_dim
         self.frequency_size = config.freq_dim
         self.latent_channels = config.latent_channels
         self.sequence = sequence or WholeSequence()
+
+    @property
+    def scale_shift_table(self) -> nn.Parameter:
+        """The head's modulation (1, 2, C), the one parameter that belongs to no module here."""
+        return self._weights[0].scale_shift_table
 
     @property
     def dtype(self) -> torch.dtype:

@@ -1,46 +1,57 @@
-"""The fastest self-attention that is installed and gives the right answer on this device."""
+"""The fastest self-attention that is installed and gives the right answer on all devices."""
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from animate.model.sequence import Attention, attention
+from animate.parallel.world import ALONE, World
 
-# The head size of the model; the kernels are tried on a sequence with a ragged end.
-TRIAL_SHAPE = (1, 1000, 2, 128)
+# Batch, tokens and heads of the trial: a sequence with a ragged end.
+TRIAL_SHAPE = (1, 1000, 2)
 TOLERANCE = 0.02
 
-
-def choose_attention(device: torch.device) -> tuple[str, Attention]:
-    """Return the name and function of the first kernel that works on `device`, fastest first."""
-    return next(working_kernels(device), ("plain", attention))
+Kernels = dict[str, Callable[[], Attention]]
 
 
-def working_kernels(device: torch.device) -> Iterator[tuple[str, Attention]]:
-    """Yield the name and function of each kernel that works on a GPU, fastest first.
+def choose_attention(
+    device: torch.device, head_size: int, world: World = ALONE, kernels: Kernels | None = None
+) -> tuple[str, Attention]:
+    """Return the name and function of the first kernel that works on every rank's device.
 
+    `kernels` are builders by name, fastest first; by default `KERNELS` on a GPU, none on a CPU.
     FlashAttention-4 and -3 (arXiv:2407.08608) count when their packages are installed, and only on
-    Hopper or later. Each is tried on a small input and must agree with plain arithmetic.
+    Hopper or later.
     """
-    if device.type != "cuda":
-        return
+    if kernels is None:
+        kernels = KERNELS if device.type == "cuda" else {}
+    for name, build in kernels.items():
+        attend = working(build, device, head_size)
+        if all(world.gather(attend is not None)):
+            return name, attend
+    return "plain", attention
+
+
+def working(
+    build: Callable[[], Attention], device: torch.device, head_size: int
+) -> Attention | None:
+    """Return a kernel, None when it fails on a small input or disagrees with plain arithmetic."""
     generator = torch.Generator(device).manual_seed(0)
+    shape = (*TRIAL_SHAPE, head_size)
     q, k, v = (
-        torch.randn(TRIAL_SHAPE, device=device, dtype=torch.bfloat16, generator=generator)
+        torch.randn(shape, device=device, dtype=torch.bfloat16, generator=generator)
         for _ in range(3)
     )
     expected = attention(q.float(), k.float(), v.float())
-    for name, build in KERNELS.items():
-        try:
-            attend = build()
-            error = (attend(q, k, v).float() - expected).norm() / expected.norm()
-        except Exception:
-            continue
-        if error < TOLERANCE:
-            yield name, attend
+    try:
+        attend = build()
+        error = (attend(q, k, v).float() - expected).norm() / expected.norm()
+    except Exception:
+        return None
+    return attend if error < TOLERANCE else None
 
 
 def _flash_4() -> Attention:
@@ -73,7 +84,7 @@ def _first(result: torch.Tensor | tuple) -> torch.Tensor:
     return result[0] if isinstance(result, tuple) else result
 
 
-KERNELS: dict[str, Callable[[], Attention]] = {
+KERNELS: Kernels = {
     "FlashAttention-4, wide tiles": _wide_flash_4,
     "FlashAttention-4": _flash_4,
     "FlashAttention-3": _flash_3,

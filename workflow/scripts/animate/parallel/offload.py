@@ -1,15 +1,20 @@
 """Weights of the blocks in host memory; each travels to the GPU while the one before it runs.
 
-A block's tensors lie in one pinned buffer, so a block is one copy, on a stream of its own, into one
-of two device buffers that the blocks use in turn. The parameters are views of those buffers.
+A block's tensors lie side by side in page-locked memory, so a block is one copy, on a stream of its
+own, into one of two device buffers that the blocks use in turn. The parameters are views of those
+buffers.
 """
 
-from collections.abc import Callable
+import mmap
+import weakref
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import wraps
 
 import torch
 from torch import nn
 
+from animate.errors import ClipError
 from animate.model.checkpoint import Resident, assign
 from animate.model.transformer import SamplingTransformer
 
@@ -27,11 +32,9 @@ class Offloaded(Resident):
         sizes = [sum(map(_padded, layout.values())) for layout in layouts]
         slots = [torch.empty(max(sizes), dtype=torch.uint8, device=device) for _ in range(SLOTS)]
         self._host_views: dict[str, torch.Tensor] = {}
-        hosts = []
-        for index, (layout, size) in enumerate(zip(layouts, sizes, strict=True)):
-            hosts.append(_host_buffer(size, device))
-            views = _views(hosts[-1], layout)
-            self._host_views |= dict(zip(layout, views, strict=True))
+        hosts = page_locked(sum(sizes), device).split(sizes)
+        for index, (layout, host) in enumerate(zip(layouts, hosts, strict=True)):
+            self._host_views |= dict(zip(layout, _views(host, layout), strict=True))
             for name, view in zip(layout, _views(slots[index % SLOTS], layout), strict=True):
                 assign(weights, name, view)
         self._conveyor = _Conveyor(hosts, slots)
@@ -53,7 +56,7 @@ class Offloaded(Resident):
 class _Conveyor:
     """Brings blocks from host buffers to the slots, one ahead of the one in use."""
 
-    def __init__(self, hosts: list[torch.Tensor], slots: list[torch.Tensor]):
+    def __init__(self, hosts: Sequence[torch.Tensor], slots: list[torch.Tensor]):
         self._hosts, self._slots = hosts, slots
         self._held: list[int | None] = [None] * len(slots)
         cuda = slots[0].is_cuda
@@ -103,8 +106,27 @@ def _padded(tensor: torch.Tensor) -> int:
     return -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
 
 
-def _host_buffer(size: int, device: torch.device) -> torch.Tensor:
-    return torch.empty(size, dtype=torch.uint8, pin_memory=device.type == "cuda")
+def page_locked(size: int, device: torch.device) -> torch.Tensor:
+    """Return uint8 host memory (size,) that a GPU copies from by itself; a CPU needs no such thing.
+
+    It is exactly as large as asked for, where PyTorch's allocator takes the next power of two.
+    """
+    if device.type != "cuda":
+        return torch.empty(size, dtype=torch.uint8)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    # Pages of 2 MiB are made faster than those of 4 KiB; not every kernel has them.
+    with suppress(OSError):
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    buffer = torch.frombuffer(memory, dtype=torch.uint8)
+    cuda, address = torch.cuda.cudart(), buffer.data_ptr()
+    status = cuda.cudaHostRegister(address, size, 0)
+    if int(status):
+        raise ClipError(
+            f"{size / 2**30:.1f} GiB of host memory for the weights cannot be locked ({status}):"
+            " free some, raise `ulimit -l`, or set gpus higher"
+        )
+    weakref.finalize(memory, cuda.cudaHostUnregister, address)
+    return buffer
 
 
 def _views(buffer: torch.Tensor, layout: dict[str, torch.Tensor]) -> list[torch.Tensor]:

@@ -57,39 +57,33 @@ def plan_memory(
     memory: int | None,
     ranks: int,
     branches: int = 1,
-    precision: str = "bf16",
 ) -> Plan:
-    """Return the fastest placement that fits.
+    """Return the fastest placement that fits the GPU with the least memory.
 
     Args:
         tokens, pixels, frames: of a segment: its tokens, one frame's pixels, its frames.
         memory: bytes free on each GPU; None means the CPU, where everything is replicated.
         branches: forwards per step, two with guidance.
-        precision: with "fp8" only replicated weights can be used.
 
     Raises:
         ClipError: nothing fits; it names what to change.
     """
     work = _work(sizes, tokens, pixels, frames, ranks, branches)
     weights = {REPLICATED: sizes.whole}
-    if precision == "bf16":
-        if ranks > 1:
-            weights[FSDP2] = sum(sizes.blocks) // ranks + sizes.rest + 3 * max(sizes.blocks)
-        # Ranks gather a block while they hold the one in use and their share of the next.
-        weights[OFFLOAD] = sizes.rest + (2 if ranks == 1 else 3) * max(sizes.blocks)
+    if ranks > 1:
+        weights[FSDP2] = sum(sizes.blocks) // ranks + sizes.rest + 3 * max(sizes.blocks)
+    # Ranks gather a block while they hold the one in use and their share of the next.
+    weights[OFFLOAD] = sizes.rest + (2 if ranks == 1 else 3) * max(sizes.blocks)
     work += OVERHEAD + (SHARING if ranks > 1 else 0)
     plans = [Plan(name, int(held + work)) for name, held in weights.items()]
     for plan in plans:
         if memory is None or plan.peak <= memory:
             return plan
     least = min(plans, key=lambda plan: plan.peak)
-    advice = ["segment_frames or resolution_area lower", "gpus higher"]
-    if precision != "bf16":
-        advice.insert(0, "precision to bf16")
     raise ClipError(
         f"sampling needs {least.peak / GIB:.1f} GiB of GPU memory ({least.placement}), but"
         f" {memory / GIB:.1f} GiB are free on each of {ranks} GPU{'s' if ranks > 1 else ''}: set"
-        f" {' or '.join(advice)}"
+        " segment_frames or resolution_area lower or gpus higher"
     )
 
 

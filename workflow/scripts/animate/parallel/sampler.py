@@ -1,18 +1,19 @@
 """The transformer as planned: read, placed, shared among the ranks and compiled."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from animate.model.checkpoint import Resident, empty_transformer, fill_transformer
-from animate.model.sequence import WholeSequence
+from animate.model.checkpoint import Resident, Store, empty_transformer, fill_transformer
+from animate.model.prepared import transformer_folder
+from animate.model.sequence import Attention, Sequence, WholeSequence
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.attention import choose_attention
-from animate.parallel.compile import compile_blocks
+from animate.parallel.compile import compile_blocks, will_compile
 from animate.parallel.exchange import choose_exchange
-from animate.parallel.fp8 import use_fp8
+from animate.parallel.fp8 import check_fp8, use_fp8
 from animate.parallel.offload import Offloaded
 from animate.parallel.plan import FSDP2, OFFLOAD, Plan, model_sizes, plan_memory
 from animate.parallel.sharding import Sharded
@@ -40,56 +41,75 @@ def load_sampler(
     folder: Path,
     dtype: torch.dtype,
     device: torch.device,
-    loras: list[tuple[Path, float]],
+    loras: Iterable[tuple[Path, float]],
     world: World,
     load: Load,
     say: Callable[[str], None] = print,
+    compiling: str = "auto",
 ) -> SamplingTransformer:
     """Return the transformer of a model folder, ready to sample on every rank.
 
-    The plan is made, said and refused before any weight is read.
+    The plan is made, said and refused before any weight is read, by rank 0 for all.
+
+    Args:
+        folder: of the whole model; a copy prepared for sampling is taken where there is one.
+        dtype: of the matrices; some parts are fp32 always.
+        loras: LoRA files and their factors.
+        load: the largest segment that will be sampled.
+        compiling: "auto", "on" or "off"; see `will_compile`.
 
     Raises:
-        ClipError: see `plan_memory`, `fill_transformer`, `UlyssesSequence` and `use_fp8`.
+        ClipError: see `plan_memory`, `fill_transformer`, `UlyssesSequence`, `check_fp8` and
+            `will_compile`.
     """
-    weights = empty_transformer(folder, dtype)
-    kernel, attend = choose_attention(device)
-    heads = weights.config.num_attention_heads
-    shared = world.size > 1
-    if shared:
-        way, exchange = choose_exchange(device)
-        sequence = UlyssesSequence(heads, attend, exchange=exchange)
-    else:
-        sequence = WholeSequence(attend)
-    model = SamplingTransformer(weights, sequence)
-    plan = plan_memory(
-        model_sizes(model),
-        load.tokens,
-        load.width * load.height,
-        load.frames,
-        free_memory(device),
-        world.size,
-        load.branches,
-        load.precision,
-    )
-    ranks = f"{device.type} ranks by {way}" if shared else f"{device.type} rank"
-    say(f"{world.size} {ranks}, {plan}, {kernel} attention")
-    store = place(plan, weights, model, device, world)
-    fill_transformer(weights, folder, device, store, loras)
-    # The one parameter that the sampler's model holds itself.
-    model.scale_shift_table = weights.scale_shift_table
+    compiled = will_compile(compiling, device, say)
     if load.precision == "fp8":
-        use_fp8(model)
-    if device.type == "cuda":
+        check_fp8(device)
+
+    source = transformer_folder(folder, exact=dtype != torch.bfloat16)
+    weights = empty_transformer(source, dtype)
+    kernel, attend = choose_attention(device, weights.config.attention_head_dim, world)
+    way, sequence = share_tokens(weights.config.num_attention_heads, attend, device, world)
+    model = SamplingTransformer(weights, sequence)
+    if load.precision == "fp8":
+        use_fp8(model, fused=compiled)
+
+    plan = common_plan(model, device, world, load)
+    say(f"{world.size} {device.type} {way}, {plan}, {kernel} attention")
+    store = place(plan, weights, model, device, world)
+
+    fill_transformer(weights, source, device, store, loras, world)
+
+    if compiled:
         compile_blocks(model)
-    if isinstance(store, Offloaded):
-        store.attach(model)
+    store.attach(model)
     return model
+
+
+def share_tokens(
+    heads: int, attend: Attention, device: torch.device, world: World
+) -> tuple[str, Sequence]:
+    """Return how the ranks share a segment's tokens, in words and as the model takes it."""
+    if world.size == 1:
+        return "rank", WholeSequence(attend)
+    way, exchange = choose_exchange(device)
+    return f"ranks by {way}", UlyssesSequence(heads, attend, exchange=exchange)
+
+
+def common_plan(model: SamplingTransformer, device: torch.device, world: World, load: Load) -> Plan:
+    """Return the plan of rank 0, made for the GPU with the least free memory."""
+    free = world.gather(free_memory(device))
+    memory = None if None in free else min(free)
+    plan = None
+    if world.leads:
+        segment = (load.tokens, load.width * load.height, load.frames)
+        plan = plan_memory(model_sizes(model), *segment, memory, world.size, load.branches)
+    return world.share(plan)
 
 
 def place(
     plan: Plan, weights, model: SamplingTransformer, device: torch.device, world: World
-) -> Resident:
+) -> Store:
     """Return the store that puts the weights where the plan has them."""
     if plan.placement == FSDP2 or (plan.placement == OFFLOAD and world.size > 1):
         return Sharded(weights, model, device, on_host=plan.placement == OFFLOAD)

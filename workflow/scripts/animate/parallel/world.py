@@ -56,6 +56,12 @@ class World:
         dist.all_gather_object(values, value, group=self.control)
         return values
 
+    def give(self, tensor: torch.Tensor, source: int) -> None:
+        """Fill a contiguous tensor on every rank's device with that of rank `source`."""
+        if self.size > 1:
+            # As bytes: not every backend knows every type.
+            dist.broadcast(tensor.reshape(-1).view(torch.uint8), src=source)
+
     def share_tensor(self, tensor: torch.Tensor | None, device: torch.device) -> torch.Tensor:
         """Return rank 0's tensor on every rank, on the CPU; it travels over `device`.
 

@@ -44,13 +44,14 @@ def load_models(
     """
     model_index(folder)
     transformer = load_sampler(
-        folder / "transformer",
+        folder,
         machine.dtype,
         machine.device,
         [(lora.path, lora.weight) for lora in loras],
         machine.world,
         load,
         say,
+        machine.compiling,
     )
     vae = load_part(AutoencoderKLWan, folder / "vae", machine.dtype).to(machine.device)
     codec = SplitCodec(vae, machine.world.size, compiled=machine.device.type == "cuda")

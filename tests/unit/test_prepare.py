@@ -1,0 +1,203 @@
+"""The copy of a transformer in the sampler's types: its numbers, and when it counts."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from animate.cluster.staging import stage_model
+from animate.errors import ClipError
+from animate.model import prepare as preparing
+from animate.model.checkpoint import FP32_PARTS
+from animate.model.folder import RECORD
+from animate.model.prepare import prepare
+from animate.model.prepared import COPY, transformer_folder, valid_copy
+from animate.model.tiny import write_tiny_model
+
+ORIGINAL = Path("transformer")
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from animate.model import prepare
+write, prepare.SHARD_BYTES = prepare.write_tensors, 1 << 16
+
+def write_and_die(path, tensors):
+    write(path, tensors)
+    if "00003" in path.name:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+prepare.write_tensors = write_and_die
+prepare.prepare(Path(sys.argv[1]))
+"""
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A tiny model in fp32, none of whose numbers is one of bf16."""
+    folder = tmp_path_factory.mktemp("tiny")
+    write_tiny_model(folder, face_size=32)
+    return folder
+
+
+@pytest.fixture
+def model(tiny, tmp_path):
+    """A model folder of links, as downloads make it."""
+    return linked(tiny, tmp_path / "model")
+
+
+def linked(source: Path, folder: Path) -> Path:
+    (folder / ORIGINAL).mkdir(parents=True)
+    for path in (source / ORIGINAL).iterdir():
+        (folder / ORIGINAL / path.name).symlink_to(path)
+    return folder
+
+
+def rewrite(model: Path, change) -> None:
+    """Replace the transformer's files by files with changed tensors."""
+    for path in (model / ORIGINAL).glob("*.safetensors"):
+        tensors = {name: change(tensor) for name, tensor in load_file(path).items()}
+        path.unlink()
+        save_file(tensors, path, {"format": "pt"})
+
+
+def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
+    return {k: v for path in folder.glob("*.safetensors") for k, v in load_file(path).items()}
+
+
+def test_copy_holds_the_rounded_numbers(model, monkeypatch):
+    monkeypatch.setattr(preparing, "SHARD_BYTES", 1 << 16)
+    done = prepare(model)
+    assert "rounded numbers" in done
+    copy, original = tensors_of(model / COPY), tensors_of(model / ORIGINAL)
+    assert copy.keys() == original.keys()
+    for name, tensor in original.items():
+        kept = torch.float32 if FP32_PARTS.search(name) else torch.bfloat16
+        assert copy[name].dtype == kept
+        assert torch.equal(copy[name], tensor.to(kept))
+    files = sorted((model / COPY).glob("*.safetensors"))
+    assert len(files) > 3
+    assert max(path.stat().st_size for path in files) < 2 << 16
+    assert transformer_folder(model, exact=False) == model / COPY
+    assert transformer_folder(model, exact=True) == model / ORIGINAL, "it is not the same numbers"
+
+
+def test_copy_of_bf16_numbers_is_lossless(model):
+    rewrite(model, lambda tensor: tensor.bfloat16().float())
+    assert "the same numbers" in prepare(model)
+    assert valid_copy(model).lossless
+    assert transformer_folder(model, exact=True) == model / COPY
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_in_the_samplers_types_are_not_copied(model, dtype):
+    rewrite(model, lambda tensor: tensor.to(dtype))
+    assert "read as it is" in prepare(model)
+    assert not (model / COPY).exists()
+    assert transformer_folder(model, exact=False) == model / ORIGINAL
+
+
+def test_whole_copy_is_not_made_again(model):
+    prepare(model)
+    files = {path: path.stat().st_mtime_ns for path in (model / COPY).iterdir()}
+    assert "is whole" in prepare(model)
+    assert {path: path.stat().st_mtime_ns for path in (model / COPY).iterdir()} == files
+
+
+def test_copy_of_other_weights_does_not_count(model):
+    prepare(model)
+    rewrite(model, lambda tensor: 2 * tensor)
+    assert transformer_folder(model, exact=False) == model / ORIGINAL
+    prepare(model)
+    assert transformer_folder(model, exact=False) == model / COPY
+    copy, original = tensors_of(model / COPY), tensors_of(model / ORIGINAL)
+    assert all(torch.equal(copy[name], original[name].to(copy[name].dtype)) for name in copy)
+
+
+def test_pinned_weights_count_by_their_digest(model):
+    files = {str(path.relative_to(model)): "abc" for path in (model / ORIGINAL).iterdir()}
+    (model / RECORD).write_text(json.dumps({"transformer": {"files": files}}))
+    prepare(model)
+    for path in (model / ORIGINAL).iterdir():
+        os.utime(path)
+    assert valid_copy(model), "fetched again, they are the same"
+    changed = files | dict.fromkeys([min(files)], "def")
+    (model / RECORD).write_text(json.dumps({"transformer": {"files": changed}}))
+    assert not valid_copy(model)
+
+
+@pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(b"cut")])
+def test_copy_that_is_not_whole_does_not_count(model, damage):
+    prepare(model)
+    damage(next((model / COPY).glob("*.safetensors")))
+    assert transformer_folder(model, exact=False) == model / ORIGINAL
+    prepare(model)
+    assert valid_copy(model)
+
+
+def test_killed_attempt_leaves_nothing_that_counts(model):
+    folders = os.pathsep.join(sys.path)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(model)], env=os.environ | {"PYTHONPATH": folders}
+    )
+    assert killed.returncode == -signal.SIGKILL
+    assert not (model / COPY).exists()
+    leftovers = [path.name for path in (model / COPY).parent.iterdir()]
+    assert ".bf16.part" in leftovers, "it was killed before it wrote anything"
+    prepare(model)
+    assert {path.name for path in (model / COPY).parent.iterdir()} == {"bf16", ".lock"}
+    assert valid_copy(model)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 512 KiB; the copy of the tiny model has more."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", folder]
+    if subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("mounting a file system needs root")
+    yield folder
+    subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.mark.parametrize(
+    ("spare", "why"), [(1 << 30, r"it takes .* are free"), (-(1 << 30), "the disk, .* is full")]
+)
+def test_without_room_the_original_is_read(tiny, small_disk, monkeypatch, spare, why):
+    monkeypatch.setattr(preparing, "SPARE", spare)
+    model = linked(tiny, small_disk / "model")
+    done = prepare(model)
+    assert re.search(rf"there is no room .*{why}.*so each job reads the original", done), done
+    assert transformer_folder(model, exact=False) == model / ORIGINAL
+    assert [path.name for path in (model / COPY).parent.iterdir()] == [".lock"]
+
+
+def test_transformer_that_is_not_whole_is_refused(model):
+    def lose(path: Path) -> None:
+        tensors = load_file(path)
+        del tensors["proj_out.bias"]
+        path.unlink()
+        save_file(tensors, path, {"format": "pt"})
+
+    lose(next((model / ORIGINAL).glob("*.safetensors")))
+    with pytest.raises(ClipError, match=r"missing proj_out\.bias"):
+        prepare(model)
+
+
+def test_scratch_gets_the_copy_instead_of_the_original(model, tmp_path):
+    prepare(model)
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    staged = stage_model(model, str(scratch), {}, print)
+    assert staged.parent == scratch
+    assert transformer_folder(staged, exact=True) == staged / ORIGINAL
+    names = {path.name for path in (model / COPY).iterdir()}
+    assert {path.name for path in (staged / ORIGINAL).iterdir()} == names
+    assert (staged / ORIGINAL / "config.json").is_file()
