@@ -27,6 +27,15 @@ PROCESSES = multiprocessing.get_context("fork")
 TIMEOUT = 30
 
 
+class Waits(Exception):
+    """A lease would have to wait."""
+
+
+def hold_one(device, folder, events):
+    with lease([device], 1, folder) as held:
+        events.put(held)
+
+
 def hold(folder, count, events, seconds):
     """Hold devices for a while and report when they were got and let go."""
     with lease(DEVICES, count, folder, lambda line: None) as held:
@@ -51,6 +60,21 @@ def test_clips_of_one_two_and_four_never_share(tmp_path):
         else:
             in_use -= set(held)
     assert sorted(sizes) == sorted(counts)
+
+
+def test_who_waits_for_one_device_holds_up_nobody_on_another(tmp_path):
+    events = PROCESSES.Queue()
+    free = PROCESSES.Process(target=hold_one, args=("1", tmp_path, events), daemon=True)
+
+    def see_another_go_on(line):
+        free.start()
+        assert events.get(timeout=TIMEOUT) == ["1"]
+        raise Waits
+
+    with lease(["0"], 1, tmp_path), pytest.raises(Waits):
+        lease(["0", "2"], 2, tmp_path, see_another_go_on).__enter__()
+    with lease(["2"], 1, tmp_path) as held:
+        assert held == ["2"]
 
 
 def test_killed_holder_frees_its_devices(tmp_path):
@@ -136,7 +160,7 @@ def test_a_link_in_place_of_folder_or_lock_is_not_followed(tmp_path, lock):
     folder = tmp_path / "leases"
     if lock:
         folder.mkdir()
-        (folder / "turn.lock").symlink_to(target / "new")
+        (folder / "_0.lock").symlink_to(target / "new")
     else:
         folder.symlink_to(target)
     with pytest.raises(ClipError, match="leases cannot be used"):
@@ -167,10 +191,6 @@ def nvidia_smi(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.delenv("SLURM_JOB_ID", raising=False)
     return install
-
-
-class Waits(Exception):
-    """A lease would have to wait."""
 
 
 def is_free(device, folder):

@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 
 from animate.errors import ClipError
@@ -45,8 +46,8 @@ def lease(
 
     Yields the names as they are in `devices`, numbers counted as nvidia-smi does. The locks are
     `flock`s on files of `folder`, inherited by a program that replaces this one, so however the
-    holder ends, its devices are free. Only one process at a time collects devices: two that each
-    hold half of what both need never wait for each other.
+    holder ends, its devices are free. Of those who choose among the same devices, one at a time
+    collects them, so that many small jobs never starve a large one.
 
     Raises:
         ClipError: there are fewer than `count` devices, or the folder cannot be used.
@@ -109,23 +110,31 @@ def _collect(
     """Return `count` devices, whose locks `handles` will close."""
     place = _open_folder(folder)
     handles.callback(os.close, place)
-    turn = _open("turn.lock", place)
+    turn = _open(_turn(locks), place)
     try:
         fcntl.flock(turn, fcntl.LOCK_EX)
-        held: dict[str, str] = {}
         waiting = False
         while True:
-            for lock, device in locks.items():
-                if lock not in held and len(held) < count and _try(lock, place, handles):
-                    held[lock] = device
-            if len(held) == count:
-                return list(held.values())
+            # Those with other choices must not wait for what is held here until there is enough.
+            with ExitStack() as tried:
+                held: list[str] = []
+                for lock, device in locks.items():
+                    if len(held) < count and _try(lock, place, tried):
+                        held.append(device)
+                if len(held) == count:
+                    handles.push(tried.pop_all())
+                    return held
             if not waiting:
                 say(f"waiting for {count - len(held)} more of {len(locks)} GPUs")
             waiting = True
             time.sleep(POLL_SECONDS)
     finally:
         os.close(turn)
+
+
+def _turn(locks: dict[str, str]) -> str:
+    """Return the lock of those who choose among the same devices: the first comes first."""
+    return f"turn-{sha256(' '.join(sorted(locks)).encode()).hexdigest()[:16]}.lock"
 
 
 def _try(lock: str, place: int, handles: ExitStack) -> bool:
