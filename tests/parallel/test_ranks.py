@@ -43,6 +43,8 @@ def torchrun(count: int, *arguments: str) -> subprocess.CompletedProcess:
     ("count", "checks"),
     [
         (2, ("rows", "vae", "forward", "golden")),
+        (5, ("rows", "vae")),
+        pytest.param(3, ("rows", "vae"), marks=pytest.mark.slow),
         pytest.param(1, ("rows", "vae", "forward", "golden"), marks=pytest.mark.slow),
         pytest.param(4, ("rows", "vae", "forward", "golden"), marks=pytest.mark.slow),
     ],
