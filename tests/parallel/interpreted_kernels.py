@@ -51,3 +51,16 @@ def test_attention_to_conditions(padding):
     expected = attention_with_repeats(normed, text_k, text_v, padding)
     expected = expected + attention(normed, image_k, image_v)
     assert torch.allclose(result, expected.flatten(2), atol=1e-5)
+
+
+def test_a_padding_key_that_counts_no_time_changes_nothing():
+    """Its score is 87 above all others: beside it, their exponentials are 0 in fp32."""
+    q = torch.ones(1, 64, 64)
+    text_k, text_v = torch.full((1, 65, 1, 64), -2.0), noise(1, 65, 1, 64)
+    text_k[:, -1] = 12.0
+    image_k = torch.zeros(1, 65, 1, 64)
+    result = kernels.attend_conditions(
+        q, torch.ones(1, 64), torch.ones(64), text_k, text_v, 0, image_k, torch.zeros_like(image_k)
+    )
+    expected = attention(q[:, :, None], text_k[:, :-1], text_v[:, :-1])
+    assert torch.allclose(result, expected.flatten(2), atol=1e-5)

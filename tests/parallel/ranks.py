@@ -180,7 +180,8 @@ def check_vae() -> None:
     vae.eval()
     whole, split = WanCodec(vae), SplitCodec(vae, dist.get_world_size())
     generator = torch.Generator().manual_seed(3)
-    for height in (32, 56):
+    # Latents of 2, 4 and 7 rows: of 3 and 5 ranks, some have none of their own.
+    for height in (16, 32, 56):
         video = torch.rand(1, 3, 13, height, 32, generator=generator) * 2 - 1
         latents = torch.randn(1, 16, 4, height // 8, 4, generator=generator)
         with torch.inference_mode():
@@ -189,15 +190,17 @@ def check_vae() -> None:
 
 
 def check_rows() -> None:
-    """The rows of all ranks are the picture, for counts that do not divide."""
-    picture = torch.arange(7.0).view(1, 7, 1, 1).expand(2, 7, 3, 1)
-    rows = SharedRows(7)
-    own = rows.take(picture, 1)
-    assert torch.equal(rows.gather(own, 1), picture)
-    edged = rows.padded(own, 1, 1, 1)[0, :, 0, 0]
-    first = int(own[0, 0, 0, 0])
-    expected = [row if 0 <= row < 7 else 0 for row in range(first - 1, first + own.shape[1] + 1)]
-    assert edged.tolist() == expected
+    """The rows of all ranks are the picture, for counts that do not divide or do not suffice."""
+    for units in (7, 2):
+        picture = torch.arange(1.0, units + 1).view(1, units, 1, 1).expand(2, units, 3, 1)
+        rows = SharedRows(units)
+        own = rows.take(picture, 1)
+        assert torch.equal(rows.gather(own, 1), picture)
+        first, last = int(own[0, 0, 0, 0]), int(own[0, -1, 0, 0])
+        for above, below in ((1, 1), (0, 1)):
+            edged = rows.padded(own, 1, above, below)
+            expected = [n if n <= units else 0 for n in range(first - above, last + below + 1)]
+            assert torch.equal(edged, torch.tensor(expected).view(1, -1, 1, 1).expand_as(edged))
 
 
 def check_golden(folder: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 import ranks
 
+HERE = Path(ranks.__file__).parent
 TIMEOUT = 240
 
 
@@ -21,17 +22,15 @@ def model(tmp_path_factory):
 
 def torchrun(count: int, *arguments: str) -> subprocess.CompletedProcess:
     """Run a command of this folder's Python on that many ranks."""
-    here = Path(ranks.__file__)
-    folders = [*sys.path, str(here.parents[1] / "unit")]
+    start = ["-m", "torch.distributed.run", "--standalone", f"--nproc_per_node={count}"]
+    return python(*start, *arguments)
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess:
+    """Run Python with the folders of this process."""
+    folders = [*sys.path, str(HERE.parent / "unit")]
     return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            f"--nproc_per_node={count}",
-            *arguments,
-        ],
+        [sys.executable, *arguments],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(folders), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
@@ -43,6 +42,8 @@ def torchrun(count: int, *arguments: str) -> subprocess.CompletedProcess:
     ("count", "checks"),
     [
         (2, ("rows", "vae", "agree", "load", "forward", "golden")),
+        (5, ("rows", "vae")),
+        pytest.param(3, ("rows", "vae"), marks=pytest.mark.slow),
         pytest.param(1, ("rows", "vae", "load", "forward", "golden"), marks=pytest.mark.slow),
         pytest.param(4, ("rows", "vae", "load", "forward", "golden"), marks=pytest.mark.slow),
     ],
@@ -52,3 +53,9 @@ def test_ranks_equal_one_process(model, count, checks):
     assert done.returncode == 0, done.stderr[-3000:]
     for check in checks:
         assert f"{check} passed on {count} ranks" in done.stdout
+
+
+def test_forty_ranks_share_fewer_rows(tmp_path):
+    done = python(str(HERE / "many_ranks.py"), str(tmp_path), "40")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "rows passed on 40 ranks" in done.stdout

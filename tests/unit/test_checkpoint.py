@@ -129,12 +129,6 @@ def test_characters_outside_the_vocabulary_differ(converted):
     assert len(set(ids)) > 5
 
 
-def test_long_prompts_keep_the_end_mark(converted):
-    ids = tokenize(converted / "tokenizer", "a" * 2000)
-    assert len(ids) == 512
-    assert ids[-1] == 1
-
-
 CONVERT_AND_MEASURE = """
 import resource, sys
 from pathlib import Path

@@ -21,6 +21,7 @@ from animate.sampling.loop import segment_noise
 from animate.sampling.progress import Progress, duration
 from animate.sampling.segments import bounce, plan_segments
 from animate.sampling.settings import read_job
+from animate.sampling.solvers import make_solver
 from sampler_clip import write_clip, write_model
 
 
@@ -155,6 +156,20 @@ def test_noise_is_drawn_in_order_on_the_cpu():
     first, second = (segment_noise(generator, 13, 32, 48) for _ in range(2))
     expected = torch.randn(2, 16, 5, 4, 6, generator=torch.Generator().manual_seed(7))
     assert torch.equal(torch.cat((first, second)), expected)
+
+
+@pytest.mark.parametrize("solver", ["unipc", "dpm++"])
+@pytest.mark.parametrize("shift", [1e-9, 0.01, 1, 5, 10, 17, 20])
+@pytest.mark.parametrize("steps", [1, 2, 4, 20, 54, 113, 144, 200])
+def test_a_constant_velocity_is_followed_to_its_end(solver, shift, steps):
+    """High shifts and many steps give equal whole timesteps, which are still steps apart."""
+    scheduler = make_solver(solver, steps, shift)
+    sample = torch.full((1, 2), 3.0)
+    for timestep in scheduler.timesteps:
+        sample = scheduler.step(torch.ones(1, 2), timestep, sample, return_dict=False)[0]
+    assert scheduler.step_index == steps
+    expected = 3.0 - scheduler.sigmas[0].expand(1, 2)
+    assert torch.allclose(sample, expected, atol=1e-5)
 
 
 def test_color_match_moves_within_its_bound():

@@ -19,7 +19,7 @@ rule prompt:
         version=1,
     shell:
         'python "$SCRIPTS"/encode_prompt.py --log {log:q} --model {params.model:q}'
-        " --text {params.text:q} --output {output:q}"
+        " --text={params.text:q} --output {output:q}"
 
 
 rule sample:

@@ -1,5 +1,6 @@
 """Encode one prompt with the text encoder of a model folder."""
 
+import logging
 from pathlib import Path
 
 from animate.stage import run_stage, stage_parser
@@ -11,7 +12,13 @@ def main(args) -> None:
     from animate.model.text import encode_prompt, save_prompt
 
     text = args.text_file.read_text(encoding="utf-8") if args.text_file else args.text
-    save_prompt(args.output, encode_prompt(args.model, text))
+    save_prompt(args.output, encode_prompt(args.model, text, warn))
+
+
+def warn(line: str) -> None:
+    """Write a warning to the log and, by standard output, to the console."""
+    logging.warning(line)
+    print(f"warning: {line}", flush=True)
 
 
 if __name__ == "__main__":

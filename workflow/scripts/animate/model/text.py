@@ -1,6 +1,8 @@
 """Prompt embeddings from the UMT5 text encoder."""
 
 import html
+import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import ftfy
@@ -14,6 +16,8 @@ from animate.model.parts import load_part
 from animate.model.transformer import TEXT_TOKENS
 
 EMBEDS = "prompt_embeds"
+# Of a long prompt, in a warning.
+SHOWN_LETTERS = 40
 
 
 def clean_prompt(text: str) -> str:
@@ -23,29 +27,40 @@ def clean_prompt(text: str) -> str:
 
 
 def tokenize(folder: Path, text: str) -> list[int]:
-    """Return the token ids of a cleaned prompt, at most 512, the last one the end mark.
+    """Return all token ids of a cleaned prompt, the last one the end mark.
 
     The stored tokenizer runs as it is: transformers 5 rebuilds T5 tokenizers without the byte
     fallback, and characters outside the vocabulary would all become one unknown token.
     """
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
-    tokenizer.enable_truncation(TEXT_TOKENS)
+    tokenizer.no_truncation()
     return tokenizer.encode(text).ids
 
 
-def encode_prompt(folder: Path, text: str) -> torch.Tensor:
+def encode_prompt(
+    folder: Path, text: str, warn: Callable[[str], None] = logging.warning
+) -> torch.Tensor:
     """Return the embedding (tokens, width) of `text`, at most 512 tokens, without padding.
 
-    The encoder runs on the CPU, in the type its weights are stored in (bf16 in the published
-    model): one text takes no GPU's memory away from a clip, and is the same on every machine.
+    `warn` gets a sentence when there are more. The encoder runs on the CPU, in the type that its
+    `config.json` names (bf16 in the published model): one text takes no GPU's memory away from a
+    clip. CPUs with and without bf16 units round differently, so another kind of machine gives a
+    slightly different embedding.
     """
     from transformers import UMT5EncoderModel
 
+    text = clean_prompt(text)
+    ids = tokenize(folder / "tokenizer", text)
+    if len(ids) > TEXT_TOKENS:
+        warn(
+            f"prompt '{text[:SHOWN_LETTERS]}...' has {len(ids)} tokens, but the model reads"
+            f" {TEXT_TOKENS}: the rest is not read, so make it shorter"
+        )
+        ids = [*ids[: TEXT_TOKENS - 1], ids[-1]]
     encoder = load_part(UMT5EncoderModel, folder / "text_encoder", "auto")
-    ids = torch.tensor([tokenize(folder / "tokenizer", clean_prompt(text))])
     with torch.inference_mode():
-        return encoder(ids).last_hidden_state[0]
+        return encoder(torch.tensor([ids])).last_hidden_state[0]
 
 
 def save_prompt(path: Path, embeds: torch.Tensor) -> None:

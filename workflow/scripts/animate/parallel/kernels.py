@@ -209,7 +209,9 @@ def _attend_conditions(
 def _attend(q, k, v, keys, times, scale, width, KEYS: tl.constexpr):
     """Return softmax attention over `keys` keys and `times` times the one after them."""
     last = tl.load(k + keys * width).to(tl.float32)
-    largest = tl.sum(q.to(tl.float32) * last[None, :], 1) * scale
+    # A key that counts no time must not set the scale of those that do.
+    score = tl.sum(q.to(tl.float32) * last[None, :], 1) * scale
+    largest = tl.where(times > 0, score, float("-inf"))
     total = tl.zeros_like(largest) + times
     found = tl.zeros_like(q).to(tl.float32)
     found += times * tl.load(v + keys * width).to(tl.float32)[None, :]

@@ -1,41 +1,41 @@
-"""GPUs that a process holds for itself: one lock file per device, let go when the process dies."""
+"""GPUs that a process holds for itself: one lock file per device, let go when the process dies.
+
+A lock is named after the device's UUID: one card may be called `0`, `GPU-...` or, by a SLURM job
+that counts its own from 0, another number. Containers see each other's locks only when they share
+the folder.
+"""
 
 import fcntl
 import os
+import re
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 
 from animate.errors import ClipError
 
 POLL_SECONDS = 0.5
+# Not TMPDIR's: all users of a machine have to meet there.
+FOLDER = "/tmp/wan-animate-leases"
+CARD = re.compile(r"GPU (\d+): .*\(UUID: (GPU-[^)]+)\)")
+SLICE = re.compile(r"\s+MIG .*\(UUID: (MIG-[^)]+)\)")
 
 
 def visible_devices(environment: Mapping[str, str]) -> list[str]:
-    """Return the devices this job may use: those it was given, or all of the machine's."""
+    """Return the devices this job may use, by the names it was given, or all of the machine's."""
     given = environment.get("CUDA_VISIBLE_DEVICES")
     if given is not None:
-        return [device for device in given.split(",") if device]
-    try:
-        listed = subprocess.run(
-            ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return []
-    return listed.stdout.split()
+        return [device.strip() for device in given.split(",") if device.strip()]
+    # By UUID: CUDA and nvidia-smi may count unlike cards in different orders.
+    return list(dict.fromkeys(_uuids().values()))
 
 
 def lease_folder(environment: Mapping[str, str]) -> Path:
-    """Return the folder of the locks; SLURM counts the devices of each of its jobs from 0."""
-    job = environment.get("SLURM_JOB_ID", "")
-    folder = Path(tempfile.gettempdir(), f"wan-animate-gpus{job and '-' + job}")
-    return Path(environment.get("WAN_ANIMATE_LEASES", folder))
+    """Return the folder of the locks, the same for all users and jobs of a machine."""
+    return Path(environment.get("WAN_ANIMATE_LEASES", FOLDER))
 
 
 @contextmanager
@@ -44,51 +44,133 @@ def lease(
 ) -> Iterator[list[str]]:
     """Hold `count` of `devices` while the context lasts; wait until that many are free.
 
-    The locks are `flock`s on files of `folder`, inherited by a program that replaces this one, so
-    however the holder ends, its devices are free. Only one process at a time collects devices: two
-    that each hold half of what both need never wait for each other.
+    Yields the names as they are in `devices`, numbers counted as nvidia-smi does. The locks are
+    `flock`s on files of `folder`, inherited by a program that replaces this one, so however the
+    holder ends, its devices are free. Of those who choose among the same devices, one at a time
+    collects them, so that many small jobs never starve a large one.
 
     Raises:
-        ClipError: there are fewer than `count` devices.
+        ClipError: there are fewer than `count` devices, or the folder cannot be used.
     """
-    if count > len(devices):
-        raise ClipError(f"gpus is {count}, but this machine has {len(devices)}: set gpus lower")
-    folder.mkdir(parents=True, exist_ok=True)
-    held: dict[str, int] = {}
-    waiting = False
-    try:
-        turn = _open(folder / "turn.lock")
-        fcntl.flock(turn, fcntl.LOCK_EX)
+    locks = _locks(devices)
+    if count > len(locks):
+        raise ClipError(f"gpus is {count}, but this machine has {len(locks)}: set gpus lower")
+    with ExitStack() as handles:
         try:
-            while len(held) < count:
-                for device in devices:
-                    if device not in held and len(held) < count:
-                        held |= _try(folder, device)
-                if len(held) < count:
-                    if not waiting:
-                        say(f"waiting for {count - len(held)} more of {len(devices)} GPUs")
-                    waiting = True
-                    time.sleep(POLL_SECONDS)
-        finally:
-            os.close(turn)
-        yield list(held)
+            held = _collect(locks, count, folder, say, handles) if count else []
+        except OSError as error:
+            raise ClipError(
+                f"the locks of GPUs in {folder} cannot be used ({error.strerror}): remove it, or"
+                " set WAN_ANIMATE_LEASES to a folder where every user of this machine can write"
+            ) from error
+        yield held
+
+
+def _uuids() -> dict[str, str]:
+    """Return the UUID of each name of the machine's devices, none when nvidia-smi cannot tell.
+
+    To CUDA, a card that is cut into slices is the first of them.
+    """
+    try:
+        listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+    found: dict[str, str] = {}
+    card: tuple[str, str] = ("", "")
+    for line in listed.stdout.splitlines():
+        if match := CARD.match(line):
+            card = match[1], match[2]
+            found |= dict.fromkeys(card, match[2])
+        elif match := SLICE.match(line):
+            if found.get(card[0]) == card[1]:
+                found |= dict.fromkeys(card, match[1])
+            found[match[1]] = match[1]
+    return found
+
+
+def _locks(devices: list[str]) -> dict[str, str]:
+    """Return the devices by the name of their lock, one for each device."""
+    uuids = _uuids()
+    # Names whose card is unknown: in a SLURM job they may mean others than outside.
+    job = os.environ.get("SLURM_JOB_ID", "")
+    found: dict[str, str] = {}
+    for device in devices:
+        whole = uuids.get(device)
+        if device.startswith(("GPU-", "MIG-")):
+            # CUDA takes the beginning of a UUID, too.
+            whole = next((uuids[name] for name in uuids if name.startswith(device)), None)
+        lock = whole or f"{job}_{device}"
+        found.setdefault(f"{lock.replace('/', '_')}.lock", device)
+    return found
+
+
+def _collect(
+    locks: dict[str, str], count: int, folder: Path, say: Callable[[str], None], handles: ExitStack
+) -> list[str]:
+    """Return `count` devices, whose locks `handles` will close."""
+    place = _open_folder(folder)
+    handles.callback(os.close, place)
+    turn = _open(_turn(locks), place)
+    try:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        waiting = False
+        while True:
+            # Those with other choices must not wait for what is held here until there is enough.
+            with ExitStack() as tried:
+                held: list[str] = []
+                for lock, device in locks.items():
+                    if len(held) < count and _try(lock, place, tried):
+                        held.append(device)
+                if len(held) == count:
+                    handles.push(tried.pop_all())
+                    return held
+            if not waiting:
+                say(f"waiting for {count - len(held)} more of {len(locks)} GPUs")
+            waiting = True
+            time.sleep(POLL_SECONDS)
     finally:
-        for handle in held.values():
-            os.close(handle)
+        os.close(turn)
 
 
-def _try(folder: Path, device: str) -> dict[str, int]:
-    """Return the device and the handle that holds it, or nothing when another process does."""
-    handle = _open(folder / f"gpu_{device}.lock")
+def _turn(locks: dict[str, str]) -> str:
+    """Return the lock of those who choose among the same devices: the first comes first."""
+    return f"turn-{sha256(' '.join(sorted(locks)).encode()).hexdigest()[:16]}.lock"
+
+
+def _try(lock: str, place: int, handles: ExitStack) -> bool:
+    """Return whether the lock is held now, until `handles` close it or the process ends."""
+    handle = _open(lock, place)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        return {}
+        return False
     os.set_inheritable(handle, True)
-    return {device: handle}
+    handles.callback(os.close, handle)
+    return True
 
 
-def _open(path: Path) -> int:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-    return handle
+def _open_folder(folder: Path) -> int:
+    """Return a handle of the folder; a new one is writable for all, as /tmp is."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _every_user():
+        folder.mkdir(0o1777, exist_ok=True)
+    # Whoever may write beside it can put a link there.
+    return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+
+
+def _open(lock: str, place: int) -> int:
+    """Return a handle for reading, enough for `flock`: writing is another user's right."""
+    with _every_user(), suppress(FileExistsError):
+        os.close(os.open(lock, os.O_CREAT | os.O_EXCL, 0o444, dir_fd=place))
+    return os.open(lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=place)
+
+
+@contextmanager
+def _every_user() -> Iterator[None]:
+    """Create files with just the rights asked for, whatever this user's umask."""
+    before = os.umask(0)
+    try:
+        yield
+    finally:
+        os.umask(before)

@@ -22,42 +22,50 @@ class WholeRows:
 
 
 class SharedRows(WholeRows):
-    """Consecutive rows on each rank, which differ by one unit at most."""
+    """Consecutive rows on each rank, which differ by one unit at most.
 
-    def __init__(self, units: int, group: dist.ProcessGroup | None = None):
+    Ranks beyond the last unit repeat the last part, so that every rank does the same calls.
+    """
+
+    def __init__(self, units: int):
         """`units` are the rows of the smallest picture, the latents."""
-        self._group = group
-        self._rank, ranks = dist.get_rank(group), dist.get_world_size(group)
-        self._units = [len(part) for part in torch.arange(units).tensor_split(ranks)]
-        if min(self._units) == 0:
-            raise ValueError(f"{units} rows cannot be shared by {ranks} ranks")
+        rank, ranks = dist.get_rank(), dist.get_world_size()
+        self._units = [len(part) for part in torch.arange(units).tensor_split(min(units, ranks))]
+        last = len(self._units) - 1
+        self._part, self._repeats = min(rank, last), rank > last
+        self._above = [self._part - 1] if self._part > 0 else []
+        self._below = [other for other in range(1, ranks) if min(other, last) == self._part + 1]
 
     def take(self, x: torch.Tensor, dim: int, scale: int = 1) -> torch.Tensor:
         """Return this rank's rows of `x`."""
-        return x.split([units * scale for units in self._units], dim)[self._rank]
+        return x.split([units * scale for units in self._units], dim)[self._part]
 
     def gather(self, x: torch.Tensor, dim: int) -> torch.Tensor:
         """Return all rows of every rank's `x`."""
-        scale = x.shape[dim] // self._units[self._rank]
-        shapes = [[*x.shape[:dim], units * scale, *x.shape[dim + 1 :]] for units in self._units]
+        scale = x.shape[dim] // self._units[self._part]
         most = max(self._units) * scale
         # Equal shares, padded: uneven ones are not supported by every backend.
         padding = [0, 0] * (x.ndim - 1 - dim) + [0, most - x.shape[dim]]
         own = torch.nn.functional.pad(x, padding).contiguous()
-        parts = [torch.empty_like(own) for _ in shapes]
-        dist.all_gather(parts, own, self._group)
-        return torch.cat(
-            [part.narrow(dim, 0, shape[dim]) for part, shape in zip(parts, shapes, strict=True)],
-            dim,
-        )
+        shares = [torch.empty_like(own) for _ in range(dist.get_world_size())]
+        dist.all_gather(shares, own)
+        # Of more shares than parts, the last repeat the last part.
+        parts = zip(shares, self._units, strict=False)
+        return torch.cat([share.narrow(dim, 0, units * scale) for share, units in parts], dim)
 
     def padded(self, x: torch.Tensor, dim: int, above: int, below: int) -> torch.Tensor:
         """Return `x` with the neighbours' adjoining rows, zeros at the picture's edges."""
-        edges = torch.stack((x.narrow(dim, 0, 1), x.narrow(dim, x.shape[dim] - 1, 1)))
-        everyone = [torch.empty_like(edges) for _ in self._units]
-        dist.all_gather(everyone, edges, self._group)
-        zeros = torch.zeros_like(edges[0])
-        first, last = self._rank == 0, self._rank == len(self._units) - 1
-        parts = [zeros if first else everyone[self._rank - 1][1]] * above + [x]
-        parts += [zeros if last else everyone[self._rank + 1][0]] * below
-        return torch.cat(parts, dim)
+        first = x.narrow(dim, 0, 1).contiguous()
+        last = x.narrow(dim, x.shape[dim] - 1, 1).contiguous()
+        over, under = torch.zeros_like(first), torch.zeros_like(first)
+        messages = []
+        if above:
+            messages += [dist.P2POp(dist.isend, last, rank) for rank in self._below]
+            messages += [dist.P2POp(dist.irecv, over, rank) for rank in self._above]
+        if below:
+            readers = [] if self._repeats else self._above
+            messages += [dist.P2POp(dist.isend, first, rank) for rank in readers]
+            messages += [dist.P2POp(dist.irecv, under, rank) for rank in self._below[:1]]
+        for message in dist.batch_isend_irecv(messages) if messages else []:
+            message.wait()
+        return torch.cat([over] * above + [x] + [under] * below, dim)

@@ -4,7 +4,7 @@ The weights sit in diffusers' `AutoencoderKLWan`; the forward is ours. Activatio
 of one video, so norms run over adjacent values and convolutions get the layout that tensor cores
 want; a convolution's past is laid before its input in the same pass that normalises it. Every
 rank has a part of the rows; convolutions take one row from each neighbour, and the attention of
-the middle gathers keys and values, so the split changes nothing.
+the middle gathers keys and values, so the split changes only how a kernel may round.
 """
 
 from collections.abc import Callable, Iterator
