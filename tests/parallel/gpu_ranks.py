@@ -92,7 +92,7 @@ def write_model(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    with join_world() as joined:
+    with join_world("cuda") as joined:
         gpu = torch.device("cuda", joined.local_rank)
         check_exchange(joined, gpu)
         check_sampler(joined, gpu, Path(sys.argv[1]))

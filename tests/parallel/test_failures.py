@@ -24,7 +24,7 @@ RANKS = """
 import os, sys, time, torch.distributed as dist
 from pathlib import Path
 from animate.parallel.world import join_world
-with join_world() as world:
+with join_world("cpu") as world:
     if world.rank == 1:
         Path(sys.argv[1]).write_text(str(time.time()))
         os.kill(os.getpid(), 9)

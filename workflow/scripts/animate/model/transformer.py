@@ -75,8 +75,7 @@ class SamplingBlock(nn.Module):
     """One transformer block and the face adapter after it, if it has one.
 
     It is the unit to shard and to compile. Faster functions may take the place of `norm_rotate`,
-    `attend_conditions`, `feed_forward` and `ready`, which makes the input of queries, keys and
-    values of tokens.
+    `feed_forward` and `ready`, which makes the input of queries, keys and values of tokens.
     """
 
     def __init__(self, block: nn.Module, face: nn.Module | None):
@@ -85,7 +84,6 @@ class SamplingBlock(nn.Module):
         self.face = face
         self.norm_rotate = norm_rotate
         self.ready = _unchanged
-        self.attend_conditions = _attend_conditions
         self.feed_forward = _feed_forward
 
     def constants(
@@ -158,7 +156,7 @@ class SamplingBlock(nn.Module):
 
     def _cross_attention(self, h, constants: BlockConstants) -> torch.Tensor:
         attn = self.block.attn2
-        return attn.to_out[0](self.attend_conditions(attn.to_q(h), attn.norm_q, constants))
+        return attn.to_out[0](_attend_conditions(attn.to_q(h), attn.norm_q, constants))
 
     def _face_attention(self, x, face: KeysValues, first_token, frame_tokens) -> torch.Tensor:
         adapter = self.face

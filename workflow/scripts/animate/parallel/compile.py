@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from animate.errors import ClipError
-from animate.model.transformer import BlockConstants, SamplingBlock, SamplingTransformer
+from animate.model.transformer import SamplingBlock, SamplingTransformer
 
 # Each frame size and kind of block is compiled apart. One more would be an error, not silently
 # the slow, uncompiled way.
@@ -84,7 +84,6 @@ def use_kernels(block: SamplingBlock) -> None:
     """Have a block on a GPU use our kernels where they take the place of several others."""
     importlib.import_module("animate.parallel.kernels")
     block.norm_rotate = _norm_rotate
-    block.attend_conditions = _attend_conditions
     # In fp8 the GELU is part of the next layer.
     if isinstance(block.block.ffn.net[0].proj, nn.Linear):
         block.feed_forward = _feed_forward
@@ -94,16 +93,6 @@ def _norm_rotate(
     x: torch.Tensor, norm: nn.RMSNorm, cos: torch.Tensor, sin: torch.Tensor
 ) -> torch.Tensor:
     return torch.ops.animate.norm_rotate(x, norm.weight, norm.eps, cos, sin)
-
-
-def _attend_conditions(
-    q: torch.Tensor, norm: nn.RMSNorm, constants: BlockConstants
-) -> torch.Tensor:
-    # The kernel multiplies by them as it reads, which saves writing normalised queries.
-    factors = torch.rsqrt(q.float().square().mean(-1) + norm.eps)
-    return torch.ops.animate.attend_conditions(
-        q, factors, norm.weight, *constants.text, constants.padding, *constants.image
-    )
 
 
 def _feed_forward(layers: nn.Module, h: torch.Tensor) -> torch.Tensor:

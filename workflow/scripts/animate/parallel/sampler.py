@@ -12,7 +12,6 @@ from animate.model.sequence import Attention, Sequence, WholeSequence
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.attention import choose_attention
 from animate.parallel.compile import compile_blocks, will_compile
-from animate.parallel.exchange import choose_exchange
 from animate.parallel.fp8 import check_fp8, use_fp8
 from animate.parallel.offload import Offloaded
 from animate.parallel.plan import FSDP2, OFFLOAD, Plan, model_sizes, plan_memory
@@ -92,8 +91,7 @@ def share_tokens(
     """Return how the ranks share a segment's tokens, in words and as the model takes it."""
     if world.size == 1:
         return "rank", WholeSequence(attend)
-    way, exchange = choose_exchange(device)
-    return f"ranks by {way}", UlyssesSequence(heads, attend, exchange=exchange)
+    return "ranks", UlyssesSequence(heads, attend)
 
 
 def common_plan(model: SamplingTransformer, device: torch.device, world: World, load: Load) -> Plan:

@@ -6,9 +6,7 @@ sequence is padded to equal shares, and the padding never takes part in attentio
 result is that of one process for any token count.
 """
 
-from collections.abc import Callable
 from itertools import accumulate, pairwise
-from typing import NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -16,20 +14,12 @@ import torch.nn.functional as F
 
 from animate.errors import ClipError
 from animate.model.sequence import Attention, attention
-from animate.parallel.exchange import Exchange, Messages, Wait
 
 # Matrix products of fewer rows take another way and round differently.
 LEAST_SHARE = 8
 # The parts of a rank's heads, as shares: while one is attended to, the next arrives and the one
 # before leaves. More parts hide more of that, but attention to few heads is less efficient.
 SHARES = (0.5, 0.5)
-
-
-class Part(NamedTuple):
-    """A part of the heads on its way: the tensors of all ranks, here once `wait` was called."""
-
-    inbox: torch.Tensor
-    wait: Wait
 
 
 class UlyssesSequence:
@@ -40,17 +30,13 @@ class UlyssesSequence:
         heads: int,
         attend: Attention = attention,
         group: dist.ProcessGroup | None = None,
-        exchange: Exchange | None = None,
     ):
         """`heads` counts all heads; None means the default group.
-
-        `exchange` is what the group's ranks give each other tensors with, messages if None.
 
         Raises:
             ClipError: the ranks do not divide the heads.
         """
         self._group, self._attend = group, attend
-        self._exchange = exchange or Messages(group)
         self._ranks, self._rank = dist.get_world_size(group), dist.get_rank(group)
         check_degree(self._ranks, heads)
 
@@ -83,16 +69,15 @@ class UlyssesSequence:
         Queries, keys and values travel together, one part of the heads after the other.
         """
         parts, left = self._parts((q, k, v)), []
-        coming = [self._send(0, parts[0])]
+        coming = [self._send(parts[0])]
         for index in range(len(parts)):
             if index + 1 < len(parts):
-                coming.append(self._send(index + 1, parts[index + 1]))
+                coming.append(self._send(parts[index + 1]))
             # Taken off the list, so that a part's memory is free as soon as it was attended to.
-            left.append(self._return(index, coming.pop(0), length))
+            left.append(self._return(coming.pop(0), length))
         result = q.new_empty(q.shape)
-        for (part,), (inbox, wait) in zip(self._parts((result,)), left, strict=True):
-            wait()
-            _wide(part).copy_(_wide(inbox).permute(1, 2, 0, 3, 4))
+        for (part,), arriving in zip(self._parts((result,)), left, strict=True):
+            _wide(part).copy_(_wide(arriving.tensor()).permute(1, 2, 0, 3, 4))
         return result
 
     def _parts(self, tensors: tuple[torch.Tensor, ...]) -> list[tuple[torch.Tensor, ...]]:
@@ -101,37 +86,42 @@ class UlyssesSequence:
         sizes = part_sizes(split[0].shape[3])
         return list(zip(*(x.split(sizes, 3) for x in split), strict=True))
 
-    def _send(self, index: int, part: tuple[torch.Tensor, ...]) -> Part:
+    def _send(self, part: tuple[torch.Tensor, ...]) -> "_Arriving":
         """Start giving each rank its heads of this rank's tokens (B, L, 3, heads, D)."""
         batch, length, n, heads, size = part[0].shape
-        inbox = part[0].new_empty(n, batch, length, len(part), heads, size)
+        outbox = part[0].new_empty(n, batch, length, len(part), heads, size)
+        for place, x in enumerate(part):
+            _wide(outbox)[:, :, :, place] = _wide(x).permute(2, 0, 1, 3, 4)
+        return self._exchange(outbox)
 
-        def pack(packed: torch.Tensor, rank: int) -> None:
-            for place, x in enumerate(part):
-                _wide(packed)[:, :, place] = _wide(x)[:, :, rank]
-
-        return self._exchanged(2 * index, inbox, pack)
-
-    def _return(self, index: int, part: Part, length: int) -> Part:
+    def _return(self, part: "_Arriving", length: int) -> "_Arriving":
         """Attend to what arrived and start giving each rank its tokens (B, L, heads, D)."""
-        part.wait()
-        tokens = part.inbox.transpose(0, 1).flatten(1, 2)
+        tokens = part.tensor().transpose(0, 1).flatten(1, 2)
         padding = tokens.shape[1] - length
         out = self._attend(*tokens[:, :length].unbind(2))
         if padding:
             out = F.pad(out, (0, 0, 0, 0, 0, padding))
-        rows = out.unflatten(1, (self._ranks, -1)).transpose(0, 1)
-        inbox = torch.empty_like(rows, memory_format=torch.contiguous_format)
-        return self._exchanged(2 * index + 1, inbox, lambda packed, r: packed.copy_(rows[r]))
+        return self._exchange(out.unflatten(1, (self._ranks, -1)).transpose(0, 1).contiguous())
 
-    def _exchanged(
-        self, slot: int, inbox: torch.Tensor, pack: Callable[[torch.Tensor, int], object]
-    ) -> Part:
-        """Start giving each rank what `pack` writes for it."""
-        outbox = self._exchange.outbox(slot, inbox.shape[1:], inbox)
-        for rank, packed in (outbox | {self._rank: inbox[self._rank]}).items():
-            pack(packed, rank)
-        return Part(inbox, self._exchange.start(slot, outbox, inbox))
+    def _exchange(self, outbox: torch.Tensor) -> "_Arriving":
+        """Start giving rank r the r-th row of `outbox` (ranks, ...), while this rank goes on."""
+        inbox = torch.empty_like(outbox)
+        work = dist.all_to_all_single(inbox, outbox, group=self._group, async_op=True)
+        return _Arriving(inbox, work)
+
+
+class _Arriving:
+    """What the ranks give this one, (ranks, ...), while it travels."""
+
+    def __init__(self, inbox: torch.Tensor, work: dist.Work):
+        self._inbox, self._work = inbox, work
+
+    def tensor(self) -> torch.Tensor:
+        """Return it, once; what is done on the device after this finds it whole."""
+        self._work.wait()
+        # The work keeps what was sent in memory.
+        del self._work
+        return self._inbox
 
 
 def _wide(x: torch.Tensor) -> torch.Tensor:
