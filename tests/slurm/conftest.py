@@ -14,6 +14,8 @@ from records import Record, jobs_of
 
 SETTINGS = """
 model: tiny
+# SLURM's GPUs are device files here.
+device: cpu
 cluster:
   partition: main
   gpu_model: fake

@@ -88,7 +88,7 @@ def strike(
 
 def started(project: Cluster, clip: str) -> bool:
     """Whether a segment of the clip is finished."""
-    return any((project.folder / f"results/{clip}/.journal").glob("segment_*.safetensors"))
+    return any((project.folder / f"results/{clip}/.journal").rglob("segment_*.safetensors"))
 
 
 def end(project: Cluster, process: subprocess.Popen) -> None:

@@ -211,6 +211,19 @@ def test_weights_fetched_again_are_the_same_model(model, tmp_path, monkeypatch):
     assert identity.model_identity(folder) == before
 
 
+def test_what_a_clip_does_not_read_is_no_part_of_its_key(model, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    lora = (folder / "relighting_lora.ckpt").read_bytes()
+    (folder / "relighting_lora.ckpt").unlink()
+    job = read_job(write_clip(tmp_path / "clip", folder, 5, "animate", segment_frames=5))
+    before = identity.job_key(job, job_loras(job))
+    (folder / "relighting_lora.ckpt").write_bytes(lora)
+    (folder / "text_encoder" / "model.safetensors").unlink()
+    (folder / "vae" / "notes.txt").write_text("of another clip")
+    assert identity.job_key(job, job_loras(job)) == before
+
+
 def segments_of(path: Path) -> list[Path]:
     return sorted((path.parent / ".journal").rglob("segment_*.safetensors"))
 
