@@ -50,7 +50,7 @@ def test_a_small_model_is_sampled_by_the_cpu(tmp_path):
 
 
 def test_the_published_model_is_not(published):
-    with pytest.raises(ClipError, match="no GPU was found .* set `device: cpu`"):
+    with pytest.raises(ClipError, match=r"no GPU was found .* set `device: cpu`"):
         choose_device("auto", published, {})
     assert choose_device("cpu", published, {}) == "cpu"
 
