@@ -16,17 +16,17 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-import sampler_clip
 import torch
 from measure import FULL, PROMPT_TOKENS, TINY, Table, Video, forget
 
+import sampler_clip
 from animate.model.prepared import COPY, TRANSFORMER
 from animate.model.text import save_prompt
 
 LAUNCHER = Path(__file__).parents[1] / "workflow/scripts/launch_sampler.py"
 STEP = re.compile(r"segment \d+/\d+ step (\d+)/")
-PARTS = ("imports", "loading", "before steps", "a step", "all steps", "to a file", "exit")
-COLUMNS = {"clip": 32} | {name: 7 for name in (*PARTS, "all", "compiled")}
+PARTS = ("first line", "loading", "before steps", "a step", "all steps", "to a file", "exit")
+COLUMNS = {"clip": 32} | dict.fromkeys((*PARTS, "all", "compiled"), 7)
 
 Line = tuple[float, str]
 

@@ -7,12 +7,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 
 from animate.model.prepared import TRANSFORMER
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.world import ALONE, World
+from launch_sampler import rank_environment
 
 GIB = 2**30
 # A sentence or two; the default prompt has about ten.
@@ -107,6 +109,14 @@ def difference(result: torch.Tensor, expected: torch.Tensor) -> float:
     """Return the norm of the difference over the norm of what is expected."""
     result, expected = result.float(), expected.to(result.device).float()
     return float((result - expected).norm() / expected.norm())
+
+
+def set_environment(model: Path, world_size: int) -> None:
+    """Set what the launcher sets for a job: the allocator's way and where compiled code is kept."""
+    with TemporaryDirectory() as folder:
+        settings = Path(folder, "sampled.json")
+        settings.write_text(json.dumps({"model": str(model)}))
+        os.environ |= rank_environment(dict(os.environ), world_size, settings)
 
 
 class Table:

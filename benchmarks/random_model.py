@@ -1,4 +1,4 @@
-"""Write a model folder with random weights, of full size (17 billion) or tiny, without text encoder.
+"""Write a model folder with random weights, of full size or tiny; it has no text encoder.
 
 PYTHONPATH=workflow/scripts python benchmarks/random_model.py MODEL [--tiny] [--stored bf16] ...
 
@@ -23,7 +23,8 @@ from animate.model.tiny import IMAGE_WIDTH, TRANSFORMER, random_parameter
 
 # What differs from the classes' defaults, and what does for a model that a CPU runs.
 FULL_TRANSFORMER = {"added_kv_proj_dim": 5120}
-TINY_TRANSFORMER = TRANSFORMER | {"motion_encoder_size": 32}
+# Of fewer blocks, two GPUs would hold no less when they share them.
+TINY_TRANSFORMER = TRANSFORMER | {"motion_encoder_size": 32, "num_layers": 10}
 TINY_VAE = {"base_dim": 8, "num_res_blocks": 1}
 # ViT-H/14.
 FULL_ENCODER = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32}
@@ -42,29 +43,33 @@ def write_part(
     device: torch.device,
     stored: torch.dtype = torch.float32,
     rough: bool = False,
+    most: int | None = None,
 ) -> int:
-    """Write random tensors for a model on the meta device, and their index; return their bytes.
+    """Write random tensors for a model on the meta device; return their bytes.
 
-    They are numbers of bf16, in whatever type they are stored, or with `rough` of fp32.
+    They are numbers of bf16, in whatever type they are stored, or with `rough` of fp32. They are
+    one file, or files of at most `most` tensors and an index.
     """
     folder.mkdir(parents=True)
     shapes = [(name, parameter.shape) for name, parameter in model.named_parameters()]
-    groups = [shapes[n : n + SHARD_TENSORS] for n in range(0, len(shapes), SHARD_TENSORS)]
+    most = most or len(shapes)
+    groups = [shapes[n : n + most] for n in range(0, len(shapes), most)]
+    names = [f"{stem}-{n + 1:05d}-of-{len(groups):05d}.safetensors" for n in range(len(groups))]
+    names = names if len(groups) > 1 else [f"{stem}.safetensors"]
 
-    def write(number: int) -> dict[str, str]:
+    def write(number: int) -> None:
         tensors = {}
         for name, shape in groups[number]:
             values = random_parameter(name, shape, 0, device)
             tensors[name] = (values if rough else values.bfloat16()).cpu().to(stored)
-        file = f"{stem}-{number + 1:05d}-of-{len(groups):05d}.safetensors"
-        write_tensors(folder / file, tensors)
-        return dict.fromkeys(tensors, file)
+        write_tensors(folder / names[number], tensors)
 
     with ThreadPoolExecutor(WRITERS) as pool:
-        files = list(pool.map(write, range(len(groups))))
-    placed = {name: file for names in files for name, file in names.items()}
-    index = folder / f"{stem}{INDEX_SUFFIX}"
-    index.write_text(json.dumps({"metadata": {}, "weight_map": placed}, indent=2), "utf-8")
+        list(pool.map(write, range(len(groups))))
+    if len(groups) > 1:
+        files = {name: f for f, group in zip(names, groups, strict=True) for name, _ in group}
+        text = json.dumps({"metadata": {}, "weight_map": files}, indent=2)
+        (folder / f"{stem}{INDEX_SUFFIX}").write_text(text, "utf-8")
     return sum(shape.numel() for _, shape in shapes) * stored.itemsize
 
 
@@ -83,7 +88,7 @@ def main(arguments: argparse.Namespace) -> None:
     stem, own = "diffusion_pytorch_model", folder / "transformer"
     there = elsewhere or own
     stored = TYPES[arguments.stored]
-    size = write_part(there, transformer, stem, device, stored, arguments.rough)
+    size = write_part(there, transformer, stem, device, stored, arguments.rough, SHARD_TENSORS)
     transformer.save_config(there)
     size += write_part(folder / "vae", vae, stem, device)
     vae.save_config(folder / "vae")

@@ -1,0 +1,277 @@
+"""Time denoising steps and the VAE, loaded as for a clip, beside diffusers' own.
+
+PYTHONPATH=workflow/scripts:tests python benchmarks/steps.py MODEL
+PYTHONPATH=workflow/scripts:tests torchrun --standalone --nproc_per_node=2 benchmarks/steps.py MODEL
+
+MODEL is a model folder, of random_model.py or a real one. What several GPUs compute is compared to
+one GPU's. diffusers is timed on one GPU; nothing here changes PyTorch's settings for either side.
+"""
+
+import argparse
+import gc
+import os
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+import torch.nn.functional as F
+from clips import write_inputs, write_job
+from diffusers import AutoencoderKLWan
+from measure import (
+    FULL,
+    TINY,
+    Table,
+    Video,
+    difference,
+    make_step,
+    random_inputs,
+    set_environment,
+    timed,
+)
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from animate.model.checkpoint import load_transformer
+from animate.model.parts import load_part
+from animate.model.prepared import transformer_folder
+from animate.model.transformer import TEXT_TOKENS
+from animate.model.vae import VideoCodec, WanCodec
+from animate.parallel import sampler
+from animate.parallel.attention import KERNELS, choose_attention
+from animate.parallel.device import Machine, choose_device, machine_of
+from animate.parallel.plan import FSDP2, OFFLOAD, REPLICATED, Plan
+from animate.parallel.sampler import Load, common_plan
+from animate.parallel.world import ALONE, join_world
+from animate.sampling.models import Models, load_models
+from animate.sampling.progress import Progress
+from animate.sampling.run import run_job
+from animate.sampling.settings import read_job
+
+SIZES = (Video(832, 464, 77), Video(960, 720, 77), FULL)
+PARTS = ("diffusers", "vae", "steps", "clip")
+COLUMNS = {
+    "what": 76,
+    "seconds": 8,
+    "first": 8,
+    "allocated": 8,
+    "reserved": 8,
+    "planned": 8,
+    "error": 9,
+}
+# Of the clip whose peak of memory is measured.
+CLIP_STEPS = 2
+
+
+class Benchmark:
+    """Measures on the ranks of a machine, into one table."""
+
+    def __init__(self, arguments: argparse.Namespace, machine: Machine):
+        self._model, self._machine, self._repeats = arguments.model, machine, arguments.repeats
+        self.sizes = [TINY] if arguments.tiny else SIZES
+        self.sizes = [self.sizes[index] for index in arguments.sizes or range(len(self.sizes))]
+        self.table = Table(COLUMNS, machine.world.leads)
+        self._plain: dict[Video, torch.Tensor] = {}
+
+    def plain(self) -> None:
+        """Run, on rank 0 alone, the uncompiled bf16 step that all others are compared to."""
+        world = self._machine.world
+        if world.leads:
+            alone = replace(self._machine, world=ALONE, compiling="off")
+            model = self.load("bf16", alone)[0].transformer
+            for video in self.sizes:
+                timing, result = timed(make_step(model, self._inputs(video)), self._repeats)
+                self._plain[video] = result.cpu()
+                self.table.add(f"plain step, {video}", **vars(timing))
+        world.gather(None)
+
+    def load(self, precision: str, machine: Machine) -> tuple[Models, list[str]]:
+        """Return the models as a clip of the last size loads them, and what was said of them.
+
+        Said are placement, peak of memory expected and kernel of attention.
+        """
+        video, said = self.sizes[-1], []
+        load = Load(video.width, video.height, video.frames, precision=precision)
+        models = load_models(self._model, [], load, machine, said.append)
+        return models, said[-1].split(", ", 3)[1:]
+
+    def step(self, name: str, planned: str, model, profiled: bool) -> None:
+        """Time a step at every size, and profile the last."""
+        world = self._machine.world
+        for video in self.sizes:
+            step = make_step(model, self._inputs(video))
+            timing, result = timed(step, self._repeats, world)
+            error = difference(result, self._plain[video]) if world.leads else None
+            self.table.add(f"{name}, {video}", **vars(timing), planned=planned, error=error)
+        if profiled:
+            profile(step, self._machine)
+
+    @torch.inference_mode()
+    def diffusers(self) -> None:
+        """Time diffusers' forward on the same weights, by PyTorch's choice of attention and cuDNN's."""
+        folder = transformer_folder(self._model, exact=self._machine.dtype != torch.bfloat16)
+        model = load_transformer(folder, self._machine.dtype, self._machine.device)
+        # Its tables of positions were built without memory, since our forward has its own.
+        shape = model.config.attention_head_dim, model.config.patch_size
+        tables = type(model.rope)(*shape, model.config.rope_max_seq_len)
+        model.rope = tables.to(self._machine.device)
+        ways = {"": nullcontext}
+        if self._machine.device.type == "cuda":
+            ways[", cuDNN attention"] = partial(sdpa_kernel, SDPBackend.CUDNN_ATTENTION)
+        for (way, context), video in product(ways.items(), self.sizes):
+            with context():
+                timing, result = timed(diffusers_step(model, self._inputs(video)), self._repeats)
+            error = difference(result, self._plain[video])
+            self.table.add(f"diffusers' step{way}, {video}", **vars(timing), error=error)
+
+    def codec(self, ours: VideoCodec) -> None:
+        """Time encoding and decoding at every size, diffusers' on one GPU, too."""
+        world, device = self._machine.world, self._machine.device
+        vae = load_part(AutoencoderKLWan, self._model / "vae", self._machine.dtype).to(device)
+        theirs = WanCodec(vae)
+        for video in self.sizes:
+            t, h, w = video.latent_shape
+            generator = torch.Generator(device).manual_seed(0)
+            shape = 1, 3, video.frames, video.height, video.width
+            frames = torch.rand(shape, device=device, generator=generator) * 2 - 1
+            latents = torch.randn(1, 16, t - 1, h, w, device=device, generator=generator)
+            for name, given in (("encode", frames), ("decode", latents)):
+                timing, expected = timed(
+                    partial(getattr(theirs, name), given), 1 if world.size == 1 else 0
+                )
+                if world.size == 1:
+                    self.table.add(f"diffusers' {name}, {video}", **vars(timing))
+                timing, result = timed(partial(getattr(ours, name), given), self._repeats, world)
+                error = difference(result, expected)
+                self.table.add(f"{name}, {video}", **vars(timing), error=error)
+
+    def clip(self, name: str, planned: str, precision: str, compiling: str) -> None:
+        """Measure the peak of a job that samples a whole clip of the last size."""
+        video, world = self.sizes[-1], self._machine.world
+        with TemporaryDirectory() as temporary:
+            folder, path = Path(temporary), None
+            if world.leads:
+                settings = {"steps": CLIP_STEPS, "precision": precision}
+                settings["segment_frames"] = video.frames
+                inputs = write_inputs(folder / "inputs", self._model, "animate", video)
+                path = write_job(inputs, folder / "clip", **settings)
+            job = read_job(world.share(path))
+            machine = replace(self._machine, compiling=compiling)
+            call = partial(run_job, job, machine, Progress(name, quiet=True))
+            timing = timed(call, 0, world)[0]
+        name = f"job of {CLIP_STEPS} steps, {name}, {video}"
+        self.table.add(name, **vars(timing), planned=planned)
+
+    def _inputs(self, video: Video) -> dict[str, torch.Tensor]:
+        return random_inputs(self._model, video, self._machine.device)
+
+
+def diffusers_step(model, inputs: dict[str, torch.Tensor]):
+    """Return a function that runs diffusers' own forward on the same inputs."""
+    dtype = model.patch_embedding.weight.dtype
+    prompt = inputs["prompt_embeds"]
+    arguments = {
+        "hidden_states": torch.cat((inputs["latents"], inputs["condition_latents"]), dim=1),
+        "encoder_hidden_states": F.pad(prompt, (0, 0, 0, TEXT_TOKENS - prompt.shape[1])),
+        "encoder_hidden_states_image": inputs["image_embeds"],
+        "pose_hidden_states": inputs["pose_latents"],
+        "face_pixel_values": inputs["face"],
+    }
+    arguments = {name: value.to(dtype) for name, value in arguments.items()}
+    timestep = torch.tensor([700], device=prompt.device)
+    return lambda: model(timestep=timestep, **arguments).sample
+
+
+def force(placement: str, kernel: str | None) -> None:
+    """Have models loaded with that placement, as if the GPUs had no memory for a faster one."""
+
+    def plan(model, device, world, load) -> Plan:
+        memory = None
+        while True:
+            sampler.free_memory = partial(lambda memory, device: memory, memory)
+            found = common_plan(model, device, world, load)
+            if found.placement == placement:
+                return found
+            memory = found.peak - 1
+
+    sampler.common_plan = plan
+    kernels = {kernel: KERNELS[kernel]} if kernel else None
+    sampler.choose_attention = partial(choose_attention, kernels=kernels)
+
+
+@torch.inference_mode()
+def profile(step, machine: Machine) -> None:
+    """Print the kernels that take most of a step's time on rank 0."""
+    if machine.device.type == "cpu" or not machine.world.leads:
+        step()
+        return
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as recorded:
+        step()
+        torch.cuda.synchronize()
+    events = sorted(recorded.key_averages(), key=lambda event: -event.self_device_time_total)
+    for event in events[:14]:
+        print(f"    {event.self_device_time_total / 1e6:7.3f} s {event.count:5} {event.key[:90]}")
+    print(f"    {sum(e.self_device_time_total for e in events) / 1e6:7.3f} s in all", flush=True)
+
+
+def main(arguments: argparse.Namespace, machine: Machine) -> None:
+    """Run the parts asked for, on each way to sample."""
+    world, parts = machine.world, arguments.parts
+    cuda = machine.device.type == "cuda"
+    gpu = torch.cuda.get_device_name(machine.device) if cuda else "CPU"
+    if world.leads:
+        print(f"{world.size} x {gpu}, torch {torch.__version__}", flush=True)
+    benchmark = Benchmark(arguments, machine)
+    if {"diffusers", "steps"} & {*parts}:
+        benchmark.plain()
+        release()
+    if "diffusers" in parts and world.size == 1:
+        benchmark.diffusers()
+        release()
+    placements = arguments.placement or [REPLICATED, OFFLOAD] + [FSDP2] * (world.size > 1)
+    ways = (arguments.precision, placements, arguments.compile, arguments.kernels or [None])
+    for number, (precision, placement, compiling, kernel) in enumerate(product(*ways)):
+        force(placement, kernel)
+        models, said = benchmark.load(precision, replace(machine, compiling=compiling))
+        name = f"{precision}, {placement}, compile {compiling}, {said[2]}"
+        planned = said[1].removeprefix("expected peak ").removesuffix(" GiB per GPU")
+        if "vae" in parts and not number:
+            benchmark.codec(models.codec)
+        if "steps" in parts:
+            benchmark.step(name, planned, models.transformer, arguments.profile)
+        del models
+        release()
+        if "clip" in parts:
+            benchmark.clip(name, planned, precision, compiling)
+            release()
+    benchmark.table.write(arguments.output, {"gpus": world.size, "gpu": gpu})
+
+
+def release() -> None:
+    """Let go of the model before, and of what was compiled for it."""
+    torch.compiler.reset()
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--parts", nargs="+", default=PARTS[:3], choices=PARTS)
+    parser.add_argument("--precision", nargs="+", default=["bf16"], choices=("bf16", "fp8"))
+    parser.add_argument("--placement", nargs="+", choices=(REPLICATED, FSDP2, OFFLOAD))
+    parser.add_argument("--compile", nargs="+", default=["auto"], choices=("auto", "on", "off"))
+    parser.add_argument("--kernels", nargs="+", choices=KERNELS, help="of attention")
+    parser.add_argument("--sizes", nargs="+", type=int, choices=(0, 1, 2), help="of the three")
+    parser.add_argument("--repeats", type=int, default=2, help="calls after the first")
+    parser.add_argument("--tiny", action="store_true", help="a size for a CPU")
+    parser.add_argument("--profile", action="store_true", help="where a step's time goes")
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+    given = parser.parse_args()
+    set_environment(given.model, int(os.environ.get("WORLD_SIZE", 1)))
+    device = choose_device("auto", given.model)
+    with join_world(device) as joined:
+        main(given, machine_of(joined, device))
