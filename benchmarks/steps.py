@@ -110,7 +110,7 @@ class Benchmark:
 
     @torch.inference_mode()
     def diffusers(self) -> None:
-        """Time diffusers' forward on the same weights, by PyTorch's choice of attention and cuDNN's."""
+        """Time diffusers' forward on the same weights, by PyTorch's attention and by cuDNN's."""
         folder = transformer_folder(self._model, exact=self._machine.dtype != torch.bfloat16)
         model = load_transformer(folder, self._machine.dtype, self._machine.device)
         # Its tables of positions were built without memory, since our forward has its own.

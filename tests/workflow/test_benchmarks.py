@@ -1,0 +1,62 @@
+"""The benchmarks run, on a CPU and a tiny model, and their rows say what they should."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PATHS = [str(ROOT / "workflow/scripts"), str(ROOT / "tests")]
+
+
+def run(script: str, *arguments) -> str:
+    """Return what a benchmark prints."""
+    command = [sys.executable, ROOT / "benchmarks" / script, *map(str, arguments)]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(PATHS), "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A tiny random model whose transformer is linked from another folder."""
+    folder = tmp_path_factory.mktemp("models")
+    run("random_model.py", folder / "tiny", "--tiny", "--transformer-on", folder / "elsewhere")
+    return folder / "tiny"
+
+
+def test_a_clip_is_timed_in_parts_that_add_up(model, tmp_path):
+    options = ["--tiny", "--steps", 2, "--rounds", 1, "--cold", "--output", tmp_path / "rows.json"]
+    printed = run("clips.py", model, *options)
+    result = json.loads((tmp_path / "rows.json").read_text())
+    (row,) = result["rows"]
+    assert row["clip"] == "animate, bf16, 2 steps, 1, cold" and row["clip"] in printed
+    parts = ("first line", "loading", "before steps", "all steps", "to a file", "exit")
+    assert all(row[part] > 0 for part in parts)
+    assert sum(row[part] for part in parts) == pytest.approx(row["all"])
+    assert row["all steps"] == pytest.approx(2 * row["a step"])
+    (plan,) = result["made_by"]
+    assert "weights replicated" in plan and result["made_by"][plan]["device"] == "cpu"
+
+
+def test_steps_are_timed_and_compared_with_the_plain_forward_and_diffusers(model, tmp_path):
+    options = ["--tiny", "--repeats", 1, "--parts", "diffusers", "vae", "steps", "clip"]
+    run("steps.py", model, *options, "--output", tmp_path / "rows.json")
+    rows = {row["what"]: row for row in json.loads((tmp_path / "rows.json").read_text())["rows"]}
+    ways = [f"bf16, {way}, compile auto, plain attention" for way in ("replicated", "offload")]
+    compared = ["diffusers' step", "encode", "decode", *ways]
+    others = ["plain step", "diffusers' encode", "diffusers' decode"]
+    others += [f"job of 2 steps, {way}" for way in ways]
+    assert {*rows} == {f"{name}, 64x48x13" for name in [*compared, *others]}
+    assert all(rows[f"{name}, 64x48x13"]["error"] < 1e-4 for name in compared)
+    assert all(row["seconds"] > 0 for row in rows.values())
+
+
+def test_loading_is_timed_from_the_original_and_from_its_copy(model):
+    printed = run("loading.py", model)
+    assert printed.count("load, files cold") == printed.count("load, files in memory") == 2
+    assert "prepared/bf16 holds the same numbers" in printed
