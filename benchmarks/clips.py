@@ -25,8 +25,8 @@ from animate.model.text import save_prompt
 
 LAUNCHER = Path(__file__).parents[1] / "workflow/scripts/launch_sampler.py"
 STEP = re.compile(r"segment \d+/\d+ step (\d+)/")
-PARTS = ("first line", "loading", "before steps", "a step", "all steps", "to a file", "exit")
-COLUMNS = {"clip": 32} | dict.fromkeys((*PARTS, "all", "compiled"), 7)
+PARTS = ("first line", "loading", "before steps", "all steps", "to a file", "exit")
+COLUMNS = {"clip": 32} | dict.fromkeys(("a step", *PARTS, "all", "compiled"), 7)
 
 Line = tuple[float, str]
 
@@ -70,7 +70,7 @@ def listen(command: list, log: Path) -> tuple[list[Line], float]:
 
 
 def seconds_of_parts(lines: list[Line], end: float) -> dict[str, float]:
-    """Return the seconds of each of `PARTS`; without "a step" they add up to those of all."""
+    """Return the seconds of each of `PARTS`, which follow one another, and of "a step"."""
 
     def when(words: str) -> float:
         return next(moment for moment, line in lines if words in line)
@@ -78,29 +78,10 @@ def seconds_of_parts(lines: list[Line], end: float) -> dict[str, float]:
     steps = [(moment, int(step[1])) for moment, line in lines if (step := STEP.search(line))]
     # What lies between segments is no step.
     step = median(after - before for (before, _), (after, n) in pairwise(steps) if n > 1)
-    loaded, finished = when("the model is loaded"), when("finished:")
-    first, last = steps[0][0], steps[-1][0]
-    spoken = lines[0][0]
-    seconds = (
-        spoken,
-        loaded - spoken,
-        first - step - loaded,
-        step,
-        last - first + step,
-        finished - last,
-        end - finished,
-    )
-    return dict(zip(PARTS, seconds, strict=True))
-
-
-def plan_of(lines: list[Line]) -> list[str]:
-    """Return what was said of where the weights are and which attention was taken."""
-    return [line.split(": ", 1)[1] for _, line in lines if "weights" in line]
-
-
-def recorded(folder: Path) -> dict:
-    """Return the machine and packages in the clip's record."""
-    return json.loads((folder / "sampling.json").read_text())[0]["made_by"]
+    moments = [0.0, lines[0][0], when("the model is loaded"), steps[0][0] - step, steps[-1][0]]
+    moments += [when("finished:"), end]
+    seconds = (after - before for before, after in pairwise(moments))
+    return dict(zip(PARTS, seconds, strict=True)) | {"a step": step}
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -128,7 +109,9 @@ def main(arguments: argparse.Namespace) -> None:
                 name = f"{mode}, {precision}, {steps} steps, {turn + 1}{', cold' if cold else ''}"
                 made = len(list(compiled.rglob("*"))) - known
                 table.add(name, **seconds_of_parts(lines, end), all=end, compiled=made)
-                made_by |= dict.fromkeys(plan_of(lines), recorded(job.parent))
+                plan = next(line for _, line in lines if "weights" in line).split(": ", 1)[1]
+                (run,) = json.loads((job.parent / "sampling.json").read_text())
+                made_by[plan] = run["made_by"]
     for plan, machine in made_by.items():
         print(f"\n{plan}\n{json.dumps(machine)}")
     table.write(arguments.output, {"made_by": made_by})

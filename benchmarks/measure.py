@@ -141,16 +141,13 @@ class Table:
             path.write_text(json.dumps({"rows": self.rows} | facts, indent=1) + "\n")
 
     def _print(self, row: dict) -> None:
-        if not self._speaks:
-            return
-        cells = []
-        for name, width in self._columns.items():
-            value = row.get(name)
-            text = (
-                f"{value:#.4g}" if isinstance(value, float) else str("" if value is None else value)
-            )
-            cells.append(text.ljust(width))
-        print(f"| {' | '.join(cells)} |", flush=True)
+        if self._speaks:
+            cells = (_text(row.get(name)).ljust(width) for name, width in self._columns.items())
+            print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def _text(value: float | str | None) -> str:
+    return f"{value:#.4g}" if isinstance(value, float) else str("" if value is None else value)
 
 
 def forget(folder: Path) -> None:

@@ -45,7 +45,7 @@ def write_part(
     rough: bool = False,
     most: int | None = None,
 ) -> int:
-    """Write random tensors for a model on the meta device; return their bytes.
+    """Write a model of the meta device with random tensors; return their bytes.
 
     They are numbers of bf16, in whatever type they are stored, or with `rough` of fp32. They are
     one file, or files of at most `most` tensors and an index.
@@ -66,6 +66,8 @@ def write_part(
 
     with ThreadPoolExecutor(WRITERS) as pool:
         list(pool.map(write, range(len(groups))))
+    save_config = getattr(model, "save_config", None) or model.config.save_pretrained
+    save_config(folder)
     if len(groups) > 1:
         files = {name: f for f, group in zip(names, groups, strict=True) for name, _ in group}
         text = json.dumps({"metadata": {}, "weight_map": files}, indent=2)
@@ -77,25 +79,20 @@ def main(arguments: argparse.Namespace) -> None:
     """Write the parts that sampling reads, and the index last."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     tiny, folder, elsewhere = arguments.tiny, arguments.model, arguments.transformer_on
-    layers = {"num_layers": arguments.layers} if arguments.layers else {}
+    config = TINY_TRANSFORMER if tiny else FULL_TRANSFORMER
+    config |= {"num_layers": arguments.layers} if arguments.layers else {}
     with torch.device("meta"):
-        transformer = WanAnimateTransformer3DModel(
-            **(TINY_TRANSFORMER if tiny else FULL_TRANSFORMER) | layers
-        )
+        transformer = WanAnimateTransformer3DModel(**config)
         vae = AutoencoderKLWan(**(TINY_VAE if tiny else {}))
         encoder = CLIPVisionModel(CLIPVisionConfig(**(TINY_ENCODER if tiny else FULL_ENCODER)))
     began = time.perf_counter()
-    stem, own = "diffusion_pytorch_model", folder / "transformer"
-    there = elsewhere or own
-    stored = TYPES[arguments.stored]
-    size = write_part(there, transformer, stem, device, stored, arguments.rough, SHARD_TENSORS)
-    transformer.save_config(there)
-    size += write_part(folder / "vae", vae, stem, device)
-    vae.save_config(folder / "vae")
-    size += write_part(folder / "image_encoder", encoder, "model", device)
-    encoder.config.save_pretrained(folder / "image_encoder")
+    place, stem = elsewhere or folder / "transformer", "diffusion_pytorch_model"
+    kind = TYPES[arguments.stored], arguments.rough, SHARD_TENSORS
+    size = write_part(place, transformer, stem, device, *kind)
     if elsewhere:
-        own.symlink_to(elsewhere.resolve(), target_is_directory=True)
+        (folder / "transformer").symlink_to(elsewhere.resolve(), target_is_directory=True)
+    size += write_part(folder / "vae", vae, stem, device)
+    size += write_part(folder / "image_encoder", encoder, "model", device)
     write_model_index(folder)
     print(f"{folder}: {size / 1e9:.3f} GB in {time.perf_counter() - began:.1f} s", flush=True)
 

@@ -10,6 +10,7 @@ one GPU's. diffusers is timed on one GPU; nothing here changes PyTorch's setting
 import argparse
 import gc
 import os
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -37,7 +38,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from animate.model.checkpoint import load_transformer
 from animate.model.parts import load_part
 from animate.model.prepared import transformer_folder
-from animate.model.transformer import TEXT_TOKENS
+from animate.model.transformer import TEXT_TOKENS, SamplingTransformer
 from animate.model.vae import VideoCodec, WanCodec
 from animate.parallel import sampler
 from animate.parallel.attention import KERNELS, choose_attention
@@ -51,18 +52,9 @@ from animate.sampling.run import run_job
 from animate.sampling.settings import read_job
 
 SIZES = (Video(832, 464, 77), Video(960, 720, 77), FULL)
-PARTS = ("diffusers", "vae", "steps", "clip")
-COLUMNS = {
-    "what": 76,
-    "seconds": 8,
-    "first": 8,
-    "allocated": 8,
-    "reserved": 8,
-    "planned": 8,
-    "error": 9,
-}
-# Of the clip whose peak of memory is measured.
-CLIP_STEPS = 2
+PARTS = ("diffusers", "vae", "steps", "job")
+NUMBERS = ("seconds", "first", "allocated", "reserved", "planned", "error")
+COLUMNS = {"what": 76} | dict.fromkeys(NUMBERS, 9)
 
 
 class Benchmark:
@@ -70,10 +62,19 @@ class Benchmark:
 
     def __init__(self, arguments: argparse.Namespace, machine: Machine):
         self._model, self._machine, self._repeats = arguments.model, machine, arguments.repeats
-        self.sizes = [TINY] if arguments.tiny else SIZES
-        self.sizes = [self.sizes[index] for index in arguments.sizes or range(len(self.sizes))]
+        sizes = [TINY] if arguments.tiny else SIZES
+        self.sizes = [sizes[index] for index in arguments.sizes or range(len(sizes))]
         self.table = Table(COLUMNS, machine.world.leads)
         self._plain: dict[Video, torch.Tensor] = {}
+
+    def row(self, name: str, call: Callable, expected=None, planned="", **timing) -> torch.Tensor:
+        """Add what a call takes, and how far its result is from what is expected; return that."""
+        found, result = timed(
+            call, **{"repeats": self._repeats, "world": self._machine.world} | timing
+        )
+        error = None if expected is None else difference(result, expected)
+        self.table.add(name, **vars(found), planned=planned, error=error)
+        return result
 
     def plain(self) -> None:
         """Run, on rank 0 alone, the uncompiled bf16 step that all others are compared to."""
@@ -82,9 +83,8 @@ class Benchmark:
             alone = replace(self._machine, world=ALONE, compiling="off")
             model = self.load("bf16", alone)[0].transformer
             for video in self.sizes:
-                timing, result = timed(make_step(model, self._inputs(video)), self._repeats)
-                self._plain[video] = result.cpu()
-                self.table.add(f"plain step, {video}", **vars(timing))
+                step = make_step(model, self.inputs(video))
+                self._plain[video] = self.row(f"plain step, {video}", step, world=ALONE).cpu()
         world.gather(None)
 
     def load(self, precision: str, machine: Machine) -> tuple[Models, list[str]]:
@@ -97,14 +97,11 @@ class Benchmark:
         models = load_models(self._model, [], load, machine, said.append)
         return models, said[-1].split(", ", 3)[1:]
 
-    def step(self, name: str, planned: str, model, profiled: bool) -> None:
+    def steps(self, name: str, planned: str, model: SamplingTransformer, profiled: bool) -> None:
         """Time a step at every size, and profile the last."""
-        world = self._machine.world
         for video in self.sizes:
-            step = make_step(model, self._inputs(video))
-            timing, result = timed(step, self._repeats, world)
-            error = difference(result, self._plain[video]) if world.leads else None
-            self.table.add(f"{name}, {video}", **vars(timing), planned=planned, error=error)
+            step = make_step(model, self.inputs(video))
+            self.row(f"{name}, {video}", step, self._plain.get(video), planned)
         if profiled:
             profile(step, self._machine)
 
@@ -122,10 +119,10 @@ class Benchmark:
             ways[", cuDNN attention"] = partial(sdpa_kernel, SDPBackend.CUDNN_ATTENTION)
         for (way, context), video in product(ways.items(), self.sizes):
             with context():
-                timing, result = timed(diffusers_step(model, self._inputs(video)), self._repeats)
-            error = difference(result, self._plain[video])
-            self.table.add(f"diffusers' step{way}, {video}", **vars(timing), error=error)
+                step = diffusers_step(model, self.inputs(video))
+                self.row(f"diffusers' step{way}, {video}", step, self._plain[video])
 
+    @torch.inference_mode()
     def codec(self, ours: VideoCodec) -> None:
         """Time encoding and decoding at every size, diffusers' on one GPU, too."""
         world, device = self._machine.world, self._machine.device
@@ -138,33 +135,27 @@ class Benchmark:
             frames = torch.rand(shape, device=device, generator=generator) * 2 - 1
             latents = torch.randn(1, 16, t - 1, h, w, device=device, generator=generator)
             for name, given in (("encode", frames), ("decode", latents)):
-                timing, expected = timed(
-                    partial(getattr(theirs, name), given), 1 if world.size == 1 else 0
-                )
-                if world.size == 1:
-                    self.table.add(f"diffusers' {name}, {video}", **vars(timing))
-                timing, result = timed(partial(getattr(ours, name), given), self._repeats, world)
-                error = difference(result, expected)
-                self.table.add(f"{name}, {video}", **vars(timing), error=error)
+                call = partial(getattr(theirs, name), given)
+                one = world.size == 1
+                expected = self.row(f"diffusers' {name}, {video}", call) if one else call()
+                self.row(f"{name}, {video}", partial(getattr(ours, name), given), expected)
 
-    def clip(self, name: str, planned: str, precision: str, compiling: str) -> None:
+    def job(self, name: str, planned: str, precision: str, compiling: str) -> None:
         """Measure the peak of a job that samples a whole clip of the last size."""
         video, world = self.sizes[-1], self._machine.world
+        machine, path = replace(self._machine, compiling=compiling), None
+        settings = {"steps": 2, "precision": precision, "segment_frames": video.frames}
         with TemporaryDirectory() as temporary:
-            folder, path = Path(temporary), None
+            folder = Path(temporary)
             if world.leads:
-                settings = {"steps": CLIP_STEPS, "precision": precision}
-                settings["segment_frames"] = video.frames
                 inputs = write_inputs(folder / "inputs", self._model, "animate", video)
                 path = write_job(inputs, folder / "clip", **settings)
             job = read_job(world.share(path))
-            machine = replace(self._machine, compiling=compiling)
             call = partial(run_job, job, machine, Progress(name, quiet=True))
-            timing = timed(call, 0, world)[0]
-        name = f"job of {CLIP_STEPS} steps, {name}, {video}"
-        self.table.add(name, **vars(timing), planned=planned)
+            self.row(f"job of 2 steps, {name}, {video}", call, planned=planned, repeats=0)
 
-    def _inputs(self, video: Video) -> dict[str, torch.Tensor]:
+    def inputs(self, video: Video) -> dict[str, torch.Tensor]:
+        """Return random inputs of a step."""
         return random_inputs(self._model, video, self._machine.device)
 
 
@@ -210,10 +201,7 @@ def profile(step, machine: Machine) -> None:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as recorded:
         step()
         torch.cuda.synchronize()
-    events = sorted(recorded.key_averages(), key=lambda event: -event.self_device_time_total)
-    for event in events[:14]:
-        print(f"    {event.self_device_time_total / 1e6:7.3f} s {event.count:5} {event.key[:90]}")
-    print(f"    {sum(e.self_device_time_total for e in events) / 1e6:7.3f} s in all", flush=True)
+    print(recorded.key_averages().table(sort_by="self_device_time_total", row_limit=14), flush=True)
 
 
 def main(arguments: argparse.Namespace, machine: Machine) -> None:
@@ -240,11 +228,11 @@ def main(arguments: argparse.Namespace, machine: Machine) -> None:
         if "vae" in parts and not number:
             benchmark.codec(models.codec)
         if "steps" in parts:
-            benchmark.step(name, planned, models.transformer, arguments.profile)
+            benchmark.steps(name, planned, models.transformer, arguments.profile)
         del models
         release()
-        if "clip" in parts:
-            benchmark.clip(name, planned, precision, compiling)
+        if "job" in parts:
+            benchmark.job(name, planned, precision, compiling)
             release()
     benchmark.table.write(arguments.output, {"gpus": world.size, "gpu": gpu})
 

@@ -44,7 +44,7 @@ def test_a_clip_is_timed_in_parts_that_add_up(model, tmp_path):
 
 
 def test_steps_are_timed_and_compared_with_the_plain_forward_and_diffusers(model, tmp_path):
-    options = ["--tiny", "--repeats", 1, "--parts", "diffusers", "vae", "steps", "clip"]
+    options = ["--tiny", "--repeats", 1, "--parts", "diffusers", "vae", "steps", "job"]
     run("steps.py", model, *options, "--output", tmp_path / "rows.json")
     rows = {row["what"]: row for row in json.loads((tmp_path / "rows.json").read_text())["rows"]}
     ways = [f"bf16, {way}, compile auto, plain attention" for way in ("replicated", "offload")]
