@@ -86,6 +86,7 @@ def main(arguments: argparse.Namespace) -> None:
         vae = AutoencoderKLWan(**(TINY_VAE if tiny else {}))
         encoder = CLIPVisionModel(CLIPVisionConfig(**(TINY_ENCODER if tiny else FULL_ENCODER)))
     began = time.perf_counter()
+    folder.mkdir(parents=True, exist_ok=True)
     place, stem = elsewhere or folder / "transformer", "diffusion_pytorch_model"
     kind = TYPES[arguments.stored], arguments.rough, SHARD_TENSORS
     size = write_part(place, transformer, stem, device, *kind)
