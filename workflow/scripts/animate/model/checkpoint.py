@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from diffusers import WanAnimateTransformer3DModel
 from torch import nn
 
 from animate.errors import ClipError
-from animate.model.lora import LoraStack
+from animate.model.lora import LoraFile, LoraStack
 from animate.model.original_names import Names, transformer_names
 from animate.model.stored import some_names, stored_tensors
 
@@ -50,11 +50,12 @@ def load_transformer(
     folder: Path,
     dtype: torch.dtype,
     device: torch.device,
-    loras: Iterable[tuple[Path, float]] = (),
+    loras: Iterable[LoraFile] = (),
+    say: Callable[[str], None] = print,
 ) -> WanAnimateTransformer3DModel:
     """Return the transformer of a model folder, whole, on `device`; see `fill_transformer`."""
     model = empty_transformer(folder, dtype)
-    fill_transformer(model, folder, device, Resident(model), loras)
+    fill_transformer(model, folder, device, Resident(model), loras, say)
     return model
 
 
@@ -77,7 +78,8 @@ def fill_transformer(
     folder: Path,
     device: torch.device,
     store: Store,
-    loras: Iterable[tuple[Path, float]] = (),
+    loras: Iterable[LoraFile] = (),
+    say: Callable[[str], None] = print,
 ) -> None:
     """Read a folder's tensors into `store`, and compute the model's constants on `device`.
 
@@ -86,15 +88,15 @@ def fill_transformer(
     with its factor, in fp32.
 
     Raises:
-        ClipError: a tensor is missing, unexpected or misshapen, a file is damaged, or a LoRA is
-            for another model.
+        ClipError: a tensor is missing, unexpected or misshapen, a file is damaged, or a LoRA does
+            not fit.
     """
     parameters = dict(model.named_parameters())
     expected = {name: parameter.shape for name, parameter in parameters.items()}
     types = {name: parameter.dtype for name, parameter in parameters.items()}
     stack = LoraStack(transformer_names(len(model.blocks), len(model.face_adapter)), expected)
-    for path, factor in loras:
-        stack.add(path, factor)
+    for lora in loras:
+        stack.add(lora, say)
     found: dict[str, torch.Size] = {}
     ignored = ignored_names(model)
     for name, stored in stored_tensors(folder).items():

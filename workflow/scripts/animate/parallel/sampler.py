@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from animate.model.checkpoint import Resident, empty_transformer, fill_transformer
+from animate.model.lora import LoraFile
 from animate.model.sequence import WholeSequence
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.attention import choose_attention
@@ -40,7 +41,7 @@ def load_sampler(
     folder: Path,
     dtype: torch.dtype,
     device: torch.device,
-    loras: list[tuple[Path, float]],
+    loras: list[LoraFile],
     world: World,
     load: Load,
     say: Callable[[str], None] = print,
@@ -75,7 +76,7 @@ def load_sampler(
     ranks = f"{device.type} ranks by {way}" if shared else f"{device.type} rank"
     say(f"{world.size} {ranks}, {plan}, {kernel} attention")
     store = place(plan, weights, model, device, world)
-    fill_transformer(weights, folder, device, store, loras)
+    fill_transformer(weights, folder, device, store, loras, say)
     # The one parameter that the sampler's model holds itself.
     model.scale_shift_table = weights.scale_shift_table
     if load.precision == "fp8":

@@ -12,6 +12,7 @@ from animate.errors import ClipError
 from animate.model.checkpoint import model_index
 from animate.model.folder import RELIGHTING_LORA
 from animate.model.image import encode_reference, read_reference
+from animate.model.lora import LoraFile
 from animate.model.parts import load_part
 from animate.model.text import load_prompt
 from animate.parallel.overlap import Background, reading_ahead
@@ -123,15 +124,15 @@ def load_painter(
     )
 
 
-def lora_files(job: Job) -> list[tuple[Path, float]]:
-    """Return the LoRA files to merge and their factors, the relighting LoRA first."""
+def lora_files(job: Job) -> list[LoraFile]:
+    """Return the LoRA files to merge, the relighting LoRA first."""
     path, wanted = job.model / RELIGHTING_LORA, job.settings.relighting_lora
     if wanted == "auto":
         wanted = job.mode == "replace" and path.is_file()
     if wanted and not path.is_file():
         raise ClipError(f"relighting_lora is true, but the model has no {path}")
-    relighting = [(path, 1.0)] if wanted else []
-    return relighting + [(lora.path, lora.weight) for lora in job.settings.loras]
+    relighting = [LoraFile(path)] if wanted else []
+    return relighting + [LoraFile(lora.path, lora.weight, lora.strict) for lora in job.settings.loras]
 
 
 def _painted(

@@ -18,10 +18,11 @@ PRECISIONS = ("bf16", "fp8")
 
 @dataclass(frozen=True)
 class Lora:
-    """A LoRA file and the factor it is merged with."""
+    """A LoRA file, the factor it is merged with, and whether all of it must fit."""
 
     path: Path
     weight: float = 1.0
+    strict: bool = True
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,8 @@ def _settings(path: Path, values: dict[str, Any]) -> SamplingSettings:
         if name in values and not check(values[name]):
             raise ClipError(f"{path}: {name} is {values[name]!r}, but must be {allowed}")
     loras = tuple(
-        Lora(Path(lora["path"]), float(lora.get("weight", 1.0))) for lora in values.get("loras", ())
+        Lora(Path(lora["path"]), float(lora.get("weight", 1.0)), lora.get("strict", True))
+        for lora in values.get("loras", ())
     )
     settings = SamplingSettings(**{**values, "loras": loras})
     if settings.conditioning_frames >= settings.segment_frames:
