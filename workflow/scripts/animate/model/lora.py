@@ -211,13 +211,13 @@ def _refuse_other_forms(path: Path, keys: Iterable[str]) -> None:
 def _by_layer(
     tensors: dict[str, LoraTensor | None],
 ) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """Return each layer's keys by their kind, and the keys that are of no kind."""
+    """Return each layer's keys by their kind, and the keys that are of none or of a kind twice."""
     groups: dict[str, dict[str, str]] = defaultdict(dict)
     others = []
     for key, tensor in tensors.items():
-        if tensor and (match := SUFFIX.search(key)):
-            groups[key[: match.start()]][match["kind"] + (match["bias"] or "")] = key
-        else:
+        match = SUFFIX.search(key) if tensor else None
+        kind = match["kind"] + (match["bias"] or "") if match else ""
+        if not match or groups[key[: match.start()]].setdefault(kind, key) != key:
             others.append(key)
     return groups, others
 

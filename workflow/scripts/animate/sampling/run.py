@@ -132,7 +132,9 @@ def lora_files(job: Job) -> list[LoraFile]:
     if wanted and not path.is_file():
         raise ClipError(f"relighting_lora is true, but the model has no {path}")
     relighting = [LoraFile(path)] if wanted else []
-    return relighting + [LoraFile(lora.path, lora.weight, lora.strict) for lora in job.settings.loras]
+    return relighting + [
+        LoraFile(lora.path, lora.weight, lora.strict) for lora in job.settings.loras
+    ]
 
 
 def _painted(
