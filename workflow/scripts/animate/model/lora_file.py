@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -63,6 +64,11 @@ def read_lora(path: Path) -> dict[str, LoraTensor | None]:
         return _checkpoint(path)
     except ClipError:
         raise
+    except UnpicklingError as error:
+        raise ClipError(
+            f"LoRA {path} cannot be read: it is damaged, or holds objects that could run code; save"
+            " its state_dict alone, best as .safetensors"
+        ) from error
     except Exception as error:
         reason = str(error).partition("\n")[0]
         raise ClipError(f"LoRA {path} cannot be read: {reason}") from error
