@@ -91,7 +91,7 @@ def built(
         "offload": lambda: Offloaded(weights, model, CPU),
         "fsdp2 offload": lambda: Sharded(weights, model, CPU, on_host=True),
     }[placement]()
-    fill_transformer(weights, folder, CPU, store, loras, world)
+    fill_transformer(weights, folder, CPU, store, loras, world=world)
     store.attach(model)
     return model
 

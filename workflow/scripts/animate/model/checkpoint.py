@@ -7,7 +7,7 @@ number of ranks, hold the same bits.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -17,6 +17,7 @@ from torch import nn
 
 from animate.errors import ClipError
 from animate.model.lora import LoraStack
+from animate.model.lora_choice import LoraFile
 from animate.model.original_names import Names, transformer_names
 from animate.model.reading import read_tensors
 from animate.model.stored import StoredTensor, some_names, stored_tensors
@@ -64,11 +65,12 @@ def load_transformer(
     folder: Path,
     dtype: torch.dtype,
     device: torch.device,
-    loras: Iterable[tuple[Path, float]] = (),
+    loras: Iterable[LoraFile] = (),
+    say: Callable[[str], None] = print,
 ) -> WanAnimateTransformer3DModel:
     """Return the transformer of a model folder, whole, on `device`; see `fill_transformer`."""
     model = empty_transformer(folder, dtype)
-    fill_transformer(model, folder, device, Resident(model), loras)
+    fill_transformer(model, folder, device, Resident(model), loras, say)
     return model
 
 
@@ -91,7 +93,8 @@ def fill_transformer(
     folder: Path,
     device: torch.device,
     store: Store,
-    loras: Iterable[tuple[Path, float]] = (),
+    loras: Iterable[LoraFile] = (),
+    say: Callable[[str], None] = print,
     world: World = ALONE,
 ) -> None:
     """Read a folder's tensors into `store`, and compute the model's constants on `device`.
@@ -101,15 +104,15 @@ def fill_transformer(
     with its factor, in fp32; fp8 weights are rounded from that.
 
     Raises:
-        ClipError: a tensor is missing, unexpected or misshapen, a file is damaged, or a LoRA is
-            for another model.
+        ClipError: a tensor is missing, unexpected or misshapen, a file is damaged, or a LoRA does
+            not fit.
     """
     parameters = dict(model.named_parameters())
     made_here = {scale_name(name) for name, p in parameters.items() if p.dtype == FP8}
     expected = {name: p.shape for name, p in parameters.items() if name not in made_here}
     stack = LoraStack(transformer_names(len(model.blocks), len(model.face_adapter)), expected)
-    for path, factor in loras:
-        stack.add(path, factor)
+    for lora in loras:
+        stack.add(lora, say)
     stored = fitting_tensors(model, folder, expected)
     # The order is that of rank 0: another node's copy of the model may be cut into other files.
     readers = _readers({name: expected[name].numel() for name in world.share(list(stored))}, world)

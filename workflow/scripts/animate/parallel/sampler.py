@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from animate.model.checkpoint import Resident, Store, empty_transformer, fill_transformer
+from animate.model.lora_choice import LoraFile
 from animate.model.prepared import transformer_folder
 from animate.model.sequence import Attention, Sequence, WholeSequence
 from animate.model.transformer import SamplingTransformer
@@ -40,7 +41,7 @@ def load_sampler(
     folder: Path,
     dtype: torch.dtype,
     device: torch.device,
-    loras: Iterable[tuple[Path, float]],
+    loras: Iterable[LoraFile],
     world: World,
     load: Load,
     say: Callable[[str], None] = print,
@@ -53,7 +54,7 @@ def load_sampler(
     Args:
         folder: of the whole model; a copy prepared for sampling is taken where there is one.
         dtype: of the matrices; some parts are fp32 always.
-        loras: LoRA files and their factors.
+        loras: the LoRA files to merge.
         load: the largest segment that will be sampled.
         compiling: "auto", "on" or "off"; see `will_compile`.
 
@@ -77,7 +78,7 @@ def load_sampler(
     say(f"{world.size} {device.type} {way}, {plan}, {kernel} attention")
     store = place(plan, weights, model, device, world)
 
-    fill_transformer(weights, source, device, store, loras, world)
+    fill_transformer(weights, source, device, store, loras, say, world)
 
     if compiled:
         compile_blocks(model)

@@ -11,13 +11,14 @@ from diffusers import AutoencoderKLWan
 from animate.errors import ClipError
 from animate.model.checkpoint import model_index
 from animate.model.folder import RELIGHTING_LORA
+from animate.model.lora_choice import LoraFile
 from animate.model.parts import load_part
 from animate.model.transformer import SamplingTransformer
 from animate.model.vae import VideoCodec
 from animate.parallel.device import Machine
 from animate.parallel.sampler import Load, load_sampler
 from animate.parallel.vae_split import SplitCodec
-from animate.sampling.settings import Job, Lora
+from animate.sampling.settings import Job
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Models:
 
 @torch.inference_mode()
 def load_models(
-    folder: Path, loras: list[Lora], load: Load, machine: Machine, say: Callable[[str], None]
+    folder: Path, loras: list[LoraFile], load: Load, machine: Machine, say: Callable[[str], None]
 ) -> Models:
     """Return the models of a folder with LoRAs merged; `load` is the largest segment to come.
 
@@ -47,7 +48,7 @@ def load_models(
         folder,
         machine.dtype,
         machine.device,
-        [(lora.path, lora.weight) for lora in loras],
+        loras,
         machine.world,
         load,
         say,
@@ -58,7 +59,7 @@ def load_models(
     return Models(folder, transformer, codec, {})
 
 
-def job_loras(job: Job) -> list[Lora]:
+def job_loras(job: Job) -> list[LoraFile]:
     """Return the LoRAs to merge for a job, the relighting LoRA first.
 
     Raises:
@@ -69,7 +70,7 @@ def job_loras(job: Job) -> list[Lora]:
         wanted = job.mode == "replace" and path.is_file()
     if wanted and not path.is_file():
         raise ClipError(f"relighting_lora is true, but the model has no {path}")
-    return ([Lora(path)] if wanted else []) + list(job.settings.loras)
+    return ([LoraFile(path)] if wanted else []) + list(job.settings.loras)
 
 
 def job_load(job: Job, size: tuple[int, int]) -> Load:

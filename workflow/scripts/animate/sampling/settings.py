@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from animate.errors import ClipError
+from animate.model.lora_choice import LoraFile
 
 SOLVERS = ("unipc", "dpm++")
 MODES = ("animate", "replace")
@@ -14,14 +15,6 @@ INPUTS = ("pose", "face", "reference", "prompt")
 REPLACE_INPUTS = ("background", "mask")
 NEGATIVE_PROMPT = "negative_prompt"
 PRECISIONS = ("bf16", "fp8")
-
-
-@dataclass(frozen=True)
-class Lora:
-    """A LoRA file and the factor it is merged with."""
-
-    path: Path
-    weight: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -49,7 +42,7 @@ class SamplingSettings:
     solver: str = "unipc"
     seed: int = 0
     relighting_lora: bool | str = "auto"
-    loras: tuple[Lora, ...] = ()
+    loras: tuple[LoraFile, ...] = ()
     color_match: float = 0.0
     precision: str = "bf16"
 
@@ -121,7 +114,8 @@ def _settings(path: Path, values: dict[str, Any]) -> SamplingSettings:
         if name in values and not check(values[name]):
             raise ClipError(f"{path}: {name} is {values[name]!r}, but must be {allowed}")
     loras = tuple(
-        Lora(Path(lora["path"]), float(lora.get("weight", 1.0))) for lora in values.get("loras", ())
+        LoraFile(Path(lora["path"]), float(lora.get("weight", 1.0)), lora.get("strict", True))
+        for lora in values.get("loras", ())
     )
     settings = SamplingSettings(**{**values, "loras": loras})
     if settings.conditioning_frames >= settings.segment_frames:
