@@ -62,7 +62,7 @@ def load_sampler(
         ClipError: see `plan_memory`, `fill_transformer`, `UlyssesSequence`, `check_fp8` and
             `will_compile`.
     """
-    compiled = will_compile(compiling, device, say)
+    compiled = all(world.gather(will_compile(compiling, device, say)))
     if load.precision == "fp8":
         check_fp8(device)
 
