@@ -45,7 +45,12 @@ FROM_FP32 = {"bf16": 0.03, "fp8": 0.10}
 SAME = 5e-3
 CLIPS = {
     "animate": {"mode": "animate"},
-    "replace": {"mode": "replace", "guidance_scale": 2.0, "conditioning_frames": 5},
+    "replace": {
+        "mode": "replace",
+        "guidance_scale": 2.0,
+        "conditioning_frames": 5,
+        "vae_precision": "fp32",
+    },
 }
 # Mean difference of the frames of 0..255, sampled in bf16 on GPUs and in fp32 on the CPU.
 PIXELS = 4.0

@@ -123,6 +123,7 @@ def _peak(work: Work, gpus: int, site: Site) -> float:
         int(site.gpu_memory_gb * 1e9),
         gpus,
         work.branches,
+        work.vae_precision,
     )
     return plan.peak / GIB
 

@@ -23,13 +23,14 @@ from animate.parallel.world import World
 
 @dataclass(frozen=True)
 class Load:
-    """What a segment asks of the GPUs: its size, the forwards per step and their precision."""
+    """What a segment asks of the GPUs: its size, the forwards per step and the precisions."""
 
     width: int
     height: int
     frames: int
     branches: int = 1
     precision: str = "bf16"
+    vae_precision: str = "bf16"
 
     @property
     def tokens(self) -> int:
@@ -102,7 +103,8 @@ def common_plan(model: SamplingTransformer, device: torch.device, world: World, 
     plan = None
     if world.leads:
         segment = (load.tokens, load.width * load.height, load.frames)
-        plan = plan_memory(model_sizes(model), *segment, memory, world.size, load.branches)
+        options = load.branches, load.vae_precision
+        plan = plan_memory(model_sizes(model), *segment, memory, world.size, *options)
     return world.share(plan)
 
 

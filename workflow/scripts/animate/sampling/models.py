@@ -54,7 +54,9 @@ def load_models(
         say,
         machine.compiling,
     )
-    vae = load_part(AutoencoderKLWan, folder / "vae", machine.dtype).to(machine.device)
+    exact = load.vae_precision == "fp32"
+    dtype = torch.float32 if exact else machine.dtype
+    vae = load_part(AutoencoderKLWan, folder / "vae", dtype).to(machine.device)
     codec = SplitCodec(vae, machine.world.size, compiled=machine.device.type == "cuda")
     return Models(folder, transformer, codec, {})
 
@@ -77,4 +79,6 @@ def job_load(job: Job, size: tuple[int, int]) -> Load:
     """Return what the segments of a job, of frames of (width, height) `size`, ask of the GPUs."""
     settings = job.settings
     branches = 2 if settings.guidance_scale > 1 else 1
-    return Load(*size, settings.segment_frames, branches, settings.precision)
+    return Load(
+        *size, settings.segment_frames, branches, settings.precision, settings.vae_precision
+    )

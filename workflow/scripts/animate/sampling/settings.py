@@ -15,6 +15,7 @@ INPUTS = ("pose", "face", "reference", "prompt")
 REPLACE_INPUTS = ("background", "mask")
 NEGATIVE_PROMPT = "negative_prompt"
 PRECISIONS = ("bf16", "fp8")
+VAE_PRECISIONS = ("bf16", "fp32")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class SamplingSettings:
     relighting_lora: True, False, or "auto": in replacement mode when the model folder has it.
     loras: merged into the weights, in order.
     precision: of the linear layers on a GPU, "bf16", or "fp8" for speed at a small error.
+    vae_precision: of the VAE on a GPU, "bf16" or, as in the official code, "fp32".
     color_match: largest colour correction of a segment, 0 (off) to 0.5; see `sampling.color`.
     """
 
@@ -45,6 +47,7 @@ class SamplingSettings:
     loras: tuple[LoraFile, ...] = ()
     color_match: float = 0.0
     precision: str = "bf16"
+    vae_precision: str = "bf16"
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,7 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "seed": (lambda v: _whole(v) and 0 <= v < 2**63, "a whole number from 0 to 2^63 - 1"),
     "relighting_lora": (lambda v: isinstance(v, bool) or v == "auto", "auto, true or false"),
     "precision": (lambda v: v in PRECISIONS, " or ".join(PRECISIONS)),
+    "vae_precision": (lambda v: v in VAE_PRECISIONS, " or ".join(VAE_PRECISIONS)),
     "color_match": (lambda v: _number(v) and 0 <= v <= 0.5, "a number from 0 to 0.5"),
 }
 
