@@ -96,6 +96,48 @@ def test_pattern_without_a_file_is_named(client, hub):
     assert "Maker/Model has no file 'a.bin'" in client.fail("download_model")
 
 
+def declare_choice(client, *choices, **repository):
+    weights = DECLARATION["models"]["toy"]["parts"]["weights"] | {"files": [list(choices)]}
+    models = {"toy": {"parts": {"weights": weights}}}
+    repositories = {"Maker/Model": repository}
+    client.declare(DECLARATION | {"models": models, "repositories": repositories})
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_first_of_several_patterns_that_has_a_match_is_fetched(client, hub, both):
+    declare_choice(client, "b/*", "a.bin")
+    if not both:
+        del hub.files["b/c.bin"]
+        hub.push("Maker/Model", hub.files)
+    client.run("download_model")
+    name = "b/c.bin" if both else "a.bin"
+    assert client.installed() == {name: hub.files[name]}
+    assert not hub.downloads("a.bin" if both else "b/c.bin")
+
+
+def test_second_choice_is_removed_when_the_first_appears(client, hub):
+    declare_choice(client, "new/*", "a.bin")
+    client.run("download_model")
+    assert client.installed().keys() == {"a.bin"}
+    hub.push("Maker/Model", hub.files | {"new/n.bin": b"n"})
+    client.run("update_models")
+    client.run("download_model")
+    assert client.installed() == {"new/n.bin": b"n"}
+
+
+def test_choice_without_any_file_names_all_of_it(client, hub):
+    declare_choice(client, "x/*", "y.bin")
+    assert "Maker/Model has no file 'x/*' or 'y.bin'" in client.fail("download_model")
+
+
+def test_choice_in_a_folder_of_the_users(client):
+    declare_choice(client, "x.bin", "y.bin", path="own")
+    (client.folder / "own").mkdir()
+    (client.folder / "own" / "y.bin").write_bytes(b"y")
+    client.run("download_model")
+    assert client.installed() == {"y.bin": b"y"}
+
+
 def test_missing_token_is_asked_for_and_a_token_is_never_logged(client, hub):
     hub.faults.token = "hf_secret_token"
     message = client.fail("download_model")

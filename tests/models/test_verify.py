@@ -301,7 +301,7 @@ def test_only_what_the_clips_need_is_fetched(clips, weights, backends):
 
 def test_nothing_of_flux_is_declared():
     models = read_declaration(ROOT / "config" / "models.yaml").models.values()
-    patterns = [p for model in models for part in model.parts for p in part.files]
+    patterns = [p for model in models for part in model.parts for p in part.patterns]
     assert not [p for p in patterns if "FLUX" in p or p in ("*", "process_checkpoint/*")]
 
 

@@ -18,6 +18,7 @@ from animate.errors import ClipError
 from animate.model import convert, text
 from animate.model.checkpoint import load_transformer
 from animate.model.convert import convert_checkpoint, convert_transformer
+from animate.model.folder import RELIGHTING_LORAS, relighting_lora
 from animate.model.parts import load_part
 from animate.model.text import tokenize
 from animate.model.tiny import tiny_tokenizer
@@ -121,6 +122,16 @@ def test_converted_folder_is_complete(converted, original):
     assert tokenize(converted / "tokenizer", "an owl") == tokenize(
         original / convert.TOKENIZER, "an owl"
     )
+
+
+def test_relighting_lora_is_taken_from_safetensors_where_there_are_both(tmp_path):
+    assert relighting_lora(tmp_path) is None
+    pickled, stored = (tmp_path / name for name in RELIGHTING_LORAS[::-1])
+    pickled.write_bytes(b"pickled")
+    assert relighting_lora(tmp_path) == pickled
+    stored.parent.mkdir()
+    stored.write_bytes(b"stored")
+    assert relighting_lora(tmp_path) == stored
 
 
 def test_characters_outside_the_vocabulary_differ(converted):

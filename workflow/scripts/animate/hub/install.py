@@ -77,12 +77,12 @@ class Installation:
         self._fetch(list(bad), VerifiedFiles(self.folder), force=True)
 
     def _pin(self) -> None:
-        patterns: dict[str, list[str]] = {}
+        needed: dict[str, list[tuple[str, ...]]] = {}
         for part in self.parts:
             if not self.declaration.repositories[part.repository].path:
-                patterns.setdefault(part.repository, []).extend(part.files)
-        for name, needed in patterns.items():
-            pinned(self.declaration, self.lock_path, name, needed)
+                needed.setdefault(part.repository, []).extend(part.files)
+        for name, entries in needed.items():
+            pinned(self.declaration, self.lock_path, name, entries)
 
     def _fetch(self, files: list[SourceFile], verified: VerifiedFiles, force: bool) -> None:
         absent = [f for f in files if f.hub_file and (force or not has_size(f.path, f.size))]

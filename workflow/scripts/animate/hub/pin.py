@@ -19,27 +19,27 @@ from animate.hub.lock import (
     read_lock,
     write_lock,
 )
-from animate.hub.names import checked_name, hub_name, matches
+from animate.hub.names import checked_name, chosen, hub_name, matches
 from animate.hub.transfer import fetch
 
 
 def pinned(
-    declaration: Declaration, lock_path: Path, name: str, patterns: list[str]
+    declaration: Declaration, lock_path: Path, name: str, needed: list[tuple[str, ...]]
 ) -> LockedRepository:
     """Return the pin of a repository from the lock; what the lock lacks is looked up and added.
 
-    A changed `revision` is looked up anew. A pattern that the pin has no file for, because it was
-    declared later, is searched for at the pinned commit.
+    `needed` are entries of parts' `files`. A changed `revision` is looked up anew. An entry that
+    the pin has no file for, because it was declared later, is searched for at the pinned commit.
     """
     repository = declaration.repositories[name]
     locked = read_lock(lock_path).get(name)
-    if _serves(locked, repository, patterns):
+    if _serves(locked, repository, needed):
         return locked
     with explained(name):
         guard = Cache.at(declaration.cache).guard(lock_path)
     with guard:
         locked = read_lock(lock_path).get(name)
-        if not _serves(locked, repository, patterns):
+        if not _serves(locked, repository, needed):
             same = locked is not None and locked.revision == repository.revision
             revision = locked.commit if same else repository.revision
             found = _look_up(declaration, repository, revision)
@@ -64,10 +64,12 @@ def update_pins(declaration: Declaration, lock_path: Path) -> Iterator[str]:
         yield from changes(repository.name, lock.get(repository.name), new)
 
 
-def _serves(locked: LockedRepository | None, repository: Repository, patterns: list[str]) -> bool:
+def _serves(
+    locked: LockedRepository | None, repository: Repository, needed: list[tuple[str, ...]]
+) -> bool:
     if locked is None or locked.revision != repository.revision:
         return False
-    return all(matches(locked.files, [pattern]) for pattern in patterns)
+    return all(chosen(locked.files, choices) for choices in needed)
 
 
 def _look_up(declaration: Declaration, repository: Repository, revision: str) -> LockedRepository:

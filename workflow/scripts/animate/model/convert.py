@@ -17,7 +17,8 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5Enco
 
 from animate.errors import ClipError
 from animate.model.checkpoint import check_names, rename
-from animate.model.folder import RELIGHTING_LORA, write_model_index, write_schedule_and_processor
+from animate.model.folder import relighting_lora, write_model_index, write_schedule_and_processor
+from animate.model.lora import adapter_config
 from animate.model.original_names import (
     Names,
     image_encoder_names,
@@ -54,8 +55,12 @@ def convert_checkpoint(source: Path, target: Path, image_heads: int = IMAGE_HEAD
     if not (source / TOKENIZER / "tokenizer.json").is_file():
         raise ClipError(f"{source / TOKENIZER} has no tokenizer.json: get the model again")
     shutil.copytree(source / TOKENIZER, target / "tokenizer", dirs_exist_ok=True)
-    if (source / RELIGHTING_LORA).is_file():
-        shutil.copyfile(source / RELIGHTING_LORA, target / RELIGHTING_LORA)
+    if lora := relighting_lora(source):
+        copy = target / lora.relative_to(source)
+        copy.parent.mkdir(exist_ok=True)
+        for path in (lora, adapter_config(lora)):
+            if path.is_file():
+                shutil.copyfile(path, copy.with_name(path.name))
     write_schedule_and_processor(target)
     write_model_index(target)
 

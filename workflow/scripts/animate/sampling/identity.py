@@ -6,7 +6,7 @@ from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 
-from animate.model.folder import RECORD, RELIGHTING_LORA
+from animate.model.folder import RECORD, relighting_lora
 from animate.model.lora import adapter_config
 from animate.sampling.settings import Job
 
@@ -41,7 +41,9 @@ def job_key(job: Job, arithmetic: str) -> str:
 def model_identity(folder: Path) -> dict[str, str]:
     """Return the identity of each file that a sampler reads of a model folder, by its name."""
     files = [path for part in PARTS for path in (folder / part).glob("*")]
-    files = sorted(path for path in [*files, folder / RELIGHTING_LORA] if path.is_file())
+    lora = relighting_lora(folder)
+    files += [lora, adapter_config(lora)] if lora else []
+    files = sorted(path for path in files if path.is_file())
     pinned = _pinned_digests(folder / RECORD)
     names = {str(path.relative_to(folder)): path for path in files}
     return {name: pinned.get(name) or file_identity(path) for name, path in names.items()}

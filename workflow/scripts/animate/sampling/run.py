@@ -10,7 +10,7 @@ from transformers import CLIPVisionModel
 
 from animate.errors import ClipError
 from animate.model.checkpoint import model_index
-from animate.model.folder import RELIGHTING_LORA
+from animate.model.folder import RELIGHTING_LORA, relighting_lora
 from animate.model.image import encode_reference, read_reference
 from animate.model.parts import load_part
 from animate.model.text import load_prompt
@@ -125,11 +125,13 @@ def load_painter(
 
 def lora_files(job: Job) -> list[tuple[Path, float]]:
     """Return the LoRA files to merge and their factors, the relighting LoRA first."""
-    path, wanted = job.model / RELIGHTING_LORA, job.settings.relighting_lora
+    path, wanted = relighting_lora(job.model), job.settings.relighting_lora
     if wanted == "auto":
-        wanted = job.mode == "replace" and path.is_file()
-    if wanted and not path.is_file():
-        raise ClipError(f"relighting_lora is true, but the model has no {path}")
+        wanted = job.mode == "replace" and path is not None
+    if wanted and path is None:
+        raise ClipError(
+            f"relighting_lora is true, but the model has no {job.model / RELIGHTING_LORA}"
+        )
     relighting = [(path, 1.0)] if wanted else []
     return relighting + [(lora.path, lora.weight) for lora in job.settings.loras]
 
