@@ -129,15 +129,15 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if self._refused("tree"):
                 return
             files = hub.repositories[name][commit]
-            entries = [_entry(file, body) for file, body in files.items()]
-            entries += [_entry(file, b"x" * LARGE) for file in hub.faults.listed_too]
+            listed = [*files.items(), *((file, b"x" * LARGE) for file in hub.faults.listed_too)]
             page = re.search(r"cursor=(\d+)", query)
             start = int(page[1]) if page else 0
             following = (
                 f"{hub.endpoint}{urlsplit(self.path).path}?recursive=true&cursor={start + PAGE}"
             )
-            more = {"Link": f'<{following}>; rel="next"'} if start + PAGE < len(entries) else {}
-            self._json("tree", entries[start : start + PAGE], more)
+            more = {"Link": f'<{following}>; rel="next"'} if start + PAGE < len(listed) else {}
+            entries = [_entry(file, body) for file, body in listed[start : start + PAGE]]
+            self._json("tree", entries, more)
 
         def _resolve(self, name: str, revision: str, file: str) -> None:
             commit = self._commit(name, revision)
