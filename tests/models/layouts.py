@@ -92,14 +92,14 @@ def write_original(diffusers: Path, folder: Path) -> None:
     torch.save(clip, folder / convert.IMAGE_ENCODER)
     shutil.copytree(diffusers / "tokenizer", folder / convert.TOKENIZER)
     lora = {
-        "blocks.0.self_attn.q.lora_A.weight": torch.ones(2, WIDTH),
-        "blocks.0.self_attn.q.lora_B.weight": torch.ones(WIDTH, 2),
+        "blocks.0.self_attn.q.lora_A.weight": torch.ones(4, WIDTH),
+        "blocks.0.self_attn.q.lora_B.weight": torch.ones(WIDTH, 4),
     }
     stored, pickled = (folder / name for name in RELIGHTING_LORAS)
     torch.save({"state_dict": lora}, pickled)
     stored.parent.mkdir()
     save_file({f"base_model.model.{name}": tensor for name, tensor in lora.items()}, stored)
-    (stored.parent / "adapter_config.json").write_text(json.dumps({"r": 2, "lora_alpha": 2}))
+    (stored.parent / "adapter_config.json").write_text(json.dumps({"r": 4, "lora_alpha": 4}))
 
 
 def write_process_checkpoint(folder: Path) -> None:

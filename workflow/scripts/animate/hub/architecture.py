@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 COMPONENTS = {"transformer": "WanAnimateTransformer3DModel", "vae": "AutoencoderKLWan"}
 FLOATS = frozenset({"F32", "F16", "BF16"})
+REMEDY = "correct its source in config/models.yaml"
 
 
 def check_architecture(folder: Path) -> None:
@@ -51,15 +52,20 @@ def check_component(
         for name, tensor in stored.items()
         if name in expected or (component == "transformer" and not ignored.search(name))
     }
-    remedy = "correct its source in config/models.yaml"
     try:
         check_names(source, expected, {name: tensor.shape for name, tensor in found.items()})
     except ClipError as error:
-        raise ClipError(f"{error}; {remedy}") from error
-    for name, tensor in found.items():
+        raise ClipError(f"{error}; {REMEDY}") from error
+    check_types(source, found)
+
+
+def check_types(source: str, stored: dict[str, "StoredTensor"]) -> None:
+    """Raise a `ClipError` that names the first tensor that is not of a type of `FLOATS`."""
+    for name, tensor in stored.items():
         if tensor.dtype not in FLOATS:
             raise ClipError(
-                f"{source} has {name} as {tensor.dtype}, not one of F32, F16 and BF16: {remedy}"
+                f"{source} has {name} ({tensor.file.name}) as {tensor.dtype}, not one of F32, F16"
+                f" and BF16: {REMEDY}"
             )
 
 
@@ -78,6 +84,6 @@ def _module(path: Path, kind: str) -> Any:
     if module.config.get("is_residual"):
         raise ClipError(
             f"{path} describes another VAE (is_residual is true) than Wan2.2-Animate's, which is"
-            " that of Wan 2.1: correct its source in config/models.yaml"
+            f" that of Wan 2.1: {REMEDY}"
         )
     return module

@@ -85,7 +85,7 @@ def convert_transformer(source: Path, target: Path) -> None:
     _write(source, ((name, s.read()) for name, s in stored.items()), names, model, target)
 
 
-def original_transformer(source: Path, tensors: Shaped) -> tuple[nn.Module, Names]:
+def original_transformer(source: Path | str, tensors: Shaped) -> tuple[nn.Module, Names]:
     """Return the model, on the meta device, that original tensors are for, and the table of names.
 
     Every size is that of a tensor, the width of a head that of the face adapter's norm: the
@@ -117,7 +117,7 @@ def original_transformer(source: Path, tensors: Shaped) -> tuple[nn.Module, Name
     return model, transformer_names(layers, layers // FACE_BLOCK_EVERY)
 
 
-def check_transformer(source: Path, tensors: Shaped, model: nn.Module, names: Names) -> None:
+def check_transformer(source: Path | str, tensors: Shaped, model: nn.Module, names: Names) -> None:
     """Raise a `ClipError` when the tensors do not become the model's; nothing is read of them."""
     expected = _expected(model)
     empty = ((name, torch.empty(t.shape, device="meta")) for name, t in tensors.items())
@@ -198,7 +198,7 @@ def _load(path: Path) -> dict[str, torch.Tensor]:
         raise ClipError(f"{path} cannot be read ({error}): get the model again") from error
 
 
-def _shape(source: Path, tensors: Shaped, name: str, axes: int) -> torch.Size:
+def _shape(source: Path | str, tensors: Shaped, name: str, axes: int) -> torch.Size:
     if name not in tensors:
         raise ClipError(f"{source} is not a Wan2.2-Animate checkpoint: missing {name}")
     shape = tensors[name].shape

@@ -45,20 +45,22 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
     return select_tensors(
         folder,
         [path.name for path in folder.glob("*.safetensors*")],
-        lambda index: _weight_map(folder / index),
+        lambda index: weight_map(folder / index),
         lambda file: _sound(folder / file, lambda opened: _described(opened, folder / file)),
     )
 
 
 def select_tensors(
-    folder: Path,
+    folder: Path | str,
     names: Iterable[str],
     weight_map: Callable[[str], dict[str, str]],
     described: Callable[[str], Iterable[StoredTensor]],
+    remedy: str = "get the model again",
 ) -> dict[str, StoredTensor]:
     """Return the tensors that count, as `stored_tensors`, of a folder that need not be on disk.
 
     `names` are those of its files; `weight_map` reads an index, `described` a file's header.
+    `folder` and `remedy` are for messages.
     """
     files, placed = _files(folder, sorted(names), weight_map)
     found: dict[str, StoredTensor] = {}
@@ -74,9 +76,7 @@ def select_tensors(
                 )
             found[tensor.name] = tensor
     if absent := [f"{name} ({placed[name]})" for name in placed if name not in found]:
-        raise ClipError(
-            f"{folder} is not complete, missing {some_names(absent)}: get the model again"
-        )
+        raise ClipError(f"{folder} is not complete, missing {some_names(absent)}: {remedy}")
     return found
 
 
@@ -87,7 +87,7 @@ def some_names(names: list[str], most: int = 5) -> str:
 
 
 def _files(
-    folder: Path, names: list[str], weight_map: Callable[[str], dict[str, str]]
+    folder: Path | str, names: list[str], weight_map: Callable[[str], dict[str, str]]
 ) -> tuple[list[str], dict[str, str]]:
     """Return the files to read and, with an index, the name of the file of each tensor."""
     files = [name for name in names if name.endswith(".safetensors")]
@@ -105,7 +105,8 @@ def _files(
     return usual or files, {}
 
 
-def _weight_map(index: Path) -> dict[str, str]:
+def weight_map(index: Path) -> dict[str, str]:
+    """Return which file has each tensor, as an index says."""
     try:
         return dict(json.loads(index.read_text("utf-8"))["weight_map"])
     except (OSError, ValueError, KeyError, TypeError) as error:
