@@ -20,7 +20,8 @@ from models.layouts import REPOSITORIES, files_of, write_diffusers, write_origin
 DIFFUSERS, ORIGINAL = "wan2.2-animate-14b", "wan2.2-animate-14b-original"
 TRANSFORMER = "transformer/diffusion_pytorch_model.safetensors"
 SHARD = "diffusion_pytorch_model-00002-of-00004.safetensors"
-SHARDS = "diffusion_pytorch_model-00001-of-00004.safetensors and 3 more"
+FIRST = "diffusion_pytorch_model-00001-of-00004.safetensors"
+SHARDS = f"{FIRST} and 3 more"
 INDEX = "diffusion_pytorch_model.safetensors.index.json"
 LORA = "relighting_lora/adapter_model.safetensors"
 WEIGHTS = (".safetensors", ".pth")
@@ -179,6 +180,14 @@ def test_server_that_ignores_ranges_is_not_read_and_the_check_comes_after(hub, i
     assert REPOSITORIES[0] in warning
     asked = [r for r in hub.requests if r.path.endswith(WEIGHTS) and r.status == 200]
     assert len(asked) == 5, "one look, then each of the four files"
+
+
+def test_of_a_whole_file_that_was_not_asked_for_next_to_nothing_is_read(hub, install):
+    hub.faults.whole_files_only = True
+    folder = install(ORIGINAL, {})
+    look, whole = hub.downloads(FIRST)
+    assert look.sent < 0.3 * whole.sent
+    assert whole.sent == (folder / "original" / FIRST).stat().st_size
 
 
 def test_nothing_is_asked_where_everything_is_in_the_cache(hub, install, tmp_path):
