@@ -28,7 +28,6 @@ POSE_FILES = 394
 UNUSED = (
     "README.md",
     "configuration.json",
-    "process_checkpoint/FLUX.1-Kontext-dev/flux1-kontext-dev.safetensors",
     "xlm-roberta-large/model.safetensors",
     "xlm-roberta-large/pytorch_model.bin",
     "xlm-roberta-large/sentencepiece.bpe.model",
