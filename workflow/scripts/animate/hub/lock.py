@@ -37,13 +37,14 @@ class LockedRepository:
     """The declared revision, the commit it meant when pinned, and the declared files there.
 
     `known` has the `size`, the `sha256` or both of files at that commit which the hub was not yet
-    asked for; its answer must agree.
+    asked for; its answer must agree. `looked_up` is false as long as there is no answer at all.
     """
 
     revision: str
     commit: str
     files: dict[str, LockedFile]
     known: dict[str, dict[str, int | str]] = field(default_factory=dict)
+    looked_up: bool = True
 
     def hub_file(self, repository: str, name: str) -> "HubFile":
         """Return a file with all that is needed to fetch it."""
@@ -120,7 +121,8 @@ def check_ids(name: str, ids: Iterable[str | None]) -> None:
 def _repository(name: str, entry: dict) -> LockedRepository:
     listed = entry.get("files", {})
     files = {checked_name(name, file): LockedFile(**f) for file, f in listed.items()}
-    locked = LockedRepository(entry["revision"], entry["commit"], files, entry.get("known", {}))
+    known = entry.get("known", {})
+    locked = LockedRepository(entry["revision"], entry["commit"], files, known, "files" in entry)
     digests = (pins["sha256"] for pins in locked.known.values() if "sha256" in pins)
     check_ids(name, (locked.commit, *(file.blob for file in files.values()), *digests))
     return locked
@@ -131,5 +133,7 @@ def _document(locked: LockedRepository) -> dict:
         name: {key: value for key, value in asdict(locked.files[name]).items() if value is not None}
         for name in sorted(locked.files)
     }
-    known = {"known": dict(sorted(locked.known.items()))} if locked.known else {}
-    return {"revision": locked.revision, "commit": locked.commit, **known, "files": files}
+    document: dict = {"revision": locked.revision, "commit": locked.commit}
+    if locked.known:
+        document["known"] = dict(sorted(locked.known.items()))
+    return document | ({"files": files} if locked.looked_up else {})
