@@ -248,6 +248,14 @@ def test_pins_hold_when_more_is_looked_up_at_their_commit(client, hub):
     assert "the size of a.bin is 200000 in" in client.fail("download_model")
 
 
+def test_hub_that_answers_with_another_commit_is_refused(client, hub, known):
+    known()
+    first, other = hub.commit, hub.push("Maker/Model", hub.files | {"n.bin": b"n"}, "other")
+    hub.branches["Maker/Model", first] = other
+    message = client.fail("download_model")
+    assert f"the commit is {first} in config/models.lock.yaml and {other} on the hub" in message
+
+
 def test_update_leaves_what_was_known_of_another_commit(client, hub, known):
     known(commit="f" * 40, a={"sha256": "0" * 64})
     assert "not at this revision (HTTP 404)" in client.fail("download_model")
