@@ -18,6 +18,7 @@ from animate.model.checkpoint import (
     load_transformer,
 )
 from animate.model.folder import RELIGHTING_LORA
+from animate.model.lora_choice import LoraFile
 from animate.model.prepare import prepare
 from animate.model.prepared import COPY, transformer_folder
 from animate.model.sequence import attention
@@ -118,7 +119,7 @@ def check_load(folder: Path) -> None:
     assert copy == folder / COPY
     cases = [(original, placement) for placement in PLACEMENTS] + [(copy, "replicated")]
     for precision in (torch.bfloat16, FP8, torch.float32):
-        for loras in ((), [(folder / RELIGHTING_LORA, 0.5)]):
+        for loras in ((), [LoraFile(folder / RELIGHTING_LORA, 0.5)]):
             expected = velocity(plainly_loaded(original, precision, loras), GRIDS[3])
             # In fp32 only what is read matters; `check_forward` has the placements.
             for source, placement in cases if precision != torch.float32 else cases[-1:]:

@@ -10,7 +10,7 @@ from diffusers import AutoencoderKLWan
 
 from animate.errors import ClipError
 from animate.model.checkpoint import model_index
-from animate.model.folder import RELIGHTING_LORA
+from animate.model.folder import RELIGHTING_LORA, relighting_lora
 from animate.model.lora_choice import LoraFile
 from animate.model.parts import load_part
 from animate.model.transformer import SamplingTransformer
@@ -67,11 +67,12 @@ def job_loras(job: Job) -> list[LoraFile]:
     Raises:
         ClipError: the relighting LoRA is asked for and the model has none.
     """
-    path, wanted = job.model / RELIGHTING_LORA, job.settings.relighting_lora
+    path, wanted = relighting_lora(job.model), job.settings.relighting_lora
     if wanted == "auto":
-        wanted = job.mode == "replace" and path.is_file()
-    if wanted and not path.is_file():
-        raise ClipError(f"relighting_lora is true, but the model has no {path}")
+        wanted = job.mode == "replace" and path is not None
+    if wanted and path is None:
+        missing = job.model / RELIGHTING_LORA
+        raise ClipError(f"relighting_lora is true, but the model has no {missing}")
     return ([LoraFile(path)] if wanted else []) + list(job.settings.loras)
 
 
