@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
+from animate.parallel.exchange import Exchange, Messages, choose_exchange
 from diffusers import WanAnimateTransformer3DModel
 from measure import (
     GIB,
@@ -33,7 +34,6 @@ from animate.model.sequence import Attention, WholeSequence, attention
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.attention import choose_attention
 from animate.parallel.compile import compile_blocks
-from animate.parallel.exchange import Exchange, Messages, choose_exchange
 from animate.parallel.sharding import Sharded
 from animate.parallel.ulysses import UlyssesSequence
 from animate.parallel.vae_split import SplitCodec

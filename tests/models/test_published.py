@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from animate.model.checkpoint import load_transformer
 from animate.model.folder import relighting_lora
 from animate.model.lora_choice import LoraFile
 from animate.onnx import Network
@@ -22,6 +21,7 @@ from models.layouts import (
     write_original,
     write_process_checkpoint,
 )
+from whole_model import load_transformer
 
 MODEL = "wan2.2-animate-14b-original"
 NEEDS = f"{MODEL}:generation,relighting", "preprocess:vitpose,sam2"

@@ -15,9 +15,9 @@ from animate.errors import ClipError
 from animate.hub.architecture import check_architecture
 from animate.hub.declaration import read_declaration
 from animate.hub.headers import check_headers, tensors_of
-from animate.model.checkpoint import load_transformer
 from animate.table import Clip
 from models.client import DECLARATION, SCRIPTS
+from whole_model import load_transformer
 
 ROOT = SCRIPTS.parents[1]
 

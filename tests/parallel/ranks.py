@@ -11,12 +11,7 @@ from diffusers import AutoencoderKLWan
 from safetensors.torch import load_file, save_file
 from torch.distributed.tensor import DTensor
 
-from animate.model.checkpoint import (
-    Resident,
-    empty_transformer,
-    fill_transformer,
-    load_transformer,
-)
+from animate.model.checkpoint import empty_transformer
 from animate.model.folder import RELIGHTING_LORA
 from animate.model.lora_choice import LoraFile
 from animate.model.prepare import prepare
@@ -28,6 +23,7 @@ from animate.model.vae import WanCodec
 from animate.parallel import sampler
 from animate.parallel.attention import choose_attention
 from animate.parallel.fp8 import FP8, Fp8Linear, use_fp8
+from animate.parallel.loading import Resident, fill_transformer
 from animate.parallel.offload import Offloaded
 from animate.parallel.plan import model_sizes, plan_memory
 from animate.parallel.rows import SharedRows
@@ -36,6 +32,7 @@ from animate.parallel.ulysses import UlyssesSequence
 from animate.parallel.vae_split import SplitCodec
 from animate.parallel.world import World
 from golden_model import DATA, RememberedMotion, load_golden_transformer, relative_error
+from whole_model import load_transformer
 
 CPU = torch.device("cpu")
 # Token grids (T, H, W): 64, 45, 63 and 9 tokens; of the 9, two of 4 ranks have none.

@@ -6,13 +6,14 @@ from diffusers import WanAnimateTransformer3DModel
 
 from animate.cluster.plan import BLOCKS, HIDDEN, WEIGHTS, WIDTH
 from animate.errors import ClipError
-from animate.model.checkpoint import FP32_PARTS, assign, load_transformer
+from animate.model.checkpoint import FP32_PARTS, assign
 from animate.model.tiny import write_tiny_model
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.fp8 import Fp8Linear, check_fp8, use_fp8
 from animate.parallel.plan import Sizes, model_sizes, plan_memory
 from golden_model import relative_error
 from ranks import velocity
+from whole_model import load_transformer
 
 CPU = torch.device("cpu")
 GRID = (4, 4, 4)

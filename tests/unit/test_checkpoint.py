@@ -19,7 +19,6 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5Enco
 
 from animate.errors import ClipError
 from animate.model import convert, text
-from animate.model.checkpoint import load_transformer
 from animate.model.convert import convert_checkpoint, convert_transformer
 from animate.model.folder import RELIGHTING_LORAS, relighting_lora
 from animate.model.original_names import image_encoder_names, text_encoder_names, transformer_names
@@ -38,6 +37,7 @@ from golden_model import (
     transformer_part,
     write_original_transformer,
 )
+from whole_model import load_transformer
 
 TOLERANCE = 1e-5
 CPU = torch.device("cpu")

@@ -17,7 +17,6 @@ from safetensors.torch import load_file, save_file
 from torch.serialization import get_safe_globals
 
 from animate.errors import ClipError
-from animate.model.checkpoint import load_transformer
 from animate.model.lora import LoraFile, LoraStack
 from animate.model.original_names import transformer_names
 from animate.model.tiny import TRANSFORMER, write_tiny_model
@@ -27,6 +26,7 @@ from animate.parallel.world import ALONE
 from animate.sampling.models import job_loras
 from animate.sampling.settings import read_job
 from sampler_clip import write_clip
+from whole_model import load_transformer
 
 CPU = torch.device("cpu")
 RANK = 4

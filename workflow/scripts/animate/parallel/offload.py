@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from animate.errors import ClipError
-from animate.model.checkpoint import Resident, assign
+from animate.model.checkpoint import assign
 from animate.model.transformer import SamplingTransformer
+from animate.parallel.loading import Resident
 
 SLOTS = 2
 ALIGNMENT = 256

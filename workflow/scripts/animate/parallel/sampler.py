@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from animate.model.checkpoint import Resident, Store, empty_transformer, fill_transformer
+from animate.model.checkpoint import empty_transformer
 from animate.model.lora_choice import LoraFile
 from animate.model.prepared import transformer_folder
 from animate.model.sequence import Attention, Sequence, WholeSequence
@@ -14,6 +14,7 @@ from animate.model.transformer import SamplingTransformer
 from animate.parallel.attention import choose_attention
 from animate.parallel.compile import compile_blocks, will_compile
 from animate.parallel.fp8 import check_fp8, use_fp8
+from animate.parallel.loading import Resident, Store, fill_transformer
 from animate.parallel.offload import Offloaded
 from animate.parallel.plan import FSDP2, OFFLOAD, Plan, model_sizes, plan_memory
 from animate.parallel.sharding import Sharded

@@ -8,8 +8,8 @@ from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 from torch.distributed.fsdp import register_fsdp_forward_method as also_forward
 from torch.distributed.tensor import DTensor
 
-from animate.model.checkpoint import Resident
 from animate.model.transformer import SamplingTransformer
+from animate.parallel.loading import Resident
 from animate.parallel.offload import padded, page_locked, views
 
 
