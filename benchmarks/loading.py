@@ -101,7 +101,7 @@ def measure(
 
     @torch.inference_mode()
     def loaded():
-        return load_sampler(model, dtype, device, [], world, load, clock.say)
+        return load_sampler(model, dtype, device, [], world, load, clock.say).model
 
     clock.say(f"{folder}, {size / 1e9:.1f} GB")
     for state in ("cold", "in memory"):
@@ -151,5 +151,5 @@ if __name__ == "__main__":
     parser.add_argument("--layers", type=int, default=40, help="of a model to write: 5, 10, ...")
     parser.add_argument("--stored", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--precision", choices=("bf16", "fp8"), default="bf16")
-    with join_world() as joined:
+    with join_world("cuda" if torch.cuda.is_available() else "cpu") as joined:
         main(parser.parse_args(), joined)

@@ -58,7 +58,8 @@ PIXELS = 4.0
 
 def check_placements(world: World, device: torch.device, folder: Path) -> None:
     """Every placement, in bf16 and fp8, gives what the weights whole on one GPU give."""
-    exact = velocity(load_sampler(folder, torch.float32, torch.device("cpu"), [], ALONE, SEGMENT))
+    cpu = torch.device("cpu")
+    exact = velocity(load_sampler(folder, torch.float32, cpu, [], ALONE, SEGMENT).model)
     for precision, tolerance in FROM_FP32.items():
         one = loaded(folder, device, ALONE, precision, None)
         assert relative_error(one, exact) < tolerance, (precision, relative_error(one, exact))
@@ -110,7 +111,7 @@ def loaded(
         sampler.free_memory = lambda device: memory
     said = []
     where = torch.bfloat16, device, [], world
-    model = load_sampler(folder, *where, load, said.append, compiling)
+    model = load_sampler(folder, *where, load, said.append, compiling).model
     if placement:
         assert f"weights {placement}" in said[-1], said
     return velocity(model)

@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
 from animate.model.checkpoint import empty_transformer
 from animate.model.lora_choice import LoraFile
-from animate.model.prepared import transformer_folder
+from animate.model.prepared import TRANSFORMER, transformer_folder
 from animate.model.sequence import Attention, Sequence, WholeSequence
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.attention import choose_attention
@@ -39,6 +40,13 @@ class Load:
         return (self.frames // 4 + 2) * (self.height // 16) * (self.width // 16)
 
 
+class Loaded(NamedTuple):
+    """A model that is ready to sample, and how it runs: JSON values for the record of a clip."""
+
+    model: SamplingTransformer
+    how: dict[str, Any]
+
+
 def load_sampler(
     folder: Path,
     dtype: torch.dtype,
@@ -48,7 +56,7 @@ def load_sampler(
     load: Load,
     say: Callable[[str], None] = print,
     compiling: str = "auto",
-) -> SamplingTransformer:
+) -> Loaded:
     """Return the transformer of a model folder, ready to sample on every rank.
 
     The plan is made, said and refused before any weight is read, by rank 0 for all.
@@ -85,7 +93,14 @@ def load_sampler(
     if compiled:
         compile_blocks(model)
     store.attach(model)
-    return model
+    how = {
+        "attention": kernel,
+        "placement": plan.placement,
+        "precision": load.precision,
+        "compiled": compiled,
+        "prepared": source != folder / TRANSFORMER,
+    }
+    return Loaded(model, how)
 
 
 def share_tokens(

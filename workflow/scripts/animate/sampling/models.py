@@ -44,7 +44,7 @@ def load_models(
         ClipError: the folder is no model's, or see `load_sampler`.
     """
     model_index(folder)
-    transformer = load_sampler(
+    transformer, how = load_sampler(
         folder,
         machine.dtype,
         machine.device,
@@ -58,7 +58,7 @@ def load_models(
     dtype = torch.float32 if exact else machine.dtype
     vae = load_part(AutoencoderKLWan, folder / "vae", dtype).to(machine.device)
     codec = SplitCodec(vae, machine.world.size, compiled=machine.device.type == "cuda")
-    return Models(folder, transformer, codec, {})
+    return Models(folder, transformer, codec, {**how, "vae_precision": load.vae_precision})
 
 
 def job_loras(job: Job) -> list[LoraFile]:
