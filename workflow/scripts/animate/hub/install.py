@@ -50,9 +50,10 @@ class Installation:
         self._pin()
         files = self.files()
         verified = VerifiedFiles(self.folder)
-        self._bring([file for file in files if describes_weights(file)], verified)
+        first = {file for file in files if describes_weights(file)}
+        self._bring(list(first), verified, force)
         check_before_fetching(self.model, Cache.at(self.declaration.cache), files)
-        self._bring(files, verified, force)
+        self._bring([file for file in files if file not in first], verified, force)
         self._link(files)
         check_headers(self.folder)
         if self.model.layout == "diffusers":
