@@ -41,8 +41,8 @@ GRID, FRAMES = (5, 6, 7), 13
 SEGMENT = Load(16 * GRID[2], 16 * GRID[1], FRAMES)
 # Against fp32 on the CPU: what bf16 and fp8 round, in a model of random weights.
 FROM_FP32 = {"bf16": 0.03, "fp8": 0.10}
-# Between ways to compute the same in one type.
-SAME = 5e-3
+# Between placements, and between compiled blocks and plain ones: fp8 rounds what differs in a bit.
+SAME, COMPILED = 5e-3, {"bf16": 1e-2, "fp8": 4e-2}
 CLIPS = {
     "animate": {"mode": "animate"},
     "replace": {
@@ -52,8 +52,9 @@ CLIPS = {
         "vae_precision": "fp32",
     },
 }
-# Mean difference of the frames of 0..255, sampled in bf16 on GPUs and in fp32 on the CPU.
-PIXELS = 4.0
+# Mean difference of the frames of 0..255, sampled in bf16 on GPUs and in fp32 on the CPU: of random
+# weights 4 were measured on an H200.
+PIXELS = 8.0
 
 
 def check_placements(world: World, device: torch.device, folder: Path) -> None:
@@ -74,7 +75,7 @@ def check_compiling(world: World, device: torch.device, folder: Path) -> None:
     for precision in FROM_FP32:
         results = [loaded(folder, device, world, precision, None, way) for way in ("on", "off")]
         error = relative_error(*results)
-        assert error < 2 * SAME, (precision, error)
+        assert error < COMPILED[precision], (precision, error)
 
 
 def check_clips(world: World, device: torch.device, folder: Path) -> None:
