@@ -1,24 +1,19 @@
-"""Random full-size models, inputs of a given video size, and how a call is timed."""
+"""What the benchmarks share: sizes of videos, a segment's random inputs, timing and tables."""
 
+import json
+import os
 import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from diffusers import AutoencoderKLWan, WanAnimateTransformer3DModel
 
-from animate.model.checkpoint import FP32_PARTS
-from animate.model.tiny import TRANSFORMER, randomise
-from animate.model.transformer import TEXT_TOKENS, SamplingTransformer
-from animate.parallel.vae_split import SplitCodec
-from animate.sampling.conditions import SegmentFrames
-from animate.sampling.loop import SegmentSampler
-from animate.sampling.settings import SamplingSettings
+from animate.model.prepared import TRANSFORMER
+from animate.model.transformer import SamplingTransformer
+from animate.parallel.world import ALONE, World
 
-FULL = {"added_kv_proj_dim": 5120}
 GIB = 2**30
 # A sentence or two; the default prompt has about ten.
 PROMPT_TOKENS = 40
@@ -32,77 +27,36 @@ class Video:
     height: int
     frames: int
 
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}x{self.frames}"
+
     @property
     def latent_shape(self) -> tuple[int, int, int]:
         """Latent frames (the reference's first), height and width."""
         return self.frames // 4 + 2, self.height // 8, self.width // 8
 
-    @property
-    def tokens(self) -> int:
-        """Tokens of the transformer."""
-        t, h, w = self.latent_shape
-        return t * h * w // 4
+
+FULL, TINY = Video(1280, 720, 77), Video(64, 48, 13)
 
 
-def random_transformer(tiny: bool, device: torch.device) -> WanAnimateTransformer3DModel:
-    """Return a transformer with random weights, bf16 on a GPU, where fp32 parts stay fp32."""
-    config = TRANSFORMER | {"motion_encoder_size": 32} if tiny else FULL
-    with device:
-        model = WanAnimateTransformer3DModel(**config)
-    if tiny:
-        randomise(model, 0)
-    for name, parameter in model.named_parameters():
-        if device.type == "cuda" and not FP32_PARTS.search(name):
-            parameter.data = parameter.data.bfloat16()
-    return model.eval().requires_grad_(False)
-
-
-def random_vae(tiny: bool, device: torch.device) -> AutoencoderKLWan:
-    """Return a VAE with random weights, bf16 on a GPU."""
-    vae = AutoencoderKLWan(**({"base_dim": 8, "num_res_blocks": 1} if tiny else {}))
-    randomise(vae, 0)
-    return vae.to(device, torch.bfloat16 if device.type == "cuda" else torch.float32).eval()
-
-
-def random_inputs(
-    video: Video, tiny: bool, device: torch.device, prompt_tokens: int = PROMPT_TOKENS
-) -> dict[str, torch.Tensor]:
-    """Return the arguments of `segment_constants`, and `latents`."""
+def random_inputs(model: Path, video: Video, device: torch.device) -> dict[str, torch.Tensor]:
+    """Return the arguments of `segment_constants` for the model of a folder, and `latents`."""
+    config = json.loads((model / TRANSFORMER / "config.json").read_text())
     t, h, w = video.latent_shape
+    face = config["motion_encoder_size"]
     generator = torch.Generator(device).manual_seed(0)
 
     def noise(*shape: int) -> torch.Tensor:
         return torch.randn(shape, device=device, generator=generator)
 
-    image, text = (TRANSFORMER["image_dim"], TRANSFORMER["text_dim"]) if tiny else (1280, 4096)
-    size = 32 if tiny else 512
     return {
         "latents": noise(1, 16, t, h, w),
         "condition_latents": noise(1, 20, t, h, w),
         "pose_latents": noise(1, 16, t - 1, h, w),
-        "face": noise(1, 3, video.frames, size, size).tanh(),
-        "image_embeds": noise(1, 257, image),
-        "prompt_embeds": noise(1, prompt_tokens, text),
+        "face": noise(1, 3, video.frames, face, face).tanh(),
+        "image_embeds": noise(1, 257, config["image_dim"]),
+        "prompt_embeds": noise(1, PROMPT_TOKENS, config["text_dim"]),
     }
-
-
-def random_painting(
-    model: SamplingTransformer, codec: SplitCodec, video: Video, steps: int, tiny: bool
-) -> Callable[[], torch.Tensor]:
-    """Return a function that samples a segment of random frames: encoded, denoised, decoded."""
-    inputs = random_inputs(video, tiny, torch.device("cpu"))
-    generator = np.random.default_rng(0)
-    face = 32 if tiny else 512
-    frames = SegmentFrames(
-        generator.integers(0, 256, (video.frames, video.height, video.width, 3), np.uint8),
-        generator.integers(0, 256, (video.frames, face, face, 3), np.uint8),
-    )
-    settings = SamplingSettings(segment_frames=video.frames, steps=steps)
-    reference = torch.zeros(1, 3, video.height, video.width)
-    painter = SegmentSampler(
-        model, codec, settings, reference, inputs["image_embeds"], inputs["prompt_embeds"]
-    )
-    return lambda: painter.sample(frames, None, inputs["latents"])
 
 
 @torch.inference_mode()
@@ -114,35 +68,22 @@ def make_step(model: SamplingTransformer, inputs: dict[str, torch.Tensor]) -> Ca
     return lambda: model(inputs["latents"], time_embedding, constants)
 
 
-def diffusers_step(model: WanAnimateTransformer3DModel, inputs: dict[str, torch.Tensor]):
-    """Return a function that runs diffusers' own forward on the same inputs."""
-    dtype = model.patch_embedding.weight.dtype
-    noisy = torch.cat((inputs["latents"], inputs["condition_latents"]), dim=1)
-    prompt = inputs["prompt_embeds"]
-    arguments = {
-        "hidden_states": noisy,
-        "encoder_hidden_states": F.pad(prompt, (0, 0, 0, TEXT_TOKENS - prompt.shape[1])),
-        "encoder_hidden_states_image": inputs["image_embeds"],
-        "pose_hidden_states": inputs["pose_latents"],
-        "face_pixel_values": inputs["face"],
-    }
-    arguments = {name: value.to(dtype) for name, value in arguments.items()}
-    timestep = torch.tensor([700], device=noisy.device)
-    return lambda: model(timestep=timestep, **arguments).sample
-
-
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of the first call, the median of the others, and the peak of allocated GiB."""
+    """Seconds of the first call and the median of the others; GiB allocated and reserved at most.
+
+    Each is that of the rank with most.
+    """
 
     first: float
-    median: float
-    peak: float
+    seconds: float
+    allocated: float
+    reserved: float
 
 
 @torch.inference_mode()
-def timed(call: Callable, repeats: int = 2) -> tuple[Timing, torch.Tensor]:
-    """Return how long `call` takes, warmed up once, and its last result."""
+def timed(call: Callable, repeats: int = 2, world: World = ALONE) -> tuple[Timing, torch.Tensor]:
+    """Return how long `call` takes after a first time, and its last result."""
     cuda = torch.cuda.is_available()
     if cuda:
         torch.cuda.empty_cache()
@@ -150,24 +91,62 @@ def timed(call: Callable, repeats: int = 2) -> tuple[Timing, torch.Tensor]:
     seconds = []
     for _ in range(repeats + 1):
         result = None
-        started = time.perf_counter()
+        world.gather(None)
+        began = time.perf_counter()
         result = call()
         if cuda:
             torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - started)
-    peak = torch.cuda.max_memory_allocated() / GIB if cuda else 0.0
-    return Timing(seconds[0], statistics.median(seconds[1:] or seconds), peak), result
-
-
-def print_reserved(device: torch.device) -> None:
-    """Print what the allocator held at most, and what the device holds now."""
-    if device.type != "cuda":
-        return
-    free, total = torch.cuda.mem_get_info()
-    reserved = torch.cuda.max_memory_reserved() / GIB
-    print(f"    reserved {reserved:.1f} GiB, in use {(total - free) / GIB:.1f} GiB", flush=True)
+        seconds.append(time.perf_counter() - began)
+    found = [seconds[0], statistics.median(seconds[1:] or seconds)]
+    peaks = torch.cuda.max_memory_allocated, torch.cuda.max_memory_reserved
+    found += [peak() / GIB if cuda else 0.0 for peak in peaks]
+    return Timing(*map(max, zip(*world.gather(found), strict=True))), result
 
 
 def difference(result: torch.Tensor, expected: torch.Tensor) -> float:
     """Return the norm of the difference over the norm of what is expected."""
-    return float((result.float() - expected.float()).norm() / expected.float().norm())
+    result, expected = result.float(), expected.to(result.device).float()
+    return float((result - expected).norm() / expected.norm())
+
+
+class Table:
+    """Rows that are printed as they come, on rank 0; `columns` are names and widths."""
+
+    def __init__(self, columns: dict[str, int], speaks: bool = True):
+        self.rows: list[dict] = []
+        self._columns = {name: max(width, len(name)) for name, width in columns.items()}
+        self._speaks = speaks
+        self._print({name: name for name in columns})
+        self._print({name: "-" * width for name, width in self._columns.items()})
+
+    def add(self, name: str, **values: float | None) -> None:
+        """Print a row and keep it; numbers are rounded in print only."""
+        row = dict(zip(self._columns, [name], strict=False)) | values
+        self.rows.append(row)
+        self._print(row)
+
+    def write(self, path: Path | None, facts: dict) -> None:
+        """Write the rows and what else is known as JSON, where a path is given."""
+        if path and self._speaks:
+            path.write_text(json.dumps({"rows": self.rows} | facts, indent=1) + "\n")
+
+    def _print(self, row: dict) -> None:
+        if not self._speaks:
+            return
+        cells = []
+        for name, width in self._columns.items():
+            value = row.get(name)
+            text = (
+                f"{value:#.4g}" if isinstance(value, float) else str("" if value is None else value)
+            )
+            cells.append(text.ljust(width))
+        print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def forget(folder: Path) -> None:
+    """Take a folder's files out of the page cache; there may be no such folder."""
+    os.sync()
+    for path in folder.glob("*"):
+        if path.is_file():
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

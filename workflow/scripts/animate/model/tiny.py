@@ -76,21 +76,24 @@ def tiny_tokenizer() -> T5TokenizerFast:
 
 
 def randomise(module: nn.Module, seed: int) -> None:
-    """Fill the parameters in place with noise that keeps activations of the order of one.
-
-    Each parameter has its own generator, so adding one does not change the others.
-    """
+    """Fill the parameters in place with noise that keeps activations of the order of one."""
     for name, parameter in module.named_parameters():
-        generator = torch.Generator().manual_seed(seed + sum(name.encode()) + parameter.numel())
-        noise = torch.randn(parameter.shape, generator=generator)
-        scale = name.endswith("gamma") or (name.endswith("weight") and parameter.ndim == 1)
-        if scale:
-            noise = 1 + 0.2 * noise
-        elif parameter.ndim == 1:
-            noise = 0.2 * noise
-        elif not name.startswith("motion_encoder"):
-            noise = noise / parameter[0].numel() ** 0.5
-        parameter.data.copy_(noise)
+        parameter.data.copy_(random_parameter(name, parameter.shape, seed))
+
+
+def random_parameter(
+    name: str, shape: torch.Size, seed: int, device: torch.device | str = "cpu"
+) -> torch.Tensor:
+    """Return a parameter's noise, fp32; each has its own generator, so no other changes it."""
+    generator = torch.Generator(device).manual_seed(seed + sum(name.encode()) + shape.numel())
+    noise = torch.randn(shape, generator=generator, device=device)
+    if name.endswith("gamma") or (name.endswith("weight") and len(shape) == 1):
+        return 1 + 0.2 * noise
+    if len(shape) == 1:
+        return 0.2 * noise
+    if name.startswith("motion_encoder"):
+        return noise
+    return noise / shape[1:].numel() ** 0.5
 
 
 def _write(folder: Path, seed: int, build: Callable[[], nn.Module]) -> None:

@@ -52,6 +52,7 @@ def _sample(
     weights = machine.staged or job.model
     progress.say(f"loading the model from {weights}")
     models = load_models(weights, loras, job_load(job, clip.info.size), machine, progress.say)
+    progress.say("the model is loaded")
     sampler = segment_sampler(clip, models, machine)
     made_by = describe(machine) | models.made_by
     frames = frames_of(clip, finished, machine)

@@ -1,0 +1,149 @@
+"""Time clips from command to file, as the workflow's rule has them sampled.
+
+PYTHONPATH=workflow/scripts:tests python benchmarks/clips.py MODEL [--gpus 2] [--precision fp8] ...
+
+Each run is a new process, and its parts are told apart by the lines it prints: they add up.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import time
+from itertools import pairwise, product
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import sampler_clip
+import torch
+from measure import FULL, PROMPT_TOKENS, TINY, Table, Video, forget
+
+from animate.model.prepared import COPY, TRANSFORMER
+from animate.model.text import save_prompt
+
+LAUNCHER = Path(__file__).parents[1] / "workflow/scripts/launch_sampler.py"
+STEP = re.compile(r"segment \d+/\d+ step (\d+)/")
+PARTS = ("imports", "loading", "before steps", "a step", "all steps", "to a file", "exit")
+COLUMNS = {"clip": 32} | {name: 7 for name in (*PARTS, "all", "compiled")}
+
+Line = tuple[float, str]
+
+
+def write_inputs(folder: Path, model: Path, mode: str, video: Video) -> Path:
+    """Write a clip's inputs of that size and return a settings file."""
+    config = json.loads((model / TRANSFORMER / "config.json").read_text())
+    sampler_clip.FACE_SIZE = config["motion_encoder_size"]
+    size = video.width, video.height
+    path = sampler_clip.write_clip(folder, model, video.frames, mode, size)
+    prompt = torch.randn(PROMPT_TOKENS, config["text_dim"], generator=torch.manual_seed(0))
+    save_prompt(folder / "prompt.safetensors", prompt)
+    return path
+
+
+def write_job(inputs: Path, folder: Path, **settings) -> Path:
+    """Write a settings file for those inputs, whose results go into `folder`."""
+    folder.mkdir()
+    job = json.loads(inputs.read_text()) | {"settings": settings}
+    for name in ("output", "record", "journal", "progress"):
+        job[name] = str(folder / Path(job[name]).name)
+    path = folder / "sampled.json"
+    path.write_text(json.dumps(job))
+    return path
+
+
+def listen(command: list, log: Path) -> tuple[list[Line], float]:
+    """Run a command; return its lines and its end, in seconds after its start.
+
+    Standard error goes to a log, as in the rule.
+    """
+    with log.open("w") as errors:
+        began = time.perf_counter()
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+        lines = []
+        for line in process.stdout:
+            lines.append((time.perf_counter() - began, line.strip()))
+        if process.wait():
+            sys.exit("\n".join([*(line for _, line in lines), log.read_text()]))
+        return lines, time.perf_counter() - began
+
+
+def seconds_of_parts(lines: list[Line], end: float) -> dict[str, float]:
+    """Return the seconds of each of `PARTS`; without "a step" they add up to those of all."""
+
+    def when(words: str) -> float:
+        return next(moment for moment, line in lines if words in line)
+
+    steps = [(moment, int(step[1])) for moment, line in lines if (step := STEP.search(line))]
+    # What lies between segments is no step.
+    step = median(after - before for (before, _), (after, n) in pairwise(steps) if n > 1)
+    loaded, finished = when("the model is loaded"), when("finished:")
+    first, last = steps[0][0], steps[-1][0]
+    spoken = lines[0][0]
+    seconds = (
+        spoken,
+        loaded - spoken,
+        first - step - loaded,
+        step,
+        last - first + step,
+        finished - last,
+        end - finished,
+    )
+    return dict(zip(PARTS, seconds, strict=True))
+
+
+def plan_of(lines: list[Line]) -> list[str]:
+    """Return what was said of where the weights are and which attention was taken."""
+    return [line.split(": ", 1)[1] for _, line in lines if "weights" in line]
+
+
+def recorded(folder: Path) -> dict:
+    """Return the machine and packages in the clip's record."""
+    return json.loads((folder / "sampling.json").read_text())[0]["made_by"]
+
+
+def main(arguments: argparse.Namespace) -> None:
+    """Print a row for each clip, and what sampled them."""
+    model, video = arguments.model, TINY if arguments.tiny else FULL
+    # Where the launcher has compiled code kept.
+    compiled = model.resolve().parent / ".compiled"
+    table = Table(COLUMNS)
+    made_by = {}
+    with TemporaryDirectory(dir=arguments.folder) as temporary:
+        folder = Path(temporary)
+        inputs = {mode: write_inputs(folder / mode, model, mode, video) for mode in arguments.mode}
+        kinds = product(arguments.mode, arguments.precision, arguments.steps)
+        for number, (mode, precision, steps) in enumerate(kinds):
+            for turn in range(arguments.rounds):
+                cold = arguments.cold and not turn
+                if cold:
+                    for part in (TRANSFORMER, COPY, "vae", "image_encoder"):
+                        forget(model / part)
+                settings = {"steps": steps, "precision": precision, "segment_frames": video.frames}
+                job = write_job(inputs[mode], folder / f"{number} {turn}", **settings)
+                known = len(list(compiled.rglob("*")))
+                command = [sys.executable, LAUNCHER, f"--gpus={arguments.gpus}", job]
+                lines, end = listen(command, job.with_suffix(".log"))
+                name = f"{mode}, {precision}, {steps} steps, {turn + 1}{', cold' if cold else ''}"
+                made = len(list(compiled.rglob("*"))) - known
+                table.add(name, **seconds_of_parts(lines, end), all=end, compiled=made)
+                made_by |= dict.fromkeys(plan_of(lines), recorded(job.parent))
+    for plan, machine in made_by.items():
+        print(f"\n{plan}\n{json.dumps(machine)}")
+    table.write(arguments.output, {"made_by": made_by})
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--gpus", type=int, default=1)
+    parser.add_argument("--mode", nargs="+", default=["animate"], choices=("animate", "replace"))
+    parser.add_argument("--precision", nargs="+", default=["bf16"], choices=("bf16", "fp8"))
+    parser.add_argument("--steps", nargs="+", type=int, default=[4, 20], help="2 or more")
+    parser.add_argument("--rounds", type=int, default=2, help="of each clip, in a row")
+    parser.add_argument("--cold", action="store_true", help="first rounds read the model from disk")
+    parser.add_argument("--tiny", action="store_true", help="clips for a CPU")
+    parser.add_argument("--folder", type=Path, help="for the clips; the system's temporary one")
+    parser.add_argument("--output", type=Path, help="JSON file to write")
+    main(parser.parse_args())
