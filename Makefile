@@ -30,7 +30,7 @@ test-slurm: $(INSTALLED)
 	$(BIN)/python tests/slurm/loopback.py install
 	$(BIN)/python -m pytest -m slurm tests/slurm
 
-# On 2, 4 and 8 of this machine's GPUs, joined by NVLink.
+# On 1, 2, 4 and 8 GPUs of this machine, as far as it has them.
 test-gpus: $(INSTALLED)
 	$(BIN)/python -m pytest -m gpus tests/parallel
 

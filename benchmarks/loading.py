@@ -68,7 +68,7 @@ def measure(model: Path, machine: Machine, precision: str, clock: Clock) -> None
 
     @torch.inference_mode()
     def loaded():
-        return load_sampler(model, machine.dtype, device, [], world, load, clock.say)
+        return load_sampler(model, machine.dtype, device, [], world, load, clock.say).model
 
     clock.say(f"{folder}, {size / 1e9:.1f} GB")
     for state in ("cold", "in memory"):

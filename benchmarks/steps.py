@@ -35,7 +35,6 @@ from measure import (
 )
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from animate.model.checkpoint import load_transformer
 from animate.model.parts import load_part
 from animate.model.prepared import transformer_folder
 from animate.model.transformer import TEXT_TOKENS, SamplingTransformer
@@ -50,6 +49,7 @@ from animate.sampling.models import Models, load_models
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
 from animate.sampling.settings import read_job
+from whole_model import load_transformer
 
 SIZES = (Video(832, 464, 77), Video(960, 720, 77), FULL)
 PARTS = ("diffusers", "vae", "steps", "job")

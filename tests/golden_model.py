@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from animate.model.checkpoint import load_transformer
 from animate.model.convert import convert_transformer
+from whole_model import load_transformer
 
 DATA = Path(__file__).parent / "data"
 

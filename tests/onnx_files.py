@@ -27,6 +27,14 @@ def _tensor(name: str, values: np.ndarray) -> bytes:
     return dims + _field(2, kind) + _field(8, name) + _field(9, values.astype(stored).tobytes())
 
 
+def _external_tensor(name: str, values: np.ndarray, folder: Path) -> bytes:
+    """Return a tensor whose numbers are in a file of that name, and write the file."""
+    (folder / name).write_bytes(values.astype("<f4").tobytes())
+    dims = b"".join(_field(1, size) for size in values.shape)
+    place = _field(1, "location") + _field(2, name)
+    return dims + _field(2, FLOAT) + _field(8, name) + _field(13, place) + _field(14, 1)
+
+
 def _value(name: str, shape: tuple[int | str, ...]) -> bytes:
     dims = (_field(1, s) if isinstance(s, int) else _field(2, s) for s in shape)
     tensor = _field(1, FLOAT) + _field(2, b"".join(_field(1, dim) for dim in dims))
@@ -42,12 +50,16 @@ def _node(kind: str, inputs: list[str], output: str, **sizes: list[int]) -> byte
     return b"".join(parts) + b"".join(_field(5, attribute) for attribute in attributes)
 
 
-def _write(path: Path, nodes: list[bytes], tensors: dict, shapes: dict) -> None:
+def _write(
+    path: Path, nodes: list[bytes], tensors: dict, shapes: dict, external: dict | None = None
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     (source, source_shape), (target, target_shape) = shapes.items()
     graph = b"".join(_field(1, node) for node in nodes) + _field(2, "test")
     graph += b"".join(_field(5, _tensor(name, values)) for name, values in tensors.items())
+    for name, values in (external or {}).items():
+        graph += _field(5, _external_tensor(name, values, path.parent))
     graph += _field(11, _value(source, source_shape)) + _field(12, _value(target, target_shape))
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(_field(1, 8) + _field(8, _field(2, 17)) + _field(7, graph))
 
 
@@ -68,14 +80,20 @@ def write_detector(path: Path, boxes: np.ndarray, batch: int | str = 1) -> None:
     _write(path, nodes, tensors, shapes)
 
 
-def write_pose(path: Path, batch: int | str = 1) -> None:
+def write_pose(path: Path, batch: int | str = 1, external: int = 0) -> None:
     """Write a pose network (batch, 3, 256, 192) -> (batch, 133, 64, 48) whose even points are where
-    the normalised picture is red and whose odd points are where it is blue."""
+    the normalised picture is red and whose odd points are where it is blue.
+
+    With `external`, its weights are spread over that many files beside `path`.
+    """
     weight = np.full((133, 3, 1, 1), -0.1, np.float32)
     weight[0::2, 0] = weight[1::2, 2] = 0.2
+    total = external * (external + 1) / 2
+    shares = {f"backbone.blocks.{n}.weight": weight * n / total for n in range(1, external + 1)}
     nodes = [
+        *([_node("Sum", list(shares), "weight")] if external else []),
         _node("AveragePool", ["input"], "small", kernel_shape=[4, 4], strides=[4, 4]),
         _node("Conv", ["small", "weight"], "heatmaps"),
     ]
     shapes = {"input": (batch, 3, 256, 192), "heatmaps": (batch, 133, 64, 48)}
-    _write(path, nodes, {"weight": weight}, shapes)
+    _write(path, nodes, {} if external else {"weight": weight}, shapes, shares)

@@ -43,8 +43,8 @@ class Client:
         path = self.folder / "config" / name
         path.write_text(yaml.safe_dump(declaration), "utf-8")
 
-    def start(self, script: str, *options: str) -> subprocess.Popen:
-        command = [sys.executable, SCRIPTS / f"{script}.py", "--needs", "toy:weights", *options]
+    def start(self, script: str, *options: str, needs=("--needs", "toy:weights")):
+        command = [sys.executable, SCRIPTS / f"{script}.py", *needs, *options]
         return subprocess.Popen(
             command,
             cwd=self.folder,
@@ -56,9 +56,9 @@ class Client:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
 
-    def run(self, script: str, *options: str) -> str:
+    def run(self, script: str, *options: str, **needs) -> str:
         """Return what a script that must succeed prints, its log included."""
-        process = self.start(script, *options)
+        process = self.start(script, *options, **needs)
         output, _ = process.communicate(timeout=120)
         assert process.returncode == 0, output
         return output

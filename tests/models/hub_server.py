@@ -9,6 +9,7 @@ import re
 import threading
 import time
 from dataclasses import dataclass, field
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote, unquote, urlsplit
 
@@ -41,6 +42,7 @@ class Faults:
     listed_too: list[str] = field(default_factory=list)
     token: str = ""
     bytes_per_second: float = float("inf")
+    whole_files_only: bool = False
 
 
 class Hub:
@@ -129,15 +131,15 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             if self._refused("tree"):
                 return
             files = hub.repositories[name][commit]
-            entries = [_entry(file, body) for file, body in files.items()]
-            entries += [_entry(file, b"x" * LARGE) for file in hub.faults.listed_too]
+            listed = [*files.items(), *((file, b"x" * LARGE) for file in hub.faults.listed_too)]
             page = re.search(r"cursor=(\d+)", query)
             start = int(page[1]) if page else 0
             following = (
                 f"{hub.endpoint}{urlsplit(self.path).path}?recursive=true&cursor={start + PAGE}"
             )
-            more = {"Link": f'<{following}>; rel="next"'} if start + PAGE < len(entries) else {}
-            self._json("tree", entries[start : start + PAGE], more)
+            more = {"Link": f'<{following}>; rel="next"'} if start + PAGE < len(listed) else {}
+            entries = [_entry(file, body) for file, body in listed[start : start + PAGE]]
+            self._json("tree", entries, more)
 
         def _resolve(self, name: str, revision: str, file: str) -> None:
             commit = self._commit(name, revision)
@@ -160,21 +162,23 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
             self._answer(302, file, headers)
 
         def _content(self, file: str, body: bytes, headers: dict[str, str] | None = None) -> None:
-            asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+            asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+            if hub.faults.whole_files_only:
+                asked = None
             start = int(asked[1]) if asked else 0
+            end = min(int(asked[2]) + 1, len(body)) if asked and asked[2] else len(body)
             request = self._begin(206 if asked else 200, file)
             request.start = start
             for key, value in (headers or {}).items():
                 self.send_header(key, value)
             if asked:
-                self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
-            self.send_header("Content-Length", str(len(body) - start))
+                self.send_header("Content-Range", f"bytes {start}-{end - 1}/{len(body)}")
+            self.send_header("Content-Length", str(end - start))
             self.end_headers()
             if self.command == "GET":
-                self._send(file, bytearray(body), start, request)
+                self._send(file, bytearray(body), start, end, request)
 
-        def _send(self, file: str, body: bytearray, start: int, request: Request) -> None:
-            end = len(body)
+        def _send(self, file: str, body: bytearray, start: int, end: int, request: Request):
             if hub.faults.wrong_bytes.get(file):
                 hub.faults.wrong_bytes[file] -= 1
                 body[-1] ^= 1
@@ -214,6 +218,7 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
+@cache
 def _entry(file: str, body: bytes) -> dict:
     oid = hashlib.sha1(b"blob %d\0" % len(body) + body).hexdigest()
     entry = {"type": "file", "path": file, "size": len(body), "oid": oid}

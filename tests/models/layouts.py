@@ -4,13 +4,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKLWan, WanAnimateTransformer3DModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
 from animate.model import convert
-from animate.model.folder import RELIGHTING_LORA, write_model_index, write_schedule_and_processor
+from animate.model.folder import RELIGHTING_LORAS, write_model_index, write_schedule_and_processor
 from animate.model.original_names import (
     Names,
     image_encoder_names,
@@ -19,8 +20,19 @@ from animate.model.original_names import (
     vae_names,
 )
 from animate.model.tiny import randomise, tiny_tokenizer
+from onnx_files import write_detector, write_pose
 
 WIDTH, HEADS, LAYERS, TEXT, FFN, FREQUENCIES, IMAGE = 32, 2, 5, 32, 64, 32, 1280
+# Files of the pose network: the network, and its weights beside it.
+POSE_FILES = 394
+UNUSED = (
+    "README.md",
+    "configuration.json",
+    "xlm-roberta-large/model.safetensors",
+    "xlm-roberta-large/pytorch_model.bin",
+    "xlm-roberta-large/sentencepiece.bpe.model",
+    "xlm-roberta-large/tokenizer.json",
+)
 REPOSITORIES = "Wan-AI/Wan2.2-Animate-14B-Diffusers", "Wan-AI/Wan2.2-Animate-14B"
 
 
@@ -63,27 +75,55 @@ def write_diffusers(folder: Path) -> None:
 
 
 def write_original(diffusers: Path, folder: Path) -> None:
-    """Write the same weights as the original checkpoint has them, and a relighting LoRA."""
+    """Write the same weights as the original checkpoint has them, and its relighting LoRAs."""
     folder.mkdir(parents=True)
-    config = {"dim": WIDTH, "num_heads": HEADS, "num_layers": LAYERS, "text_dim": TEXT}
-    config |= {"ffn_dim": FFN, "freq_dim": FREQUENCIES}
+    config = {"_class_name": "WanAnimateModel", "dim": WIDTH, "num_heads": HEADS}
     (folder / "config.json").write_text(json.dumps(config))
     names = transformer_names(LAYERS, LAYERS // convert.FACE_BLOCK_EVERY)
-    weights = _original(diffusers / "transformer", names)
-    save_file(weights, folder / "diffusion_pytorch_model-00001-of-00001.safetensors")
+    _write_shards(_original(diffusers / "transformer", names), folder)
     text = _original(diffusers / "text_encoder", text_encoder_names(2))
     torch.save(text, folder / convert.TEXT_ENCODER)
     torch.save(_original(diffusers / "vae", vae_names()), folder / convert.VAE)
     visual = _original(diffusers / "image_encoder", image_encoder_names(2))
     visual["pos_embedding"] = visual["pos_embedding"][None]
-    visual = {f"visual.{name}": tensor for name, tensor in visual.items()}
-    torch.save(visual, folder / convert.IMAGE_ENCODER)
+    clip = {f"visual.{name}": tensor for name, tensor in visual.items()}
+    clip |= {"textual.head.0.weight": torch.zeros(2, 2), "log_scale": torch.zeros(())}
+    torch.save(clip, folder / convert.IMAGE_ENCODER)
     shutil.copytree(diffusers / "tokenizer", folder / convert.TOKENIZER)
     lora = {
-        "blocks.0.self_attn.q.lora_A.weight": torch.ones(2, WIDTH),
-        "blocks.0.self_attn.q.lora_B.weight": torch.ones(WIDTH, 2),
+        "blocks.0.self_attn.q.lora_A.weight": torch.ones(4, WIDTH),
+        "blocks.0.self_attn.q.lora_B.weight": torch.ones(WIDTH, 4),
     }
-    torch.save({"state_dict": lora}, folder / RELIGHTING_LORA)
+    stored, pickled = (folder / name for name in RELIGHTING_LORAS)
+    torch.save({"state_dict": lora}, pickled)
+    stored.parent.mkdir()
+    save_file({f"base_model.model.{name}": tensor for name, tensor in lora.items()}, stored)
+    (stored.parent / "adapter_config.json").write_text(json.dumps({"r": 4, "lora_alpha": 4}))
+
+
+def write_process_checkpoint(folder: Path) -> None:
+    """Write what the original repository has beside the model: detectors, and what nobody needs."""
+    networks = folder / "process_checkpoint"
+    write_detector(networks / "det" / "yolov10m.onnx", np.zeros((300, 6)))
+    pose = networks / "pose2d" / "vitpose_h_wholebody.onnx" / "end2end.onnx"
+    write_pose(pose, "batch", external=POSE_FILES - 1)
+    others = ["process_checkpoint/sam2/sam2_hiera_large.pt", *UNUSED]
+    for name in others:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(name.encode() * 100)
+
+
+def _write_shards(tensors: dict[str, torch.Tensor], folder: Path, count: int = 4) -> None:
+    """Write safetensors files of the published names, and their index."""
+    stem, names = "diffusion_pytorch_model", sorted(tensors)
+    places = {}
+    for number in range(count):
+        shard = {name: tensors[name] for name in names[number::count]}
+        file = f"{stem}-{number + 1:05d}-of-{count:05d}.safetensors"
+        save_file(shard, folder / file)
+        places |= dict.fromkeys(shard, file)
+    index = {"metadata": {"total_size": 0}, "weight_map": places}
+    (folder / f"{stem}.safetensors.index.json").write_text(json.dumps(index))
 
 
 def write_lora(folder: Path) -> None:

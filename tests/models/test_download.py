@@ -1,5 +1,6 @@
 """Downloads with the real client against a hub that misbehaves."""
 
+import hashlib
 import os
 import re
 import shutil
@@ -10,8 +11,12 @@ import time
 from contextlib import contextmanager
 
 import pytest
+import yaml
 
-from models.client import DECLARATION
+from animate.hub.declaration import read_declaration
+from animate.hub.lock import read_lock
+from animate.hub.names import matches
+from models.client import DECLARATION, SCRIPTS
 
 NAMES = ("a.bin", "b/c.bin", "config.json")
 BIG = 40_000_000
@@ -96,6 +101,48 @@ def test_pattern_without_a_file_is_named(client, hub):
     assert "Maker/Model has no file 'a.bin'" in client.fail("download_model")
 
 
+def declare_choice(client, *choices, **repository):
+    weights = DECLARATION["models"]["toy"]["parts"]["weights"] | {"files": [list(choices)]}
+    models = {"toy": {"parts": {"weights": weights}}}
+    repositories = {"Maker/Model": repository}
+    client.declare(DECLARATION | {"models": models, "repositories": repositories})
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_first_of_several_patterns_that_has_a_match_is_fetched(client, hub, both):
+    declare_choice(client, "b/*", "a.bin")
+    if not both:
+        del hub.files["b/c.bin"]
+        hub.push("Maker/Model", hub.files)
+    client.run("download_model")
+    name = "b/c.bin" if both else "a.bin"
+    assert client.installed() == {name: hub.files[name]}
+    assert not hub.downloads("a.bin" if both else "b/c.bin")
+
+
+def test_second_choice_is_removed_when_the_first_appears(client, hub):
+    declare_choice(client, "new/*", "a.bin")
+    client.run("download_model")
+    assert client.installed().keys() == {"a.bin"}
+    hub.push("Maker/Model", hub.files | {"new/n.bin": b"n"})
+    client.run("update_models")
+    client.run("download_model")
+    assert client.installed() == {"new/n.bin": b"n"}
+
+
+def test_choice_without_any_file_names_all_of_it(client, hub):
+    declare_choice(client, "x/*", "y.bin")
+    assert "Maker/Model has no file 'x/*' or 'y.bin'" in client.fail("download_model")
+
+
+def test_choice_in_a_folder_of_the_users(client):
+    declare_choice(client, "x.bin", "y.bin", path="own")
+    (client.folder / "own").mkdir()
+    (client.folder / "own" / "y.bin").write_bytes(b"y")
+    client.run("download_model")
+    assert client.installed() == {"y.bin": b"y"}
+
+
 def test_missing_token_is_asked_for_and_a_token_is_never_logged(client, hub):
     hub.faults.token = "hf_secret_token"
     message = client.fail("download_model")
@@ -126,6 +173,106 @@ def test_lock_holds_when_the_branch_moves(client, hub):
     client.run("download_model")
     assert client.installed() == wanted(hub)
     assert "unchanged" in client.run("update_models")
+
+
+@pytest.fixture
+def known(client, hub):
+    """Return a function that writes a lock with a commit and what is known of files there."""
+
+    def write(commit=None, **files):
+        names = {"a": "a.bin", "c": "b/c.bin", "config": "config.json", "lost": "b/lost.bin"}
+        known = {names[key]: pins for key, pins in files.items()}
+        entry = {"revision": "main", "commit": commit or hub.commit, "known": known}
+        text = yaml.safe_dump({"Maker/Model": entry})
+        (client.folder / "config" / "models.lock.yaml").write_text(text)
+
+    return write
+
+
+def digest(content):
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_pin_of_some_files_is_completed_at_its_commit(client, hub, known):
+    first = hub.commit
+    files = dict(hub.files)
+    known(a={"sha256": digest(files["a.bin"])}, config={"size": 10})
+    hub.push("Maker/Model", hub.files | {"a.bin": b"newer"})
+    assert re.search(r"toy +weights +yes +not pinned", client.run("models_status"))
+    assert "toy: weights: not pinned" in client.fail("verify_models")
+    client.run("download_model")
+    assert client.installed() == {name: files[name] for name in NAMES}
+    locked = client.lock()["Maker/Model"]
+    assert (locked["commit"], sorted(locked["files"])) == (first, sorted(NAMES))
+    assert "known" not in locked
+    count = len(hub.requests)
+    client.run("download_model")
+    assert len(hub.requests) == count
+
+
+def test_what_is_known_of_files_that_nobody_declares_is_kept(client, hub, known):
+    pins = {"size": 5}
+    known(a={"size": 200_000})
+    path = client.folder / "config" / "models.lock.yaml"
+    document = yaml.safe_load(path.read_text())
+    document["Maker/Model"]["known"]["README.md"] = pins
+    path.write_text(yaml.safe_dump(document))
+    client.run("download_model")
+    assert client.lock()["Maker/Model"]["known"] == {"README.md": pins}
+
+
+@pytest.mark.parametrize("script", ["download_model", "update_models"])
+@pytest.mark.parametrize(
+    "wrong, problem",
+    [
+        ({"a": {"sha256": "0" * 64}}, r"the sha256 of a\.bin is 0{64} in .* and \w{64} on the hub"),
+        ({"c": {"size": 1}}, r"the size of b/c\.bin is 1 in .* and 300000 on the hub"),
+        ({"config": {"sha256": "1" * 64}}, r"the sha256 of config\.json is 1{64} in"),
+        ({"lost": {"size": 1}}, r"the size of b/lost\.bin is 1 in .* and no such file on the hub"),
+    ],
+)
+def test_pin_that_does_not_hold_says_so(client, hub, known, script, wrong, problem):
+    known(**wrong)
+    before = client.lock()
+    assert re.search(problem, client.fail(script))
+    assert client.lock() == before
+    assert not hub.downloads("a.bin") + hub.downloads("b/c.bin")
+
+
+def test_pins_hold_when_more_is_looked_up_at_their_commit(client, hub):
+    client.run("download_model")
+    hub.repositories["Maker/Model"][hub.commit] |= {"a.bin": bytes(5000), "new.bin": b"n"}
+    weights = DECLARATION["models"]["toy"]["parts"]["weights"]
+    weights = weights | {"files": [*weights["files"], "new.bin"]}
+    client.declare(DECLARATION | {"models": {"toy": {"parts": {"weights": weights}}}})
+    assert "the size of a.bin is 200000 in" in client.fail("download_model")
+
+
+def test_hub_that_answers_with_another_commit_is_refused(client, hub, known):
+    known()
+    first, other = hub.commit, hub.push("Maker/Model", hub.files | {"n.bin": b"n"}, "other")
+    hub.branches["Maker/Model", first] = other
+    message = client.fail("download_model")
+    assert f"the commit is {first} in config/models.lock.yaml and {other} on the hub" in message
+
+
+def test_update_leaves_what_was_known_of_another_commit(client, hub, known):
+    known(commit="f" * 40, a={"sha256": "0" * 64})
+    assert "not at this revision (HTTP 404)" in client.fail("download_model")
+    assert f"{'f' * 40} (main) -> {hub.commit} (main)" in client.run("update_models")
+    client.run("download_model")
+    assert client.installed() == wanted(hub)
+
+
+def test_shipped_pins_are_of_declared_files():
+    config = SCRIPTS.parents[1] / "config"
+    lock = read_lock(config / "models.lock.yaml")
+    declaration = read_declaration(config / "models.yaml")
+    locked = lock["Wan-AI/Wan2.2-Animate-14B"]
+    assert locked.known.keys() | locked.files.keys()
+    patterns = declaration.patterns("Wan-AI/Wan2.2-Animate-14B")
+    assert matches(locked.known, patterns) == list(locked.known)
+    assert all(len(entry.commit) == 40 for entry in lock.values())
 
 
 @pytest.mark.parametrize("name", ["../evil.bin", "b/../../evil.bin", "/etc/evil.bin", "b\\evil"])

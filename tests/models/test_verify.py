@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from animate.errors import ClipError
 from animate.hub.architecture import check_architecture
@@ -17,6 +17,7 @@ from animate.hub.declaration import read_declaration
 from animate.hub.headers import check_headers, tensors_of
 from animate.table import Clip
 from models.client import DECLARATION, SCRIPTS
+from whole_model import load_transformer
 
 ROOT = SCRIPTS.parents[1]
 
@@ -186,19 +187,89 @@ def test_dangling_link_to_a_converted_checkpoint_is_no_fault(weights):
 def test_tensor_that_an_index_misplaces_is_named(weights):
     index = weights.with_name("model.safetensors.index.json")
     index.write_text(json.dumps({"weight_map": {"c": weights.name}}))
-    with pytest.raises(ClipError, match=r"places c in model\.safetensors"):
+    with pytest.raises(ClipError, match=r"not complete, missing c \(model\.safetensors\)"):
         check_headers(weights.parents[1])
 
 
-def test_architecture_names_what_does_not_fit(tmp_path):
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
     from animate.model.tiny import write_tiny_model
 
-    write_tiny_model(tmp_path)
-    check_architecture(tmp_path)
-    config = tmp_path / "vae" / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"base_dim": 16}))
-    with pytest.raises(ClipError, match=r"vae is not a Wan2\.2-Animate vae: .*wrong shape"):
-        check_architecture(tmp_path)
+    folder = tmp_path_factory.mktemp("tiny")
+    write_tiny_model(folder)
+    return folder
+
+
+@pytest.fixture
+def changed(tiny, tmp_path):
+    """Return a function that copies the tiny model with other tensors in one of its parts."""
+
+    def change(part, tensors, file="diffusion_pytorch_model.safetensors"):
+        for component in ("transformer", "vae"):
+            shutil.copytree(tiny / component, tmp_path / component, dirs_exist_ok=True)
+        path = tmp_path / part / file
+        stored = load_file(path) if path.exists() else {}
+        save_file(stored | tensors(stored), path)
+        return tmp_path
+
+    return change
+
+
+KERNEL = "motion_encoder.res_blocks.0.conv2.blur_kernel"
+
+
+@pytest.mark.parametrize("name", ["blocks.0.attn2.norm_added_q.weight", KERNEL])
+def test_tensors_that_loading_leaves_aside_are_no_fault(changed, name):
+    folder = changed("transformer", lambda stored: {name: torch.zeros(64)})
+    check_architecture(folder)
+    load_transformer(folder / "transformer", torch.float32, torch.device("cpu"))
+
+
+def test_file_without_a_place_in_the_model_is_not_looked_at(changed):
+    stray = {"proj_out.weight": torch.zeros(1), "more": torch.zeros(1)}
+    check_architecture(changed("transformer", lambda stored: stray, "old_copy.safetensors"))
+
+
+@pytest.mark.parametrize("part", ["transformer", "vae"])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn])
+def test_numbers_of_16_and_32_bits_are_accepted(changed, part, dtype):
+    folder = changed(part, lambda stored: {k: v.to(dtype) for k, v in stored.items()})
+    if dtype.itemsize > 1:
+        check_architecture(folder)
+        return
+    with pytest.raises(ClipError, match=f"{part} has .* as F8_E4M3, not one of F32, F16 and BF16"):
+        check_architecture(folder)
+
+
+def test_index_decides_and_what_it_names_in_vain_is_named(changed):
+    folder = changed("transformer", lambda stored: {})
+    part = folder / "transformer"
+    file = "diffusion_pytorch_model.safetensors"
+    shutil.copy(part / file, part / "old_copy.safetensors")
+    places = dict.fromkeys(load_file(part / file), file)
+    (part / f"{file}.index.json").write_text(json.dumps({"weight_map": places}))
+    check_architecture(folder)
+    places["proj_out.weight"] = "lost.safetensors"
+    (part / f"{file}.index.json").write_text(json.dumps({"weight_map": places}))
+    with pytest.raises(ClipError, match=r"missing proj_out\.weight \(lost\.safetensors\)"):
+        check_architecture(folder)
+
+
+@pytest.mark.parametrize(
+    "part, config, problem",
+    [
+        ("vae", {"base_dim": 16}, r"vae is not a Wan2\.2-Animate checkpoint: misshapen"),
+        ("vae", {"is_residual": True}, r"vae/config\.json describes another VAE"),
+        ("transformer", {"num_layers": 10}, r"checkpoint: missing blocks\.5\.scale_shift"),
+        ("transformer", {"patch_size": 3}, "does not describe a WanAnimateTransformer3DModel"),
+    ],
+)
+def test_architecture_names_what_does_not_fit(changed, part, config, problem):
+    folder = changed(part, lambda stored: {})
+    path = folder / part / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | config))
+    with pytest.raises(ClipError, match=problem):
+        check_architecture(folder)
 
 
 def clip(mode, **settings):
@@ -230,7 +301,7 @@ def test_only_what_the_clips_need_is_fetched(clips, weights, backends):
 
 def test_nothing_of_flux_is_declared():
     models = read_declaration(ROOT / "config" / "models.yaml").models.values()
-    patterns = [p for model in models for part in model.parts for p in part.files]
+    patterns = [p for model in models for part in model.parts for p in part.patterns]
     assert not [p for p in patterns if "FLUX" in p or p in ("*", "process_checkpoint/*")]
 
 

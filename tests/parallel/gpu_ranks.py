@@ -1,8 +1,13 @@
-"""What ranks with a GPU each compute: run by torchrun, each check prints or raises."""
+"""What one GPU or several compute: run by torchrun, each check prints or raises.
 
+gpu_ranks.py FOLDER CHECK..., the folder as `write_model` and `write_clips` left it.
+"""
+
+import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import torch
 from diffusers import WanAnimateTransformer3DModel
 
@@ -11,19 +16,21 @@ from animate.model.checkpoint import empty_transformer
 from animate.model.tiny import TRANSFORMER, randomise
 from animate.model.transformer import SamplingTransformer
 from animate.parallel import sampler
-from animate.parallel.exchange import Messages, choose_exchange
+from animate.parallel.compile import missing_for_compiling
+from animate.parallel.device import machine_of
+from animate.parallel.fp8 import use_fp8
 from animate.parallel.plan import model_sizes, plan_memory
 from animate.parallel.sampler import Load, load_sampler
-from animate.parallel.ulysses import UlyssesSequence
 from animate.parallel.world import ALONE, World, join_world
+from animate.sampling.progress import Progress
+from animate.sampling.run import run_job
+from animate.sampling.settings import read_job
 from golden_model import relative_error
+from sampler_clip import result_frames, write_clip, write_model
 
-HEADS, CALLS, CYCLES = 8, 12, 20_000_000
-# Tokens: even, uneven and fewer than ranks would like.
-LENGTHS = (4096, 1001, 17)
 # The heads are as large as the published model's: the fast kernels take no others.
 MODEL = TRANSFORMER | {
-    "num_attention_heads": HEADS,
+    "num_attention_heads": 8,
     "attention_head_dim": 128,
     "added_kv_proj_dim": 1024,
     "ffn_dim": 2048,
@@ -31,70 +38,142 @@ MODEL = TRANSFORMER | {
     "motion_encoder_size": 32,
 }
 GRID, FRAMES = (5, 6, 7), 13
-TOLERANCE = 5e-3
+SEGMENT = Load(16 * GRID[2], 16 * GRID[1], FRAMES)
+# Against fp32 on the CPU: what bf16 and fp8 round, in a model of random weights.
+FROM_FP32 = {"bf16": 0.03, "fp8": 0.10}
+# Between placements, and between compiled blocks and plain ones: fp8 rounds what differs in a bit.
+SAME, COMPILED = 5e-3, {"bf16": 1e-2, "fp8": 4e-2}
+CLIPS = {
+    "animate": {"mode": "animate"},
+    "replace": {
+        "mode": "replace",
+        "guidance_scale": 2.0,
+        "conditioning_frames": 5,
+        "vae_precision": "fp32",
+    },
+}
+# Mean difference of the frames of 0..255, sampled in bf16 on GPUs and in fp32 on the CPU: of random
+# weights 4 were measured on an H200.
+PIXELS = 8.0
+
+
+def check_placements(world: World, device: torch.device, folder: Path) -> None:
+    """Every placement, in bf16 and fp8, gives what the weights whole on one GPU give."""
+    cpu = torch.device("cpu")
+    exact = velocity(load_sampler(folder, torch.float32, cpu, [], ALONE, SEGMENT).model)
+    for precision, tolerance in FROM_FP32.items():
+        one = loaded(folder, device, ALONE, precision, None)
+        assert relative_error(one, exact) < tolerance, (precision, relative_error(one, exact))
+        for placement in placements(world):
+            error = relative_error(loaded(folder, device, world, precision, placement), one)
+            assert error < SAME, (precision, placement, error)
+
+
+def check_compiling(world: World, device: torch.device, folder: Path) -> None:
+    """Compiled blocks with our kernels give what uncompiled ones give."""
+    assert missing_for_compiling() is None
+    for precision in FROM_FP32:
+        results = [loaded(folder, device, world, precision, None, way) for way in ("on", "off")]
+        error = relative_error(*results)
+        assert error < COMPILED[precision], (precision, error)
+
+
+def check_clips(world: World, device: torch.device, folder: Path) -> None:
+    """Whole clips on these ranks have the CPU's frames, but for what bf16 rounds."""
+    for clip in CLIPS:
+        path = folder / clip / "settings.json"
+        run_job(read_job(path), machine_of(world, "cuda"), Progress(clip, quiet=not world.leads))
+        if world.leads:
+            made_by = json.loads((path.parent / "sampling.json").read_text())[0]["made_by"]
+            assert made_by["ranks"] == world.size and made_by["gpu"], made_by
+            expected = np.load(path.parent / "expected.npy")
+            difference = np.abs(result_frames(path).astype(int) - expected).mean()
+            print(f"{clip}: frames {difference:.2f} of 255 from the CPU's", flush=True)
+            assert difference < PIXELS
+
+
+def placements(world: World) -> list[str]:
+    """Return the names of the placements of that many ranks."""
+    return ["replicated", "offload"] + (["fsdp2"] if world.size > 1 else [])
+
+
+def loaded(
+    folder: Path,
+    device: torch.device,
+    world: World,
+    precision: str,
+    placement: str | None,
+    compiling: str = "auto",
+) -> torch.Tensor:
+    """Return the velocity of the sampler as it is loaded for a clip, with that placement."""
+    load = Load(SEGMENT.width, SEGMENT.height, SEGMENT.frames, precision=precision)
+    if placement:
+        memory = memory_for(placement, folder, precision, world)
+        sampler.free_memory = lambda device: memory
+    said = []
+    where = torch.bfloat16, device, [], world
+    model = load_sampler(folder, *where, load, said.append, compiling).model
+    if placement:
+        assert f"weights {placement}" in said[-1], said
+    return velocity(model)
+
+
+def memory_for(placement: str, folder: Path, precision: str, world: World) -> int:
+    """Return the bytes of a GPU on which the plan takes that placement."""
+    model = SamplingTransformer(empty_transformer(folder / "transformer", torch.bfloat16))
+    if precision == "fp8":
+        use_fp8(model, fused=False)
+    segment = SEGMENT.tokens, SEGMENT.width * SEGMENT.height, SEGMENT.frames
+    memory = plan_memory(model_sizes(model), *segment, None, world.size).peak
+    while (plan := plan_memory(model_sizes(model), *segment, memory, world.size)) is not None:
+        if plan.placement == placement:
+            return memory
+        memory = plan.peak - 1
+    raise AssertionError(placement)
 
 
 @torch.inference_mode()
-def check_exchange(world: World, device: torch.device) -> None:
-    """Copies bring what messages bring, bit for bit, whichever rank's whole step is late."""
-    name, copies = choose_exchange(device)
-    assert name == "copy engines", f"{name}: these GPUs are not joined by NVLink"
-    for length in LENGTHS:
-        results = []
-        for exchange in (Messages(), copies):
-            sequence = UlyssesSequence(HEADS, exchange=exchange)
-            own = torch.zeros(1, length, HEADS, 128, device=device, dtype=torch.bfloat16)
-            shape = sequence.shard(own).shape
-            generator = torch.Generator(device).manual_seed(world.rank)
-            results.append([])
-            for call in range(CALLS):
-                q, k, v = torch.randn(3, *shape, device=device, generator=generator).bfloat16()
-                if call % world.size == world.rank:
-                    torch.cuda._sleep(CYCLES)
-                results[-1].append(sequence.attend(q, k, v, length))
-        for call, (expected, result) in enumerate(zip(*results, strict=True)):
-            assert torch.equal(expected, result), (length, call)
-
-
-def check_sampler(world: World, device: torch.device, folder: Path) -> None:
-    """The sampler as it is loaded for a clip, replicated and sharded, gives what one GPU gives."""
-    load = Load(16 * GRID[2], 16 * GRID[1], FRAMES)
-    expected = velocity(load_sampler(folder, torch.bfloat16, device, [], ALONE, load))
-    empty = empty_transformer(folder / "transformer", torch.bfloat16)
-    sizes = model_sizes(SamplingTransformer(empty))
-    segment = (load.tokens, load.width * load.height, load.frames)
-    needed = plan_memory(sizes, *segment, None, world.size).peak
-    for placement, memory in (("replicated", needed), ("fsdp2", needed - 1)):
-        said = []
-        sampler.free_memory = lambda device, memory=memory: memory
-        model = load_sampler(folder, torch.bfloat16, device, [], world, load, said.append)
-        assert f"{world.size} cuda ranks by copy engines, weights {placement}" in said[0]
-        error = relative_error(velocity(model), expected)
-        assert error < TOLERANCE, (placement, error)
-
-
-@torch.inference_mode()
-def velocity(model) -> torch.Tensor:
+def velocity(model: SamplingTransformer) -> torch.Tensor:
     """Return the output for random conditions."""
     given = {name: x.to(model.device) for name, x in ranks.inputs(GRID).items()}
     t, h, w = GRID
     generator = torch.Generator().manual_seed(2)
     latents = torch.randn(1, 16, t, 2 * h, 2 * w, generator=generator).to(model.device)
     constants = model.segment_constants(**given)
-    return model(latents, model.time_embedding(torch.tensor([700.0])), constants).cpu()
+    return model(latents, model.time_embedding(torch.tensor([700.0])), constants).float().cpu()
 
 
-def write_model(folder: Path) -> None:
-    """Write the transformer that the checks read."""
+def write_inputs(folder: Path) -> None:
+    """Write the model that the checks read, and clips with the frames that the CPU samples."""
+    write_model(folder)
+    (folder / "relighting_lora.ckpt").unlink()
+    for old in (folder / "transformer").iterdir():
+        old.unlink()
     model = WanAnimateTransformer3DModel(**MODEL)
     randomise(model, 0)
     model.save_pretrained(folder / "transformer")
+    for clip, settings in CLIPS.items():
+        shape = {"size": (112, 96), "segment_frames": FRAMES, "steps": 4}
+        path = write_clip(folder / clip, folder, 20, **shape, **settings)
+        job = read_job(path)
+        run_job(job, machine_of(ALONE, "cpu"), Progress(clip, quiet=True))
+        np.save(path.parent / "expected.npy", result_frames(path))
+        for made in (job.output, job.record):
+            made.unlink()
+        # Renamed, so that the GPU finds nothing finished.
+        job.journal.rename(job.journal.with_name("of the CPU"))
 
+
+CHECKS = {
+    "placements": check_placements,
+    "compiling": check_compiling,
+    "clips": check_clips,
+}
 
 if __name__ == "__main__":
     with join_world("cuda") as joined:
-        gpu = torch.device("cuda", joined.local_rank)
-        check_exchange(joined, gpu)
-        check_sampler(joined, gpu, Path(sys.argv[1]))
-        if joined.leads:
-            print(f"passed on {joined.size} GPUs", flush=True)
+        for check in sys.argv[2:]:
+            gpu = torch.device("cuda", joined.local_rank)
+            CHECKS[check](joined, gpu, Path(sys.argv[1]))
+            if joined.leads:
+                print(f"{check} passed on {joined.size} GPUs", flush=True)

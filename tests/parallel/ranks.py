@@ -9,14 +9,11 @@ import torch
 import torch.distributed as dist
 from diffusers import AutoencoderKLWan
 from safetensors.torch import load_file, save_file
+from torch.distributed.tensor import DTensor
 
-from animate.model.checkpoint import (
-    Resident,
-    empty_transformer,
-    fill_transformer,
-    load_transformer,
-)
+from animate.model.checkpoint import empty_transformer
 from animate.model.folder import RELIGHTING_LORA
+from animate.model.lora_choice import LoraFile
 from animate.model.prepare import prepare
 from animate.model.prepared import COPY, transformer_folder
 from animate.model.sequence import attention
@@ -26,6 +23,7 @@ from animate.model.vae import WanCodec
 from animate.parallel import sampler
 from animate.parallel.attention import choose_attention
 from animate.parallel.fp8 import FP8, Fp8Linear, use_fp8
+from animate.parallel.loading import Resident, fill_transformer
 from animate.parallel.offload import Offloaded
 from animate.parallel.plan import model_sizes, plan_memory
 from animate.parallel.rows import SharedRows
@@ -34,6 +32,7 @@ from animate.parallel.ulysses import UlyssesSequence
 from animate.parallel.vae_split import SplitCodec
 from animate.parallel.world import World
 from golden_model import DATA, RememberedMotion, load_golden_transformer, relative_error
+from whole_model import load_transformer
 
 CPU = torch.device("cpu")
 # Token grids (T, H, W): 64, 45, 63 and 9 tokens; of the 9, two of 4 ranks have none.
@@ -91,7 +90,7 @@ def built(
         "offload": lambda: Offloaded(weights, model, CPU),
         "fsdp2 offload": lambda: Sharded(weights, model, CPU, on_host=True),
     }[placement]()
-    fill_transformer(weights, folder, CPU, store, loras, world)
+    fill_transformer(weights, folder, CPU, store, loras, world=world)
     store.attach(model)
     return model
 
@@ -117,12 +116,22 @@ def check_load(folder: Path) -> None:
     assert copy == folder / COPY
     cases = [(original, placement) for placement in PLACEMENTS] + [(copy, "replicated")]
     for precision in (torch.bfloat16, FP8, torch.float32):
-        for loras in ((), [(folder / RELIGHTING_LORA, 0.5)]):
+        for loras in ((), [LoraFile(folder / RELIGHTING_LORA, 0.5)]):
             expected = velocity(plainly_loaded(original, precision, loras), GRIDS[3])
             # In fp32 only what is read matters; `check_forward` has the placements.
             for source, placement in cases if precision != torch.float32 else cases[-1:]:
-                result = velocity(built(source, placement, None, precision, loras), GRIDS[3])
-                assert torch.equal(result, expected), (precision, loras, source, placement)
+                model = built(source, placement, None, precision, loras)
+                case = precision, loras, source, placement
+                assert torch.equal(velocity(model, GRIDS[3]), expected), case
+                if placement == "fsdp2 offload":
+                    assert len(shard_buffers(model)) == 1, "FSDP2 pinned copies of its own"
+
+
+def shard_buffers(model: SamplingTransformer) -> set[int]:
+    """Return the addresses of the memory that holds this rank's shards, where they are even."""
+    shards = [p for p in model.parameters() if isinstance(p, DTensor)]
+    even = [p for p in shards if p.shape[0] % dist.get_world_size() == 0]
+    return {p.to_local().untyped_storage().data_ptr() for p in even}
 
 
 def plainly_loaded(folder: Path, precision: torch.dtype, loras) -> SamplingTransformer:
@@ -151,8 +160,8 @@ def check_agree(folder: Path) -> None:
     needed = plan_memory(model_sizes(empty), *segment, None, world.size).peak
     sampler.free_memory = lambda device: needed - world.rank
     said = []
-    model = sampler.load_sampler(folder, torch.float32, CPU, [], world, load, said.append)
-    assert "weights offload" in said[0], said
+    model = sampler.load_sampler(folder, torch.float32, CPU, [], world, load, said.append).model
+    assert "weights replicated" not in said[0], said
     grid = (load.frames // 4 + 2, 4, 4)
     expected = velocity(built(folder / "transformer", "replicated"), grid)
     assert relative_error(velocity(model, grid), expected) < TOLERANCE

@@ -2,12 +2,15 @@
 
 import sys
 import sysconfig
+from pathlib import Path
 
 import pytest
 import torch
 
 from animate.errors import ClipError
 from animate.parallel.compile import missing_for_compiling, will_compile
+from animate.parallel.sampler import Load, load_sampler
+from animate.parallel.world import ALONE
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -48,6 +51,13 @@ def test_what_is_missing_is_named_with_its_package(complete, lost, package):
     with pytest.raises(ClipError, match=f"compile is on, but .* install {package}; or"):
         will_compile("on", GPU, pytest.fail)
     assert not will_compile("off", GPU, pytest.fail)
+
+
+def test_refusal_comes_before_anything_is_read(complete):
+    (complete / "gcc").unlink()
+    load, nowhere = Load(64, 64, 13), Path("/nowhere")
+    with pytest.raises(ClipError, match="compile is on"):
+        load_sampler(nowhere, torch.float32, CPU, [], ALONE, load, pytest.fail, compiling="on")
 
 
 def test_compiler_that_is_named_counts(complete, monkeypatch):

@@ -2,14 +2,18 @@
 
 import pytest
 import torch
+from diffusers import WanAnimateTransformer3DModel
 
+from animate.cluster.plan import BLOCKS, HIDDEN, WEIGHTS, WIDTH
 from animate.errors import ClipError
-from animate.model.checkpoint import load_transformer
+from animate.model.checkpoint import FP32_PARTS, assign
 from animate.model.tiny import write_tiny_model
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.fp8 import Fp8Linear, check_fp8, use_fp8
+from animate.parallel.plan import Sizes, model_sizes, plan_memory
 from golden_model import relative_error
 from ranks import velocity
+from whole_model import load_transformer
 
 CPU = torch.device("cpu")
 GRID = (4, 4, 4)
@@ -24,6 +28,30 @@ def test_step_in_fp8_is_near_that_in_fp32(tmp_path):
     assert len(layers) == 5 * (4 + 2 + 2) + 2
     error = relative_error(velocity(exact, GRID), expected)
     assert 0.002 < error < 0.1
+
+
+def test_published_sizes_are_those_of_the_cost_model():
+    with torch.device("meta"):
+        weights = WanAnimateTransformer3DModel(added_kv_proj_dim=5120)
+    for name, parameter in list(weights.named_parameters()):
+        kept = torch.float32 if FP32_PARTS.search(name) else torch.bfloat16
+        assign(weights, name, torch.empty_like(parameter, dtype=kept))
+    model = SamplingTransformer(weights)
+    for precision, (block, rest) in WEIGHTS.items():
+        if precision == "fp8":
+            use_fp8(model, fused=False)
+        assert model_sizes(model).whole == pytest.approx(BLOCKS * block + rest, rel=0.003)
+
+
+@pytest.mark.parametrize(
+    ("gib", "ranks", "placement"), [(36, 1, "replicated"), (24, 2, "fsdp2"), (16, 1, "offload")]
+)
+def test_every_placement_is_planned(gib, ranks, placement):
+    block, rest = WEIGHTS["fp8"]
+    sizes = Sizes((block,) * BLOCKS, rest, WIDTH, HIDDEN)
+    segment = {"tokens": 75600, "pixels": 1280 * 720, "frames": 77}
+    plan = plan_memory(sizes, **segment, memory=gib << 30, ranks=ranks)
+    assert plan.placement == placement
 
 
 def test_zero_rows_stay_zero():

@@ -36,6 +36,14 @@ def test_expected_peak_covers_what_an_h200_took(memory, ranks, measured):
     assert measured <= plan.peak / GIB < 1.1 * measured
 
 
+def test_a_vae_in_fp32_takes_more():
+    peaks = [
+        plan_memory(SIZES, **SEGMENT, memory=20 * GIB, ranks=1, vae_precision=kind).peak
+        for kind in ("bf16", "fp32")
+    ]
+    assert peaks[0] + 4 * GIB < peaks[1] < 20 * GIB
+
+
 def test_refusal_names_settings():
     with pytest.raises(ClipError, match="segment_frames or resolution_area lower"):
         plan_memory(SIZES, **SEGMENT, memory=8 * GIB, ranks=1)

@@ -31,7 +31,7 @@ from animate.sampling.stopping import Stopped, stopping
 from animate.settings import complete_config
 from animate.table import read_table
 
-HD = Work(77, True, 1280 * 720, 77, 1, 20, 1, 1, "bf16")
+HD = Work(77, True, 1280 * 720, 77, 1, 20, 1, 1, "bf16", "bf16")
 SITE = Site.of(complete_config({}))
 
 

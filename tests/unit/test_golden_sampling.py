@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from animate.model.checkpoint import load_transformer
 from animate.model.image import fit_reference
 from animate.model.transformer import SamplingTransformer
 from animate.sampling.conditions import SegmentFrames, to_video
@@ -25,6 +24,7 @@ from golden_model import (
     relative_error,
     transformer_part,
 )
+from whole_model import load_transformer
 
 TOLERANCE = 1e-5
 CPU = torch.device("cpu")

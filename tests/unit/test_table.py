@@ -166,6 +166,8 @@ def test_a_missing_table_is_explained(config):
         ("loras", '"[{path: none.safetensors}]"', "no such file"),
         ("sam2_checkpoint", "none.pt", "no such file"),
         ("loras", '"[{path: character.png, wait: 1}]"', "did you mean 'weight'?"),
+        ("loras", '"[{path: character.png, strict: maybe}]"', "allowed: true or false"),
+        ("loras", '"[{repo: a/b, file: x, strict: 1}]"', "allowed: true or false"),
     ],
 )
 def test_values_that_do_not_fit_together(read, columns, cells, sentence):
@@ -179,11 +181,11 @@ def test_lora_paths_and_weights_are_completed(read, tmp_path):
 
 
 def test_a_lora_of_the_hub_is_a_file_below_the_models(read):
-    lora = "[{repo: maker/style, file: v1/style.safetensors, weight: 0.5}]"
+    lora = "[{repo: maker/style, file: v1/style.safetensors, weight: 0.5, strict: false}]"
     table = read(f'{HEADER},loras\n{GOOD},"{lora}"\n', models="weights")
     path = "weights/loras/maker/style/main/v1/style.safetensors"
     (lora,) = table.clips["dance"].settings["loras"]
-    assert (lora["path"], lora["weight"]) == (path, 0.5)
+    assert (lora["path"], lora["weight"], lora["strict"]) == (path, 0.5, False)
     assert (lora["repo"], lora["revision"]) == ("maker/style", "main")
 
 

@@ -247,6 +247,7 @@ SAMPLING_SETTINGS = (
     "loras",
     "color_match",
     "precision",
+    "vae_precision",
 )
 SAMPLING_INPUTS = (
     "pose",

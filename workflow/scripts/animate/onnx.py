@@ -42,7 +42,10 @@ class Network:
         try:
             self._session = onnxruntime.InferenceSession(str(path), providers=providers)
         except UNREADABLE as error:
-            raise ClipError(f"model file {path} is damaged; download it again") from error
+            raise ClipError(
+                f"model file {path}, or a file of its folder, is damaged ({error}); download it"
+                " again"
+            ) from error
         if wants_gpu and GPU_PROVIDER not in self._session.get_providers():
             problem = f"onnxruntime loaded only its CPU provider for {path.name}"
             if device == "cuda":

@@ -16,8 +16,9 @@ from animate.errors import ClipError
 from animate.parallel.plan import GIB, Sizes, plan_memory
 from animate.table import Clip, Table
 
-# The published transformer in bf16: 40 blocks, and all else.
-BLOCK, BLOCKS, REST, WIDTH, HIDDEN = 807_676_928, 40, 2_242_556_648, 5120, 13_824
+# The published transformer: its sizes, and the bytes of a block and of all else by precision.
+BLOCKS, WIDTH, HIDDEN = 40, 5120, 13_824
+WEIGHTS = {"bf16": (807_676_928, 2_242_556_648), "fp8": (509_113_344, 1_878_550_248)}
 COLUMNS = (
     "clip",
     "frames",
@@ -112,7 +113,8 @@ def _frames_by_header(clip: Clip) -> int:
 
 
 def _peak(work: Work, gpus: int, site: Site) -> float:
-    sizes = Sizes((BLOCK,) * BLOCKS, REST, WIDTH, HIDDEN)
+    block, rest = WEIGHTS[work.precision]
+    sizes = Sizes((block,) * BLOCKS, rest, WIDTH, HIDDEN)
     plan = plan_memory(
         sizes,
         work.tokens,
@@ -121,7 +123,7 @@ def _peak(work: Work, gpus: int, site: Site) -> float:
         int(site.gpu_memory_gb * 1e9),
         gpus,
         work.branches,
-        work.precision,
+        work.vae_precision,
     )
     return plan.peak / GIB
 

@@ -33,6 +33,7 @@ class Work:
     branches: int
     encoded: int
     precision: str
+    vae_precision: str
 
     @property
     def segments(self) -> int:
@@ -67,6 +68,7 @@ def clip_work(clip: Clip, results: str) -> Work:
         branches=2 if settings["guidance_scale"] > 1 else 1,
         encoded=2 if clip.mode == "replace" else 1,
         precision=settings["precision"],
+        vae_precision=settings["vae_precision"],
     )
 
 

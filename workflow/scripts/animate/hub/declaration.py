@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,13 +32,14 @@ class Repository:
 class Part:
     """Files of one repository that serve one purpose; `when` tells which clips need them.
 
-    Each pattern of `files` must match a file, those of `optional` need not.
+    Each entry of `files` is a pattern, or several of which the first that has a match counts;
+    `optional` patterns need no match.
     """
 
     name: str
     purpose: str
     repository: str
-    files: tuple[str, ...]
+    files: tuple[tuple[str, ...], ...]
     convert: bool
     when: dict[str, list[Any]]
     optional: tuple[str, ...] = ()
@@ -45,7 +47,7 @@ class Part:
     @property
     def patterns(self) -> tuple[str, ...]:
         """Every pattern."""
-        return self.files + self.optional
+        return (*chain.from_iterable(self.files), *self.optional)
 
     @property
     def folder(self) -> str:
@@ -70,7 +72,7 @@ class Model:
         """How the weights come: `diffusers`, `original` (to be converted), or plain `files`."""
         if any(part.convert for part in self.parts):
             return "original"
-        return "diffusers" if any(INDEX in part.files for part in self.parts) else "files"
+        return "diffusers" if any(INDEX in part.patterns for part in self.parts) else "files"
 
     def needed_parts(self, clips: Iterable["Clip"]) -> list[Part]:
         """Return the parts that every clip needs, and those that one of these clips does."""
@@ -117,10 +119,14 @@ def read_declaration(path: Path) -> Declaration:
 def _model(name: str, entry: dict[str, Any]) -> Model:
     defaults = {"convert": False, "when": {}}
     parts = [
-        Part(**defaults | fields | {"name": part, "files": tuple(fields["files"])})
+        Part(**defaults | fields | {"name": part, "files": tuple(map(_choices, fields["files"]))})
         for part, fields in entry["parts"].items()
     ]
     return Model(name, tuple(parts))
+
+
+def _choices(entry: str | list[str]) -> tuple[str, ...]:
+    return (entry,) if isinstance(entry, str) else tuple(entry)
 
 
 def _unknown_repositories(document: dict[str, Any]) -> Iterable[str]:

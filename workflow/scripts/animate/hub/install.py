@@ -16,6 +16,7 @@ from animate.hub.lock import read_lock
 from animate.hub.names import matches
 from animate.hub.parallel import in_parallel
 from animate.hub.pin import pinned
+from animate.hub.preflight import check_before_fetching, describes_weights
 from animate.hub.progress import Progress
 from animate.hub.source import SourceFile, source_files
 from animate.hub.transfer import fetch
@@ -49,10 +50,10 @@ class Installation:
         self._pin()
         files = self.files()
         verified = VerifiedFiles(self.folder)
-        self._fetch(files, verified, force)
-        # A folder of the user's may hold weights of the user's: only its headers are checked.
-        bad = hash_files([file for file in files if file.hub_file], verified, only_new=True)
-        self._fetch(list(bad), verified, force=True)
+        first = {file for file in files if describes_weights(file)}
+        self._bring(list(first), verified, force)
+        check_before_fetching(self.model, Cache.at(self.declaration.cache), files)
+        self._bring([file for file in files if file not in first], verified, force)
         self._link(files)
         check_headers(self.folder)
         if self.model.layout == "diffusers":
@@ -77,12 +78,19 @@ class Installation:
         self._fetch(list(bad), VerifiedFiles(self.folder), force=True)
 
     def _pin(self) -> None:
-        patterns: dict[str, list[str]] = {}
+        needed: dict[str, list[tuple[str, ...]]] = {}
         for part in self.parts:
             if not self.declaration.repositories[part.repository].path:
-                patterns.setdefault(part.repository, []).extend(part.files)
-        for name, needed in patterns.items():
-            pinned(self.declaration, self.lock_path, name, needed)
+                needed.setdefault(part.repository, []).extend(part.files)
+        for name, entries in needed.items():
+            pinned(self.declaration, self.lock_path, name, entries)
+
+    def _bring(self, files: list[SourceFile], verified: VerifiedFiles, force: bool = False) -> None:
+        """Have the files in the cache, each with the content that is pinned."""
+        self._fetch(files, verified, force)
+        # A folder of the user's may hold weights of the user's: only its headers are checked.
+        bad = hash_files([file for file in files if file.hub_file], verified, only_new=True)
+        self._fetch(list(bad), verified, force=True)
 
     def _fetch(self, files: list[SourceFile], verified: VerifiedFiles, force: bool) -> None:
         absent = [f for f in files if f.hub_file and (force or not has_size(f.path, f.size))]

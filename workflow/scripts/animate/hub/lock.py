@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import yaml
@@ -12,8 +12,8 @@ from animate.errors import ClipError
 from animate.hub.names import checked_name, hub_name
 
 HEADER = (
-    "# The pinned commit, sizes and SHA-256 of each repository."
-    " Written by the workflow; commit it.\n"
+    "# The pinned commit, sizes and SHA-256 of each repository. Written by the workflow; commit it."
+    "\n# What stands under `known` is completed at the first download, and must agree with it.\n"
 )
 HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
@@ -34,15 +34,27 @@ class LockedFile:
 
 @dataclass(frozen=True)
 class LockedRepository:
-    """The declared revision, the commit it meant when pinned, and the declared files there."""
+    """The declared revision, the commit it meant when pinned, and the declared files there.
+
+    `known` has the `size`, the `sha256` or both of files at that commit which the hub was not yet
+    asked for; its answer must agree. `looked_up` is false as long as there is no answer at all.
+    """
 
     revision: str
     commit: str
     files: dict[str, LockedFile]
+    known: dict[str, dict[str, int | str]] = field(default_factory=dict)
+    looked_up: bool = True
 
     def hub_file(self, repository: str, name: str) -> "HubFile":
         """Return a file with all that is needed to fetch it."""
         return HubFile(hub_name(repository), self.commit, name, self.files[name])
+
+    def pins(self, name: str) -> dict[str, int | str]:
+        """Return size and SHA-256 of a file, as far as they are pinned or known."""
+        if file := self.files.get(name):
+            return {"size": file.size, "sha256": file.sha256}
+        return self.known.get(name, {})
 
 
 @dataclass(frozen=True)
@@ -107,9 +119,12 @@ def check_ids(name: str, ids: Iterable[str | None]) -> None:
 
 
 def _repository(name: str, entry: dict) -> LockedRepository:
-    files = {checked_name(name, file): LockedFile(**f) for file, f in entry["files"].items()}
-    locked = LockedRepository(entry["revision"], entry["commit"], files)
-    check_ids(name, (locked.commit, *(file.blob for file in files.values())))
+    listed = entry.get("files", {})
+    files = {checked_name(name, file): LockedFile(**f) for file, f in listed.items()}
+    known = entry.get("known", {})
+    locked = LockedRepository(entry["revision"], entry["commit"], files, known, "files" in entry)
+    digests = (pins["sha256"] for pins in locked.known.values() if "sha256" in pins)
+    check_ids(name, (locked.commit, *(file.blob for file in files.values()), *digests))
     return locked
 
 
@@ -118,4 +133,7 @@ def _document(locked: LockedRepository) -> dict:
         name: {key: value for key, value in asdict(locked.files[name]).items() if value is not None}
         for name in sorted(locked.files)
     }
-    return {"revision": locked.revision, "commit": locked.commit, "files": files}
+    document: dict = {"revision": locked.revision, "commit": locked.commit}
+    if locked.known:
+        document["known"] = dict(sorted(locked.known.items()))
+    return document | ({"files": files} if locked.looked_up else {})

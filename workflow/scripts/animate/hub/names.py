@@ -30,16 +30,27 @@ def matches(names: Iterable[str], patterns: Iterable[str]) -> list[str]:
     return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
-def select(repository: str, names: Iterable[str], patterns: Iterable[str]) -> list[str]:
-    """Return the names that match the patterns; a `ClipError` names a pattern without a match."""
+def chosen(names: Iterable[str], choices: Iterable[str]) -> list[str]:
+    """Return the names that match the first of these patterns that has a match."""
+    names = list(names)
+    return next((found for pattern in choices if (found := matches(names, [pattern]))), [])
+
+
+def select(repository: str, names: Iterable[str], entries: Iterable[tuple[str, ...]]) -> list[str]:
+    """Return the names that the entries of a part's `files` choose.
+
+    Raises:
+        ClipError: no name matches an entry.
+    """
     names = list(names)
     selected: set[str] = set()
-    for pattern in patterns:
-        matching = matches(names, [pattern])
+    for choices in entries:
+        matching = chosen(names, choices)
         if not matching:
+            shown = " or ".join(f"'{pattern}'" for pattern in choices)
             raise ClipError(
-                f"repository {repository} has no file '{pattern}': correct `files`, `revision`"
-                " or `path` in config/models.yaml, or `loras` of the clip"
+                f"repository {repository} has no file {shown}: correct `files`, `revision` or"
+                " `path` in config/models.yaml, or `loras` of the clip"
             )
         selected.update(matching)
     return sorted(selected)

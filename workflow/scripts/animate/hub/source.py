@@ -41,7 +41,7 @@ def _part_files(declaration: Declaration, lock: Lock, part: Part) -> Iterator[So
     own_folder = declaration.repositories[part.repository].path
     locked = lock.get(part.repository)
     pins = locked.files if locked else {}
-    if own_folder is None and locked is None:
+    if own_folder is None and not (locked and locked.looked_up):
         return
     sizes = _sizes(own_folder) if own_folder else {name: pin.size for name, pin in pins.items()}
     cache = Cache.at(declaration.cache)

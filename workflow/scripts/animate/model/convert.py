@@ -6,8 +6,11 @@ less memory than twice the largest file.
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from diffusers import AutoencoderKLWan, WanAnimateTransformer3DModel
@@ -17,7 +20,8 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5Enco
 
 from animate.errors import ClipError
 from animate.model.checkpoint import check_names, rename
-from animate.model.folder import RELIGHTING_LORA, write_model_index, write_schedule_and_processor
+from animate.model.folder import relighting_lora, write_model_index, write_schedule_and_processor
+from animate.model.lora import adapter_config
 from animate.model.original_names import (
     Names,
     image_encoder_names,
@@ -38,10 +42,19 @@ SHARD_BYTES = 1 << 30
 Tensors = Iterable[tuple[str, torch.Tensor]]
 
 
+class HasShape(Protocol):
+    """A tensor, or what a file's header says of one."""
+
+    shape: torch.Size
+
+
+Shaped = Mapping[str, HasShape]
+
+
 def convert_checkpoint(source: Path, target: Path, image_heads: int = IMAGE_HEADS) -> None:
     """Write the Diffusers folder `target` from the original folder `source`; the index last.
 
-    The image encoder's file does not tell its number of heads.
+    All sizes are those of the tensors; only the image encoder's number of heads is in none.
 
     Raises:
         ClipError: a file is absent or damaged, or a tensor is missing, unexpected or misshapen.
@@ -54,63 +67,108 @@ def convert_checkpoint(source: Path, target: Path, image_heads: int = IMAGE_HEAD
     if not (source / TOKENIZER / "tokenizer.json").is_file():
         raise ClipError(f"{source / TOKENIZER} has no tokenizer.json: get the model again")
     shutil.copytree(source / TOKENIZER, target / "tokenizer", dirs_exist_ok=True)
-    if (source / RELIGHTING_LORA).is_file():
-        shutil.copyfile(source / RELIGHTING_LORA, target / RELIGHTING_LORA)
+    if lora := relighting_lora(source):
+        copy = target / lora.relative_to(source)
+        copy.parent.mkdir(exist_ok=True)
+        for path in (lora, adapter_config(lora)):
+            if path.is_file():
+                shutil.copyfile(path, copy.with_name(path.name))
     write_schedule_and_processor(target)
     write_model_index(target)
 
 
 def convert_transformer(source: Path, target: Path) -> None:
-    """Convert the transformer's shards; its sizes come from the folder's config.json."""
-    config = _transformer_config(source / "config.json")
-    width, heads, layers = (config[key] for key in ("dim", "num_heads", "num_layers"))
+    """Convert the transformer's shards; nothing is written when a tensor does not fit."""
+    stored = stored_tensors(source)
+    model, names = original_transformer(source, stored)
+    check_transformer(source, stored, model, names)
+    _write(source, ((name, s.read()) for name, s in stored.items()), names, model, target)
+
+
+def original_transformer(source: Path | str, tensors: Shaped) -> tuple[nn.Module, Names]:
+    """Return the model, on the meta device, that original tensors are for, and the table of names.
+
+    Every size is that of a tensor, the width of a head that of the face adapter's norm: the
+    published config.json is not needed.
+
+    Raises:
+        ClipError: a tensor that tells a size is missing, or heads do not fill the width.
+    """
+    width = _shape(source, tensors, "patch_embedding.weight", 5)[0]
+    head_norm = "face_adapter.fuser_blocks.0.q_norm.weight"
+    head_width = _shape(source, tensors, head_norm, 1)[0]
+    if not head_width or width % head_width:
+        raise ClipError(
+            f"{source} is not a Wan2.2-Animate checkpoint: {head_norm} has {head_width} numbers,"
+            f" which do not divide the width, {width}"
+        )
+    layers = _count(tensors, "blocks.")
     with torch.device("meta"):
         model = WanAnimateTransformer3DModel(
-            num_attention_heads=heads,
-            attention_head_dim=width // heads,
+            num_attention_heads=width // head_width,
+            attention_head_dim=head_width,
             added_kv_proj_dim=width,
-            text_dim=config["text_dim"],
-            freq_dim=config["freq_dim"],
-            ffn_dim=config["ffn_dim"],
+            text_dim=_shape(source, tensors, "text_embedding.0.weight", 2)[1],
+            freq_dim=_shape(source, tensors, "time_embedding.0.weight", 2)[1],
+            ffn_dim=_shape(source, tensors, "blocks.0.ffn.0.weight", 2)[0],
             num_layers=layers,
             inject_face_latents_blocks=FACE_BLOCK_EVERY,
         )
-    names = transformer_names(layers, layers // FACE_BLOCK_EVERY)
-    tensors = ((name, stored.read()) for name, stored in stored_tensors(source).items())
-    _write(source, tensors, names, model, target)
+    return model, transformer_names(layers, layers // FACE_BLOCK_EVERY)
+
+
+def check_transformer(source: Path | str, tensors: Shaped, model: nn.Module, names: Names) -> None:
+    """Raise a `ClipError` when the tensors do not become the model's; nothing is read of them."""
+    expected = _expected(model)
+    empty = ((name, torch.empty(t.shape, device="meta")) for name, t in tensors.items())
+    found = {name: tensor.shape for name, tensor in _converted(empty, names, expected)}
+    check_names(str(source), expected, found)
 
 
 def convert_text_encoder(source: Path, target: Path) -> None:
-    """Convert the UMT5 encoder; its sizes come from the tensors."""
+    """Convert the UMT5 encoder, in the number type that it is stored in."""
     tensors = _load(source)
+    model, names = original_text_encoder(source, tensors)
+    model.config.dtype = tensors["token_embedding.weight"].dtype
+    _write(source, tensors.items(), names, model, target)
+
+
+def original_text_encoder(source: Path, tensors: Shaped) -> tuple[UMT5EncoderModel, Names]:
+    """Return the encoder, on the meta device, that original tensors are for, and their names."""
     layers = _count(tensors, "blocks.")
-    vocabulary, width = _shape(source, tensors, "token_embedding.weight")
-    buckets, heads = _shape(source, tensors, "blocks.0.pos_embedding.embedding.weight")
+    vocabulary, width = _shape(source, tensors, "token_embedding.weight", 2)
+    buckets, heads = _shape(source, tensors, "blocks.0.pos_embedding.embedding.weight", 2)
     config = UMT5Config(
         vocab_size=vocabulary,
         d_model=width,
-        d_kv=_shape(source, tensors, "blocks.0.attn.q.weight")[0] // heads,
-        d_ff=_shape(source, tensors, "blocks.0.ffn.fc1.weight")[0],
+        d_kv=_shape(source, tensors, "blocks.0.attn.q.weight", 2)[0] // heads,
+        d_ff=_shape(source, tensors, "blocks.0.ffn.fc1.weight", 2)[0],
         num_layers=layers,
         num_heads=heads,
         relative_attention_num_buckets=buckets,
-        dtype=tensors["token_embedding.weight"].dtype,
     )
     with torch.device("meta"):
-        model = UMT5EncoderModel(config)
-    _write(source, tensors.items(), text_encoder_names(layers), model, target)
+        return UMT5EncoderModel(config), text_encoder_names(layers)
 
 
-def convert_image_encoder(source: Path, target: Path, heads: int) -> None:
+def convert_image_encoder(source: Path, target: Path, heads: int = IMAGE_HEADS) -> None:
     """Convert the image tower of CLIP; the text tower is not used."""
     visual = "visual."
     tensors = {k[len(visual) :]: v for k, v in _load(source).items() if k.startswith(visual)}
+    model, names = original_image_encoder(source, tensors, heads)
+    _write(source, tensors.items(), names, model, target)
+
+
+def original_image_encoder(
+    source: Path, tensors: Shaped, heads: int = IMAGE_HEADS
+) -> tuple[CLIPVisionModel, Names]:
+    """Return the encoder, on the meta device, that the image tower is for, and its names."""
     layers = _count(tensors, "transformer.")
-    width, _, patch, _ = _shape(source, tensors, "patch_embedding.weight")
-    cells = _shape(source, tensors, "pos_embedding")[1] - 1
+    width, _, patch, _ = _shape(source, tensors, "patch_embedding.weight", 4)
+    cells = _shape(source, tensors, "pos_embedding", 3)[1] - 1
     config = CLIPVisionConfig(
         hidden_size=width,
-        intermediate_size=_shape(source, tensors, "transformer.0.mlp.0.weight")[0],
+        intermediate_size=_shape(source, tensors, "transformer.0.mlp.0.weight", 2)[0],
         num_hidden_layers=layers,
         num_attention_heads=heads,
         image_size=round(cells**0.5) * patch,
@@ -118,61 +176,59 @@ def convert_image_encoder(source: Path, target: Path, heads: int) -> None:
         hidden_act="gelu",
     )
     with torch.device("meta"):
-        model = CLIPVisionModel(config)
-    _write(source, tensors.items(), image_encoder_names(layers), model, target)
+        return CLIPVisionModel(config), image_encoder_names(layers)
 
 
 def convert_vae(source: Path, target: Path) -> None:
     """Convert the Wan 2.1 VAE."""
     tensors = _load(source)
     with torch.device("meta"):
-        model = AutoencoderKLWan(base_dim=_shape(source, tensors, "encoder.conv1.weight")[0])
+        model = AutoencoderKLWan(base_dim=_shape(source, tensors, "encoder.conv1.weight", 5)[0])
     _write(source, tensors.items(), vae_names(), model, target)
 
 
 def _load(path: Path) -> dict[str, torch.Tensor]:
     """Return a .pth file's tensors, memory-mapped; as weights only, so it cannot run code."""
     try:
-        return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+        # PyTorch's format of before 2020 cannot be mapped.
+        mapped = zipfile.is_zipfile(path)
+        content = torch.load(path, map_location="cpu", mmap=mapped, weights_only=True)
+        return {name: tensor for name, tensor in content.items() if torch.is_tensor(tensor)}
     except Exception as error:
         raise ClipError(f"{path} cannot be read ({error}): get the model again") from error
 
 
-def _transformer_config(path: Path) -> dict:
-    keys = {"dim", "num_heads", "num_layers", "text_dim", "freq_dim", "ffn_dim"}
-    try:
-        config = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise ClipError(f"{path} cannot be read ({error}): get the model again") from error
-    if missing := sorted(keys - set(config)):
-        raise ClipError(f"{path} is not the config of Wan2.2-Animate: it lacks {missing[0]}")
-    return config
-
-
-def _shape(source: Path, tensors: dict[str, torch.Tensor], name: str) -> torch.Size:
+def _shape(source: Path | str, tensors: Shaped, name: str, axes: int) -> torch.Size:
     if name not in tensors:
         raise ClipError(f"{source} is not a Wan2.2-Animate checkpoint: missing {name}")
-    return tensors[name].shape
+    shape = tensors[name].shape
+    if len(shape) != axes:
+        raise ClipError(
+            f"{source} is not a Wan2.2-Animate checkpoint: misshapen {name} {tuple(shape)} instead"
+            f" of {axes} axes"
+        )
+    return shape
 
 
-def _count(tensors: dict[str, torch.Tensor], prefix: str) -> int:
-    """Return how many layers are stored as `{prefix}{number}.`."""
-    return len({k.removeprefix(prefix).split(".")[0] for k in tensors if k.startswith(prefix)})
+def _count(tensors: Shaped, prefix: str) -> int:
+    """Return how many layers are stored, from number 0 on, as `{prefix}{number}.`."""
+    numbers = {k.removeprefix(prefix).split(".")[0] for k in tensors if k.startswith(prefix)}
+    return next(n for n in count() if str(n) not in numbers)
+
+
+def _expected(model: nn.Module) -> dict[str, torch.Size]:
+    return {name: parameter.shape for name, parameter in model.named_parameters()}
 
 
 def _write(source: Path, tensors: Tensors, names: Names, model: nn.Module, target: Path) -> None:
     """Write the converted tensors and the model's config; check every name and shape."""
-    expected = {name: parameter.shape for name, parameter in model.named_parameters()}
+    expected = _expected(model)
     found: dict[str, torch.Size] = {}
     target.mkdir(parents=True, exist_ok=True)
     for old in target.glob("*.safetensors*"):
         old.unlink()
     writer = _ShardWriter(target)
-    for name, tensor in _renamed(tensors, names):
-        # A vector may be stored with axes of length one around it.
-        shape = expected.get(name)
-        if shape is not None and _squeezed(tensor.shape) == _squeezed(shape):
-            tensor = tensor.reshape(shape)
+    for name, tensor in _converted(tensors, names, expected):
         found[name] = tensor.shape
         writer.add(name, tensor)
     check_names(str(source), expected, found)
@@ -184,10 +240,24 @@ def _write(source: Path, tensors: Tensors, names: Names, model: nn.Module, targe
         model.config.save_pretrained(target)
 
 
-def _renamed(tensors: Tensors, names: Names) -> Iterator[tuple[str, torch.Tensor]]:
-    for name, tensor in tensors:
-        # An unknown name is passed on, for the check to name it.
-        yield from rename(names, name, tensor) if name in names else [(name, tensor)]
+def _converted(
+    tensors: Tensors, names: Names, expected: dict[str, torch.Size]
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the tensors under their new names and, where only axes of length one differ, shapes."""
+    for old, tensor in tensors:
+        # What has no new name, or cannot be split, is passed on, for the check to name it.
+        known = _splits(names, old, tensor)
+        for name, part in rename(names, old, tensor) if known else [(old, tensor)]:
+            shape = expected.get(name)
+            fits = shape is not None and _squeezed(part.shape) == _squeezed(shape)
+            yield name, part.reshape(shape) if fits else part
+
+
+def _splits(names: Names, name: str, tensor: torch.Tensor) -> bool:
+    """Return whether a tensor has new names and is cut evenly for them."""
+    if not names.get(name):
+        return name in names
+    return tensor.ndim > 0 and tensor.shape[0] % len(names[name]) == 0
 
 
 def _squeezed(shape: torch.Size) -> list[int]:

@@ -19,6 +19,13 @@ RECORD = "sources.json"
 # PEFT keeps a LoRA's alpha there, beside the file.
 ADAPTER_CONFIG = "adapter_config.json"
 RELIGHTING_LORA = "relighting_lora.ckpt"
+# As published: the first is read tensor by tensor, and cannot hold code.
+RELIGHTING_LORAS = ("relighting_lora/adapter_model.safetensors", RELIGHTING_LORA)
+
+
+def relighting_lora(folder: Path) -> Path | None:
+    """Return the relighting LoRA's file of a model folder, None when it has none."""
+    return next((folder / name for name in RELIGHTING_LORAS if (folder / name).is_file()), None)
 
 
 def write_schedule_and_processor(folder: Path) -> None:

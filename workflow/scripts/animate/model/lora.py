@@ -1,57 +1,83 @@
 """LoRA files of every common naming, merged into the weights as they are loaded.
 
 A file names layers as the original checkpoint or as diffusers does, with or without a prefix, with
-dots or (musubi) underscores, and holds low-rank pairs (`lora_A`/`lora_B`, `lora_down`/`lora_up`,
-optional `alpha`) or whole differences (`diff`, `diff_b`, `diff_m`). All become one thing: a
-difference for a named parameter. Merging costs nothing at run time.
+dots or underscores, and holds low-rank pairs (`lora_A`/`lora_B`, `lora_down`/`lora_up`, optional
+`alpha` and `lora_B.bias`) or whole differences (`diff`, `diff_b`, `diff_m`). All become one thing:
+a difference for a named parameter. Merging costs nothing at run time.
 """
 
 import json
 import re
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
 
 from animate.errors import ClipError
 from animate.model.folder import ADAPTER_CONFIG
+from animate.model.lora_choice import LoraFile
+from animate.model.lora_file import LoraTensor, read_lora
 from animate.model.original_names import Names
+from animate.model.stored import some_names
 
 PREFIX = re.compile(
-    r"^(base_model\.model\.|model\.diffusion_model\.|diffusion_model\.|transformer\.|model\.)+"
+    r"^((base_model\.model|model|diffusion_model|transformer|pipe\.dit|module)\."
+    r"|(lora_unet|lora_transformer|lycoris)_+)+"
 )
-UNDERSCORED = re.compile(r"^lora_(unet|transformer)_")
 SUFFIX = re.compile(
-    r"\.(?P<kind>lora_A|lora_B|lora_down|lora_up|alpha|diff|diff_b|diff_m)(\.default)?(\.weight)?$"
+    r"\.(?P<kind>lora_A|lora_B|lora_down|lora_up|alpha|diff|diff_b|diff_m|w_norm|b_norm)"
+    r"(\.default)?(\.weight|(?P<bias>\.bias))?$"
 )
 HEADER_CONFIG = "lora_adapter_metadata"
-DOWN, UP = ("lora_A", "lora_down"), ("lora_B", "lora_up")
-# Which parameter of a layer a whole difference is for; a low-rank pair is for the weight.
-DIFFERENCES = {"diff": ".weight", "diff_b": ".bias", "diff_m": ""}
-KEYS_SHOWN = 5
+PAIRS = (("lora_A", "lora_B"), ("lora_down", "lora_up"))
+# Which parameter of a layer a whole difference is for, or the parameter itself; the modulation is
+# the one parameter that is not a layer's weight or bias.
+DIFFERENCES = {
+    "diff": (".weight", ""),
+    "diff_b": (".bias",),
+    "diff_m": (".modulation", ""),
+    "w_norm": (".weight",),
+    "b_norm": (".bias",),
+}
+OTHER_FORMS = {
+    "DoRA": re.compile(r"\.(dora_scale|lora_magnitude_vector)\b"),
+    "LoHa": re.compile(r"\.hada_"),
+    "LoKr": re.compile(r"\.lokr_"),
+    "LoCon with a core": re.compile(r"\.lora_mid\b"),
+    "OFT": re.compile(r"\.b?oft_"),
+}
+PATCH_EMBEDDING = "patch_embedding.weight"
+TEXT_TO_VIDEO_CHANNELS = 16
+SHAPES_SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Delta:
-    """A part of a difference: `scale * up @ down`, or a whole `diff`; rows `part` of `parts`."""
+    """A difference: `scale * up @ down`, or `scale * up` as a whole; its rows `part` of `parts`."""
 
     scale: float
-    up: torch.Tensor | None = None
-    down: torch.Tensor | None = None
-    diff: torch.Tensor | None = None
+    up: LoraTensor
+    down: LoraTensor | None = None
     part: int = 0
     parts: int = 1
 
+    def fits(self, shape: torch.Size) -> bool:
+        """Return whether the difference is one for a parameter of this shape."""
+        rows = self.up.shape[:1].numel() == shape[0] * self.parts
+        if self.down is None:
+            return rows and self.up.shape[1:] == shape[1:]
+        ranks = self.up.shape[1:].numel() == self.down.shape[:1].numel()
+        return rows and ranks and self.down.shape[1:].numel() == shape[1:].numel()
+
     def add_to(self, weight: torch.Tensor) -> torch.Tensor:
-        """Return `weight` (fp32) with the difference added; computed on its device."""
-        if self.diff is not None:
-            whole = self.diff.to(weight)
-        else:
+        """Return `weight` (fp32) with the difference added; read now, computed on its device."""
+        whole = self.up.read().to(weight)
+        if self.down is not None:
             # Convolutions are matrices over their flattened patches.
-            whole = self.up.to(weight).flatten(1) @ self.down.to(weight).flatten(1)
+            whole = whole.flatten(1) @ self.down.read().to(weight).flatten(1)
         return weight + self.scale * whole.chunk(self.parts)[self.part].reshape(weight.shape)
 
 
@@ -62,34 +88,49 @@ class LoraStack:
         """`names` maps original to new parameter names, `shapes` gives the new ones' shapes."""
         self._deltas: dict[str, list[Delta]] = defaultdict(list)
         self._shapes = shapes
-        self._names = {name: (name,) for name in shapes} | names
-        self._dotted = {name.replace(".", "_"): name for name in self._names}
+        names = {name: (name,) for name in shapes} | names
+        self._targets = {_underscored(name): targets for name, targets in names.items()}
 
-    def add(self, path: Path, weight: float) -> None:
-        """Add a LoRA file with a factor.
+    def add(self, lora: LoraFile, say: Callable[[str], None]) -> None:
+        """Add a LoRA file; what does not fit is said in one line where the file is not strict.
+
+        Only shapes and alphas are read now; `merge` reads the tensors.
 
         Raises:
-            ClipError: the file cannot be read, or has a key that fits no parameter (the first few
-                are named) or a tensor whose shape does not fit.
+            ClipError: the file cannot be read, is of a form that cannot be merged, nothing of it
+                fits, or it is strict and has keys without a place or tensors of another shape.
         """
-        groups: dict[str, dict[str, torch.Tensor]] = defaultdict(dict)
-        tensors = read_lora(path)
-        config = _adapter_config(path)
-        alien = []
-        for key, tensor in tensors.items():
-            if (match := SUFFIX.search(key)) and torch.is_tensor(tensor):
-                groups[key[: match.start()]][match["kind"]] = tensor
-            else:
-                alien.append(key)
-        for layer, group in groups.items():
-            if not self._place(path, layer, group, weight, config):
-                alien += [key for key in tensors if key.startswith(layer + ".")]
-        if alien or not groups:
-            shown = ", ".join(alien[:KEYS_SHOWN])
+        tensors = read_lora(lora.path)
+        _refuse_other_forms(lora.path, tensors)
+        groups, unplaced = _by_layer(tensors)
+        settings = _adapter_config(lora.path)
+        misfits: dict[tuple[str, ...], str] = {}
+        placed: list[tuple[str, Delta]] = []
+        for layer, keys in groups.items():
+            for ends, own, delta in _differences(layer, keys, tensors, lora.weight, settings):
+                targets = self._parameters(layer, ends)
+                parts = [
+                    (target, replace(delta, part=part, parts=len(targets)))
+                    for part, target in enumerate(targets)
+                ]
+                if not parts:
+                    unplaced += own
+                elif all(part.fits(self._shapes[target]) for target, part in parts):
+                    placed += parts
+                else:
+                    misfits[own] = targets[0]
+            unplaced += keys.values()
+        faults = self._faults(tensors, unplaced, misfits)
+        if not placed or (faults and lora.strict):
+            advice = ", or set `strict: false` for this LoRA to leave those keys out"
             raise ClipError(
-                f"LoRA {path} does not fit Wan2.2-Animate: {len(alien)} of {len(tensors)} keys have"
-                f" no place{shown and ', the first are '}{shown}"
+                f"LoRA {lora.path} does not fit Wan2.2-Animate: {faults or 'it is empty'}. Use a"
+                f" LoRA made for Wan 14B image-to-video or Animate{advice if placed else ''}"
             )
+        if faults:
+            say(f"LoRA {lora.path} is merged without what does not fit: {faults}")
+        for target, delta in placed:
+            self._deltas[target].append(delta)
 
     def changes(self, name: str) -> bool:
         """Return whether a parameter has a difference."""
@@ -101,76 +142,100 @@ class LoraStack:
             tensor = delta.add_to(tensor.float())
         return tensor
 
-    def _place(self, path: Path, layer: str, group: dict, weight: float, config: dict) -> bool:
-        down, up = (next((group[k] for k in kinds if k in group), None) for kinds in (DOWN, UP))
-        if (down is None) != (up is None) or group.keys() == {"alpha"}:
-            return False
-        placed = True
-        if up is not None:
-            settings = config if "lora_A" in group else {}
-            scale = weight * _scale(layer, group.get("alpha"), down.shape[0], settings)
-            placed &= self._record(path, layer, ".weight", {"scale": scale, "up": up, "down": down})
-        for kind, parameter in DIFFERENCES.items():
-            if kind in group:
-                placed &= self._record(
-                    path, layer, parameter, {"scale": weight, "diff": group[kind]}
-                )
-        return placed
+    def _parameters(self, layer: str, ends: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the parameters of the first of these endings that the layer has."""
+        name = PREFIX.sub("", layer)
+        found = (self._targets.get(_underscored(name + end), ()) for end in ends)
+        return next(filter(None, found), ())
 
-    def _record(self, path: Path, layer: str, parameter: str, delta: dict) -> bool:
-        targets = self._targets(layer, parameter)
-        for part, target in enumerate(targets):
-            delta_part = Delta(**delta, part=part, parts=len(targets))
-            self._check_shape(path, layer, target, delta_part)
-            self._deltas[target].append(delta_part)
-        return bool(targets)
-
-    def _targets(self, layer: str, parameter: str) -> tuple[str, ...]:
-        name = UNDERSCORED.sub("", PREFIX.sub("", layer))
-        if UNDERSCORED.match(layer):
-            name = self._dotted.get(name + parameter.replace(".", "_"), "")
-        else:
-            name += parameter
-        return self._names.get(name, ())
-
-    def _check_shape(self, path: Path, layer: str, target: str, delta: Delta) -> None:
-        shape = self._shapes[target]
-        if delta.diff is not None:
-            fits = delta.diff.shape[1:] == shape[1:]
-            rows = len(delta.diff)
-        else:
-            fits = delta.down[0].numel() == shape[1:].numel()
-            fits &= delta.up[0].numel() == len(delta.down)
-            rows = len(delta.up)
-        if not fits or rows != shape[0] * delta.parts:
-            raise ClipError(
-                f"LoRA {path} is for another model: {layer} does not have the shape"
-                f" {tuple(shape)} of {target}"
+    def _faults(
+        self,
+        tensors: dict[str, LoraTensor | None],
+        unplaced: list[str],
+        misfits: dict[tuple[str, ...], str],
+    ) -> str:
+        """Return in words which keys have no place and which have another shape than theirs."""
+        faults = []
+        if unplaced:
+            some = some_names(unplaced)
+            faults.append(f"keys without a place: {len(unplaced)} of {len(tensors)} ({some})")
+        if misfits:
+            some = some_names(
+                [
+                    " and ".join(f"{key} {tuple(tensors[key].shape)}" for key in keys)
+                    + f" for {tuple(self._shapes[target])}"
+                    for keys, target in misfits.items()
+                ],
+                SHAPES_SHOWN,
             )
-
-
-def read_lora(path: Path) -> dict[str, object]:
-    """Return the content of a LoRA file: safetensors, or a checkpoint, nested or not.
-
-    Numbers become tensors; anything else that a checkpoint may hold is left as it is.
-    Checkpoints are read as weights only, so a file cannot run code.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        content = content.get("state_dict", content)
-    except Exception as error:
-        raise ClipError(f"LoRA {path} cannot be read: {error}") from error
-    return {
-        key: torch.tensor(value) if isinstance(value, int | float) else value
-        for key, value in content.items()
-    }
+            count = sum(map(len, misfits))
+            faults.append(f"keys of another shape: {count} of {len(tensors)} ({some})")
+        inputs = {
+            tensors[keys[0]].shape[1:2] for keys, t in misfits.items() if t == PATCH_EMBEDDING
+        }
+        if (TEXT_TO_VIDEO_CHANNELS,) in inputs:
+            faults.append(
+                f"it was made for text-to-video: its patch_embedding has {TEXT_TO_VIDEO_CHANNELS}"
+                f" of the {self._shapes[PATCH_EMBEDDING][1]} input channels"
+            )
+        return "; ".join(faults)
 
 
 def adapter_config(path: Path) -> Path:
     """Return where PEFT keeps the settings, and so the alpha, of a LoRA file without its own."""
     return path.with_name(ADAPTER_CONFIG)
+
+
+def _underscored(name: str) -> str:
+    return name.replace(".", "_")
+
+
+def _refuse_other_forms(path: Path, keys: Iterable[str]) -> None:
+    for form, mark in OTHER_FORMS.items():
+        if marked := [key for key in keys if mark.search(key)]:
+            raise ClipError(
+                f"LoRA {path} is a {form} ({len(marked)} keys such as {marked[0]}), which cannot be"
+                " merged here: use a plain LoRA, with lora_down and lora_up or with whole"
+                " differences"
+            )
+
+
+def _by_layer(
+    tensors: dict[str, LoraTensor | None],
+) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """Return each layer's keys by their kind, and the keys that are of none or of a kind twice."""
+    groups: dict[str, dict[str, str]] = defaultdict(dict)
+    others = []
+    for key, tensor in tensors.items():
+        match = SUFFIX.search(key) if tensor else None
+        kind = match["kind"] + (match["bias"] or "") if match else ""
+        if not match or groups[key[: match.start()]].setdefault(kind, key) != key:
+            others.append(key)
+    return groups, others
+
+
+def _differences(
+    layer: str,
+    keys: dict[str, str],
+    tensors: dict[str, LoraTensor],
+    factor: float,
+    settings: dict,
+) -> Iterator[tuple[tuple[str, ...], tuple[str, ...], Delta]]:
+    """Yield the endings of a parameter, the keys of its difference, and that; take these `keys`."""
+    for a, b in PAIRS:
+        if {a, b} <= keys.keys():
+            down, up = tensors[keys[a]], tensors[keys[b]]
+            alpha = tensors[keys["alpha"]].read() if "alpha" in keys else None
+            rank = down.shape[:1].numel()
+            scale = factor * _scale(layer, alpha, rank, settings if a == "lora_A" else {})
+            own = tuple(keys.pop(kind) for kind in (a, b, "alpha") if kind in keys)
+            yield (".weight",), own, Delta(scale, up, down)
+            if bias := keys.pop(f"{b}.bias", None):
+                yield (".bias",), (bias,), Delta(scale, tensors[bias])
+    for kind, ends in DIFFERENCES.items():
+        if key := keys.get(kind):
+            own = tuple(keys.pop(part) for part in (kind, "alpha") if part in keys)
+            yield ends, own, Delta(factor, tensors[key])
 
 
 def _adapter_config(path: Path) -> dict:

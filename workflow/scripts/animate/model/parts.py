@@ -12,8 +12,8 @@ from animate.model.stored import some_names, stored_tensors
 def load_part(kind: Any, folder: Path, dtype: torch.dtype | str) -> Any:
     """Return the model of class `kind` (of diffusers or transformers) in a folder, on the CPU.
 
-    `dtype` is a type, or "auto" for what `config.json` names. Tensors beyond the model's are left
-    aside: published encoders come with heads that are not used here.
+    `dtype` is a type, or "auto" for that of `config.json`, else the stored one. Tensors beyond the
+    model's are left aside: published encoders come with heads that are not used here.
 
     Raises:
         ClipError: a tensor is missing or misshapen, for which the library would put random

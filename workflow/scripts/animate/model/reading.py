@@ -85,15 +85,18 @@ class _Reader:
 
     def __init__(self, device: torch.device):
         self._device = device
-        self._pool = ThreadPoolExecutor(THREADS)
+        self._cuda = device.type == "cuda"
         self._files: dict[Path, tuple[BinaryIO, dict[str, int]]] = {}
-        self._buffers: SimpleQueue[_Buffer] | None = None
-        if device.type == "cuda":
-            self._stream = torch.cuda.Stream(device)
-            self._buffers = SimpleQueue()
-            memory = torch.empty(BUFFERS, PIECE, dtype=torch.uint8, pin_memory=True)
-            for row in memory:
-                self._buffers.put(_Buffer(row, torch.cuda.Event()))
+        self._buffers: SimpleQueue[_Buffer] = SimpleQueue()
+        if not self._cuda:
+            self._pool = ThreadPoolExecutor(THREADS)
+            return
+        self._stream = torch.cuda.Stream(device)
+        # A new thread's device would be the first GPU, where another rank's memory is.
+        own = {"initializer": torch.cuda.set_device, "initargs": (self._stream.device,)}
+        self._pool = ThreadPoolExecutor(THREADS, **own)
+        for memory in torch.empty(BUFFERS, PIECE, dtype=torch.uint8, pin_memory=True):
+            self._buffers.put(_Buffer(memory, torch.cuda.Event(blocking=True)))
 
     def __enter__(self) -> "_Reader":
         return self
@@ -109,7 +112,7 @@ class _Reader:
         data = target.reshape(-1).view(torch.uint8)
         file, starts = self._opened(stored.file)
         free = None
-        if self._buffers:
+        if self._cuda:
             # The memory may have been another tensor's, which the device still works with.
             free = torch.cuda.current_stream(self._device).record_event()
         begin = starts[stored.name]
@@ -123,7 +126,7 @@ class _Reader:
         """Return a tensor that was started, once all of it was read; copies may be under way."""
         for piece in coming.pieces:
             piece.result()
-        if self._buffers:
+        if self._cuda:
             torch.cuda.current_stream(self._device).wait_stream(self._stream)
         return coming.target
 

@@ -5,7 +5,7 @@ and only without that, all files.
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,23 +42,41 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
         ClipError: there is no file, a file is damaged, the index names a tensor that its file does
             not have, or two files have the same tensor.
     """
-    files, placed = _files(folder)
+    return select_tensors(
+        folder,
+        [path.name for path in folder.glob("*.safetensors*")],
+        lambda index: weight_map(folder / index),
+        lambda file: _sound(folder / file, lambda opened: _described(opened, folder / file)),
+    )
+
+
+def select_tensors(
+    folder: Path | str,
+    names: Iterable[str],
+    weight_map: Callable[[str], dict[str, str]],
+    described: Callable[[str], Iterable[StoredTensor]],
+    remedy: str = "get the model again",
+) -> dict[str, StoredTensor]:
+    """Return the tensors that count, as `stored_tensors`, of a folder that need not be on disk.
+
+    `names` are those of its files; `weight_map` reads an index, `described` a file's header.
+    `folder` and `remedy` are for messages.
+    """
+    files, placed = _files(folder, sorted(names), weight_map)
     found: dict[str, StoredTensor] = {}
-    for path in files:
-        for tensor in _sound(path, lambda file, path=path: list(_described(file, path))):
-            if placed and placed.get(tensor.name) != path.name:
+    for file in files:
+        for tensor in described(file):
+            if placed and placed.get(tensor.name) != file:
                 continue
             if tensor.name in found:
                 other = found[tensor.name].file.name
                 raise ClipError(
-                    f"{folder} has {tensor.name} in both {other} and {path.name}: remove the file"
-                    " that does not belong to the model"
+                    f"{folder} has {tensor.name} in both {other} and {file}: remove the file that"
+                    " does not belong to the model"
                 )
             found[tensor.name] = tensor
     if absent := [f"{name} ({placed[name]})" for name in placed if name not in found]:
-        raise ClipError(
-            f"{folder} is not complete, missing {some_names(absent)}: get the model again"
-        )
+        raise ClipError(f"{folder} is not complete, missing {some_names(absent)}: {remedy}")
     return found
 
 
@@ -68,33 +86,40 @@ def some_names(names: list[str], most: int = 5) -> str:
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _files(folder: Path) -> tuple[list[Path], dict[str, str]]:
+def _files(
+    folder: Path | str, names: list[str], weight_map: Callable[[str], dict[str, str]]
+) -> tuple[list[str], dict[str, str]]:
     """Return the files to read and, with an index, the name of the file of each tensor."""
-    files = sorted(folder.glob("*.safetensors"))
-    indexes = sorted(folder.glob(f"*{INDEX_SUFFIX}"))
+    files = [name for name in names if name.endswith(".safetensors")]
+    indexes = [name for name in names if name.endswith(INDEX_SUFFIX)]
     if len(indexes) > 1:
-        names = " and ".join(index.name for index in indexes)
-        raise ClipError(f"{folder} has several indexes, {names}: remove all but the model's")
+        raise ClipError(
+            f"{folder} has several indexes, {' and '.join(indexes)}: remove all but the model's"
+        )
     if indexes:
-        placed = _weight_map(indexes[0])
-        return [path for path in files if path.name in set(placed.values())], placed
-    usual = [path for path in files if path.name in USUAL_NAMES]
+        placed = weight_map(indexes[0])
+        return [name for name in files if name in set(placed.values())], placed
+    usual = [name for name in files if name in USUAL_NAMES]
     if not files:
         raise ClipError(f"the model folder {folder} has no .safetensors file: get the model again")
     return usual or files, {}
 
 
-def _weight_map(index: Path) -> dict[str, str]:
+def weight_map(index: Path) -> dict[str, str]:
+    """Return which file has each tensor, as an index says."""
     try:
         return dict(json.loads(index.read_text("utf-8"))["weight_map"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ClipError(f"{index} cannot be read ({error!r}): get the model again") from error
 
 
-def _described(file: Any, path: Path) -> Iterator[StoredTensor]:
-    for name in file.keys():  # noqa: SIM118 - a safetensors file is not a mapping
-        stored = file.get_slice(name)
-        yield StoredTensor(name, path, torch.Size(stored.get_shape()), stored.get_dtype())
+def _described(file: Any, path: Path) -> list[StoredTensor]:
+    # A safetensors file is not a mapping.
+    slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+    return [
+        StoredTensor(name, path, torch.Size(stored.get_shape()), stored.get_dtype())
+        for name, stored in slices.items()
+    ]
 
 
 def _rows(file: Any, name: str, rows: slice) -> torch.Tensor:

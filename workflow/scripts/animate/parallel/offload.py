@@ -7,7 +7,7 @@ buffers.
 
 import mmap
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import wraps
 
@@ -15,8 +15,9 @@ import torch
 from torch import nn
 
 from animate.errors import ClipError
-from animate.model.checkpoint import Resident, assign
+from animate.model.checkpoint import assign
 from animate.model.transformer import SamplingTransformer
+from animate.parallel.loading import Resident
 
 SLOTS = 2
 ALIGNMENT = 256
@@ -29,13 +30,15 @@ class Offloaded(Resident):
         super().__init__(weights)
         names = {id(parameter): name for name, parameter in weights.named_parameters()}
         layouts = [_layout(block, names) for block in model.blocks]
-        sizes = [sum(map(_padded, layout.values())) for layout in layouts]
+        sizes = [sum(map(padded, layout.values())) for layout in layouts]
         slots = [torch.empty(max(sizes), dtype=torch.uint8, device=device) for _ in range(SLOTS)]
         self._host_views: dict[str, torch.Tensor] = {}
         hosts = page_locked(sum(sizes), device).split(sizes)
         for index, (layout, host) in enumerate(zip(layouts, hosts, strict=True)):
-            self._host_views |= dict(zip(layout, _views(host, layout), strict=True))
-            for name, view in zip(layout, _views(slots[index % SLOTS], layout), strict=True):
+            self._host_views |= dict(zip(layout, views(host, layout.values()), strict=True))
+            for name, view in zip(
+                layout, views(slots[index % SLOTS], layout.values()), strict=True
+            ):
                 assign(weights, name, view)
         self._conveyor = _Conveyor(hosts, slots)
 
@@ -102,7 +105,8 @@ def _layout(block: nn.Module, names: dict[int, str]) -> dict[str, torch.Tensor]:
     return {names[id(parameter)]: parameter for parameter in block.parameters()}
 
 
-def _padded(tensor: torch.Tensor) -> int:
+def padded(tensor: torch.Tensor) -> int:
+    """Return the bytes that a tensor takes in a buffer of several."""
     return -(-tensor.nbytes // ALIGNMENT) * ALIGNMENT
 
 
@@ -129,11 +133,11 @@ def page_locked(size: int, device: torch.device) -> torch.Tensor:
     return buffer
 
 
-def _views(buffer: torch.Tensor, layout: dict[str, torch.Tensor]) -> list[torch.Tensor]:
-    """Return one view of `buffer` for each (meta) tensor of a layout."""
-    views, start = [], 0
-    for tensor in layout.values():
+def views(buffer: torch.Tensor, tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:
+    """Return views of a buffer (bytes,), side by side, that are shaped as some (meta) tensors."""
+    found, start = [], 0
+    for tensor in tensors:
         part = buffer[start : start + tensor.nbytes]
-        views.append(part.view(tensor.dtype).view(tensor.shape))
-        start += _padded(tensor)
-    return views
+        found.append(part.view(tensor.dtype).view(tensor.shape))
+        start += padded(tensor)
+    return found

@@ -10,8 +10,8 @@ GIB = 2**30
 # with several GPUs; measured on H200s. Without NVLink there are 2 GiB more of gaps.
 OVERHEAD, SHARING = 1.5 * GIB, 1.5 * GIB
 # Bytes per pixel of a rank that the VAE works in, and per pixel and frame of the whole video that
-# each rank puts together; measured, with the compiled forward in bf16.
-VAE_WORK, VAE_FRAME = 6800, 30
+# each rank puts together; measured, with the compiled forward in bf16; fp32 by arithmetic alone.
+VAE_WORK, VAE_FRAME = {"bf16": 6800, "fp32": 2 * 6800}, 30
 REPLICATED, FSDP2, OFFLOAD = "replicated", "fsdp2", "offload"
 
 
@@ -57,6 +57,7 @@ def plan_memory(
     memory: int | None,
     ranks: int,
     branches: int = 1,
+    vae_precision: str = "bf16",
 ) -> Plan:
     """Return the fastest placement that fits the GPU with the least memory.
 
@@ -64,11 +65,13 @@ def plan_memory(
         tokens, pixels, frames: of a segment: its tokens, one frame's pixels, its frames.
         memory: bytes free on each GPU; None means the CPU, where everything is replicated.
         branches: forwards per step, two with guidance.
+        vae_precision: "bf16" or "fp32".
 
     Raises:
         ClipError: nothing fits; it names what to change.
     """
-    work = _work(sizes, tokens, pixels, frames, ranks, branches)
+    vae_work = VAE_WORK[vae_precision]
+    work = _work(sizes, tokens, pixels, frames, ranks, branches, vae_work)
     weights = {REPLICATED: sizes.whole}
     if ranks > 1:
         weights[FSDP2] = sum(sizes.blocks) // ranks + sizes.rest + 3 * max(sizes.blocks)
@@ -87,7 +90,9 @@ def plan_memory(
     )
 
 
-def _work(sizes: Sizes, tokens: int, pixels: int, frames: int, ranks: int, branches: int) -> int:
+def _work(
+    sizes: Sizes, tokens: int, pixels: int, frames: int, ranks: int, branches: int, vae_work: int
+) -> int:
     """Return the bytes of activations: the larger of the transformer's and the VAE's."""
     # Residual stream and condition tokens in fp32; what attention or the hidden layer holds.
     attention = (8 + 14) * sizes.width
@@ -96,4 +101,4 @@ def _work(sizes: Sizes, tokens: int, pixels: int, frames: int, ranks: int, branc
     outboxes = 8 * sizes.width * (ranks - 1) // ranks
     constants = branches * len(sizes.blocks) * 2 * 770 * sizes.width * 2
     transformer = -(-tokens // ranks) * (max(attention, hidden) + outboxes) + constants
-    return max(transformer, pixels * (VAE_WORK // ranks + VAE_FRAME * frames))
+    return max(transformer, pixels * (vae_work // ranks + VAE_FRAME * frames))

@@ -3,16 +3,19 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
-from animate.model.checkpoint import Resident, Store, empty_transformer, fill_transformer
-from animate.model.prepared import transformer_folder
+from animate.model.checkpoint import empty_transformer
+from animate.model.lora_choice import LoraFile
+from animate.model.prepared import TRANSFORMER, transformer_folder
 from animate.model.sequence import Attention, Sequence, WholeSequence
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.attention import choose_attention
 from animate.parallel.compile import compile_blocks, will_compile
 from animate.parallel.fp8 import check_fp8, use_fp8
+from animate.parallel.loading import Resident, Store, fill_transformer
 from animate.parallel.offload import Offloaded
 from animate.parallel.plan import FSDP2, OFFLOAD, Plan, model_sizes, plan_memory
 from animate.parallel.sharding import Sharded
@@ -22,13 +25,14 @@ from animate.parallel.world import World
 
 @dataclass(frozen=True)
 class Load:
-    """What a segment asks of the GPUs: its size, the forwards per step and their precision."""
+    """What a segment asks of the GPUs: its size, the forwards per step and the precisions."""
 
     width: int
     height: int
     frames: int
     branches: int = 1
     precision: str = "bf16"
+    vae_precision: str = "bf16"
 
     @property
     def tokens(self) -> int:
@@ -36,16 +40,23 @@ class Load:
         return (self.frames // 4 + 2) * (self.height // 16) * (self.width // 16)
 
 
+class Loaded(NamedTuple):
+    """A model that is ready to sample, and how it runs: JSON values for the record of a clip."""
+
+    model: SamplingTransformer
+    how: dict[str, Any]
+
+
 def load_sampler(
     folder: Path,
     dtype: torch.dtype,
     device: torch.device,
-    loras: Iterable[tuple[Path, float]],
+    loras: Iterable[LoraFile],
     world: World,
     load: Load,
     say: Callable[[str], None] = print,
     compiling: str = "auto",
-) -> SamplingTransformer:
+) -> Loaded:
     """Return the transformer of a model folder, ready to sample on every rank.
 
     The plan is made, said and refused before any weight is read, by rank 0 for all.
@@ -53,7 +64,7 @@ def load_sampler(
     Args:
         folder: of the whole model; a copy prepared for sampling is taken where there is one.
         dtype: of the matrices; some parts are fp32 always.
-        loras: LoRA files and their factors.
+        loras: the LoRA files to merge.
         load: the largest segment that will be sampled.
         compiling: "auto", "on" or "off"; see `will_compile`.
 
@@ -61,7 +72,7 @@ def load_sampler(
         ClipError: see `plan_memory`, `fill_transformer`, `UlyssesSequence`, `check_fp8` and
             `will_compile`.
     """
-    compiled = will_compile(compiling, device, say)
+    compiled = all(world.gather(will_compile(compiling, device, say)))
     if load.precision == "fp8":
         check_fp8(device)
 
@@ -77,12 +88,19 @@ def load_sampler(
     say(f"{world.size} {device.type} {way}, {plan}, {kernel} attention")
     store = place(plan, weights, model, device, world)
 
-    fill_transformer(weights, source, device, store, loras, world)
+    fill_transformer(weights, source, device, store, loras, say, world)
 
     if compiled:
         compile_blocks(model)
     store.attach(model)
-    return model
+    how = {
+        "attention": kernel,
+        "placement": plan.placement,
+        "precision": load.precision,
+        "compiled": compiled,
+        "prepared": source != folder / TRANSFORMER,
+    }
+    return Loaded(model, how)
 
 
 def share_tokens(
@@ -101,7 +119,8 @@ def common_plan(model: SamplingTransformer, device: torch.device, world: World, 
     plan = None
     if world.leads:
         segment = (load.tokens, load.width * load.height, load.frames)
-        plan = plan_memory(model_sizes(model), *segment, memory, world.size, load.branches)
+        options = load.branches, load.vae_precision
+        plan = plan_memory(model_sizes(model), *segment, memory, world.size, *options)
     return world.share(plan)
 
 

@@ -8,8 +8,9 @@ from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 from torch.distributed.fsdp import register_fsdp_forward_method as also_forward
 from torch.distributed.tensor import DTensor
 
-from animate.model.checkpoint import Resident
 from animate.model.transformer import SamplingTransformer
+from animate.parallel.loading import Resident
+from animate.parallel.offload import padded, page_locked, views
 
 
 class Sharded(Resident):
@@ -41,6 +42,16 @@ class Sharded(Resident):
         also_forward(model, "segment_constants")
         also_forward(model, "unguided_constants")
         self._shards = {n: p for n, p in weights.named_parameters() if isinstance(p, DTensor)}
+        if on_host:
+            self._lock_pages(device)
+
+    def _lock_pages(self, device: torch.device) -> None:
+        """Move this rank's shards to memory where FSDP2 finds them pinned and pins no copies."""
+        parts = [shard.to_local() for shard in self._shards.values()]
+        buffer = page_locked(sum(map(padded, parts)), device)
+        for shard, view in zip(self._shards.values(), views(buffer, parts), strict=True):
+            # As FSDP2 itself does; there is no public way.
+            shard._local_tensor = view
 
     def rows(self, name: str, shape: torch.Size) -> slice:
         """Return this rank's rows of a block's parameter, all of any other."""

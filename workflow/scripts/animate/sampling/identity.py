@@ -8,7 +8,8 @@ from pathlib import Path
 
 from animate.model.folder import RECORD
 from animate.model.lora import adapter_config
-from animate.sampling.settings import Job, Lora
+from animate.model.lora_choice import LoraFile
+from animate.sampling.settings import Job
 
 # Raise it whenever a change makes other frames of the same inputs: clips under way then start
 # afresh. A test holds it against recorded frames.
@@ -18,7 +19,7 @@ WHOLE_FILE_LIMIT = 64 * CHUNK
 PARTS = ("transformer", "vae", "image_encoder")
 
 
-def job_key(job: Job, loras: Iterable[Lora]) -> str:
+def job_key(job: Job, loras: Iterable[LoraFile]) -> str:
     """Return the hash of all that a job's frames are made from, and of nothing else.
 
     `loras` are the files that are merged, the relighting LoRA included. Input and LoRA files count

@@ -10,14 +10,15 @@ from diffusers import AutoencoderKLWan
 
 from animate.errors import ClipError
 from animate.model.checkpoint import model_index
-from animate.model.folder import RELIGHTING_LORA
+from animate.model.folder import RELIGHTING_LORA, relighting_lora
+from animate.model.lora_choice import LoraFile
 from animate.model.parts import load_part
 from animate.model.transformer import SamplingTransformer
 from animate.model.vae import VideoCodec
 from animate.parallel.device import Machine
 from animate.parallel.sampler import Load, load_sampler
 from animate.parallel.vae_split import SplitCodec
-from animate.sampling.settings import Job, Lora
+from animate.sampling.settings import Job
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Models:
 
 @torch.inference_mode()
 def load_models(
-    folder: Path, loras: list[Lora], load: Load, machine: Machine, say: Callable[[str], None]
+    folder: Path, loras: list[LoraFile], load: Load, machine: Machine, say: Callable[[str], None]
 ) -> Models:
     """Return the models of a folder with LoRAs merged; `load` is the largest segment to come.
 
@@ -43,37 +44,42 @@ def load_models(
         ClipError: the folder is no model's, or see `load_sampler`.
     """
     model_index(folder)
-    transformer = load_sampler(
+    transformer, how = load_sampler(
         folder,
         machine.dtype,
         machine.device,
-        [(lora.path, lora.weight) for lora in loras],
+        loras,
         machine.world,
         load,
         say,
         machine.compiling,
     )
-    vae = load_part(AutoencoderKLWan, folder / "vae", machine.dtype).to(machine.device)
+    exact = load.vae_precision == "fp32"
+    dtype = torch.float32 if exact else machine.dtype
+    vae = load_part(AutoencoderKLWan, folder / "vae", dtype).to(machine.device)
     codec = SplitCodec(vae, machine.world.size, compiled=machine.device.type == "cuda")
-    return Models(folder, transformer, codec, {})
+    return Models(folder, transformer, codec, {**how, "vae_precision": load.vae_precision})
 
 
-def job_loras(job: Job) -> list[Lora]:
+def job_loras(job: Job) -> list[LoraFile]:
     """Return the LoRAs to merge for a job, the relighting LoRA first.
 
     Raises:
         ClipError: the relighting LoRA is asked for and the model has none.
     """
-    path, wanted = job.model / RELIGHTING_LORA, job.settings.relighting_lora
+    path, wanted = relighting_lora(job.model), job.settings.relighting_lora
     if wanted == "auto":
-        wanted = job.mode == "replace" and path.is_file()
-    if wanted and not path.is_file():
-        raise ClipError(f"relighting_lora is true, but the model has no {path}")
-    return ([Lora(path)] if wanted else []) + list(job.settings.loras)
+        wanted = job.mode == "replace" and path is not None
+    if wanted and path is None:
+        missing = job.model / RELIGHTING_LORA
+        raise ClipError(f"relighting_lora is true, but the model has no {missing}")
+    return ([LoraFile(path)] if wanted else []) + list(job.settings.loras)
 
 
 def job_load(job: Job, size: tuple[int, int]) -> Load:
     """Return what the segments of a job, of frames of (width, height) `size`, ask of the GPUs."""
     settings = job.settings
     branches = 2 if settings.guidance_scale > 1 else 1
-    return Load(*size, settings.segment_frames, branches, settings.precision)
+    return Load(
+        *size, settings.segment_frames, branches, settings.precision, settings.vae_precision
+    )

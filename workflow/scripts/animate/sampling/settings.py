@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from animate.errors import ClipError
+from animate.model.lora_choice import LoraFile
 
 SOLVERS = ("unipc", "dpm++")
 MODES = ("animate", "replace")
@@ -14,14 +15,7 @@ INPUTS = ("pose", "face", "reference", "prompt")
 REPLACE_INPUTS = ("background", "mask")
 NEGATIVE_PROMPT = "negative_prompt"
 PRECISIONS = ("bf16", "fp8")
-
-
-@dataclass(frozen=True)
-class Lora:
-    """A LoRA file and the factor it is merged with."""
-
-    path: Path
-    weight: float = 1.0
+VAE_PRECISIONS = ("bf16", "fp32")
 
 
 @dataclass(frozen=True)
@@ -38,6 +32,7 @@ class SamplingSettings:
     relighting_lora: True, False, or "auto": in replacement mode when the model folder has it.
     loras: merged into the weights, in order.
     precision: of the linear layers on a GPU, "bf16", or "fp8" for speed at a small error.
+    vae_precision: of the VAE on a GPU, "bf16" or, as in the official code, "fp32".
     color_match: largest colour correction of a segment, 0 (off) to 0.5; see `sampling.color`.
     """
 
@@ -49,9 +44,10 @@ class SamplingSettings:
     solver: str = "unipc"
     seed: int = 0
     relighting_lora: bool | str = "auto"
-    loras: tuple[Lora, ...] = ()
+    loras: tuple[LoraFile, ...] = ()
     color_match: float = 0.0
     precision: str = "bf16"
+    vae_precision: str = "bf16"
 
 
 @dataclass(frozen=True)
@@ -82,6 +78,7 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "seed": (lambda v: _whole(v) and 0 <= v < 2**63, "a whole number from 0 to 2^63 - 1"),
     "relighting_lora": (lambda v: isinstance(v, bool) or v == "auto", "auto, true or false"),
     "precision": (lambda v: v in PRECISIONS, " or ".join(PRECISIONS)),
+    "vae_precision": (lambda v: v in VAE_PRECISIONS, " or ".join(VAE_PRECISIONS)),
     "color_match": (lambda v: _number(v) and 0 <= v <= 0.5, "a number from 0 to 0.5"),
 }
 
@@ -121,7 +118,8 @@ def _settings(path: Path, values: dict[str, Any]) -> SamplingSettings:
         if name in values and not check(values[name]):
             raise ClipError(f"{path}: {name} is {values[name]!r}, but must be {allowed}")
     loras = tuple(
-        Lora(Path(lora["path"]), float(lora.get("weight", 1.0))) for lora in values.get("loras", ())
+        LoraFile(Path(lora["path"]), float(lora.get("weight", 1.0)), lora.get("strict", True))
+        for lora in values.get("loras", ())
     )
     settings = SamplingSettings(**{**values, "loras": loras})
     if settings.conditioning_frames >= settings.segment_frames:
