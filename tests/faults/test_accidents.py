@@ -46,7 +46,7 @@ def whole(model, tmp_path_factory):
 def start(path: Path, ranks: int) -> subprocess.Popen:
     """Start torchrun as the rule does."""
     return subprocess.Popen(
-        [*TORCHRUN, f"--nproc_per_node={ranks}", SAMPLER, "--device=cpu", path],
+        [*TORCHRUN, f"--nproc-per-node={ranks}", SAMPLER, "--device=cpu", path],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -23,7 +23,9 @@ ROOT = Path(__file__).parents[2]
 RANKS = """
 import os, sys, time, torch.distributed as dist
 from pathlib import Path
+from animate.parallel.parent import die_with_parent
 from animate.parallel.world import join_world
+die_with_parent()
 with join_world("cpu") as world:
     if world.rank == 1:
         Path(sys.argv[1]).write_text(str(time.time()))
@@ -80,11 +82,13 @@ def test_a_warning_is_passed_on_to_the_ranks_that_listen(tmp_path):
 def test_the_killed_rank_is_named_before_those_it_left():
     failures = {0: ProcessFailure(0, 10, 70, ""), 2: ProcessFailure(2, 12, -9, "")}
     failures[2].timestamp += 5
-    assert run_ranks.explain(failures).startswith("rank 2 was killed by SIGKILL")
+    assert run_ranks.culprit(failures) == 2
     ended = {0: failures[0], 1: ProcessFailure(1, 11, -15, "")}
     ended[1].timestamp -= 5
-    assert run_ranks.explain(ended).startswith("rank 0 failed with exit code 70")
-    assert run_ranks.explain({0: ProcessFailure(0, 10, 1, "")}) is None
+    assert run_ranks.culprit(ended) == 0
+    assert run_ranks.explain(2, -9).startswith("rank 2 was killed by SIGKILL")
+    assert run_ranks.explain(0, 70).startswith("rank 0 failed with exit code 70")
+    assert run_ranks.explain(0, 1) is None
 
 
 class Model:

@@ -1,23 +1,33 @@
-"""torchrun that passes SLURM's warning on and names the rank that ended the others.
+"""Start a clip's ranks, pass SLURM's warning on to them, and name the one that ended the others.
 
 run_ranks.py TORCHRUN-ARGUMENTS
+
+Several ranks are torchrun's. One alone needs none of it: it is started as torchrun would start it,
+without the seconds that its libraries take to import.
 """
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
-from torch.distributed.run import main
+from animate.model.warming import warm
+from animate.parallel.parent import LAUNCHER
+
+if TYPE_CHECKING:
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 # A rank that ends with this has said why: it met a `ClipError`.
 EXPLAINED = 1
+ALONE = ["--standalone", "--nproc-per-node=1"]
+STAGED = "--staged="
 
 
-def culprit(failures: dict[int, ProcessFailure]) -> int:
+def culprit(failures: "dict[int, ProcessFailure]") -> int:
     """Return the rank that failed first: a killed one, as others fail when it leaves them.
 
     SIGTERM is what torchrun ends the others with.
@@ -30,10 +40,8 @@ def culprit(failures: dict[int, ProcessFailure]) -> int:
     return min(failures, key=order)
 
 
-def explain(failures: dict[int, ProcessFailure]) -> str | None:
-    """Return what happened to the first failed rank, None when it said so itself."""
-    rank = culprit(failures)
-    code = failures[rank].exitcode
+def explain(rank: int, code: int) -> str | None:
+    """Return what happened to a failed rank, None when it said so itself."""
     if code == EXPLAINED:
         return None
     if code < 0:
@@ -55,18 +63,45 @@ def listening_ranks() -> Iterator[int]:
 
 
 def pass_on(number: int, frame: object) -> None:
-    """Send a signal to the ranks: with control groups, SLURM signals torchrun alone."""
+    """Send a signal to the ranks: with control groups, SLURM signals this process alone."""
     for rank in listening_ranks():
         with suppress(ProcessLookupError):
             os.kill(rank, number)
 
 
+def run_alone(program: list[str]) -> int:
+    """Run one rank, which ends as this process is told to; return its exit code."""
+    environment = os.environ | {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
+    with subprocess.Popen([sys.executable, "-u", *program], env=environment) as rank:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda number, frame: rank.send_signal(number))
+        return rank.wait()
+
+
+def run_many(arguments: list[str]) -> tuple[int, int]:
+    """Have torchrun run the ranks; return the first that failed and its exit code, or zeros."""
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import main
+
+    try:
+        main(arguments)
+    except ChildFailedError as error:
+        rank = culprit(error.failures)
+        return rank, error.failures[rank].exitcode
+    return 0, 0
+
+
 if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, pass_on)
-    try:
-        main(sys.argv[1:])
-    except ChildFailedError as error:
-        line = explain(error.failures)
+    os.environ[LAUNCHER] = str(os.getpid())
+    staged = next((a.removeprefix(STAGED) for a in sys.argv if a.startswith(STAGED)), None)
+    warm(Path(sys.argv[-1]), Path(staged) if staged else None)
+    if sys.argv[1:3] == ALONE:
+        rank, code = 0, run_alone(sys.argv[3:])
+    else:
+        rank, code = run_many(sys.argv[1:])
+    if code:
+        line = explain(rank, code)
         if line is not None:
             print(f"clip {Path(sys.argv[-1]).parent.name}: error: {line}", flush=True)
         sys.exit(1)

@@ -7,12 +7,14 @@ import sys
 from pathlib import Path
 
 from animate.errors import ClipError
+from animate.parallel.parent import die_with_parent
 from animate.sampling.progress import Progress
 from animate.sampling.settings import read_job
 
 
 def main(arguments: argparse.Namespace) -> None:
     """Run the job that the settings file describes; a mistake is one line and exit code 1."""
+    die_with_parent()
     # A warning before the first step stops nothing: the sampler listens while it samples.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     rank = int(os.environ.get("RANK", 0))

@@ -1,14 +1,17 @@
 """The reference image as the sampler and its image encoder see it."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from transformers import CLIPVisionModel
 
 from animate.errors import ClipError
+
+if TYPE_CHECKING:
+    from transformers import CLIPVisionModel
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
@@ -35,7 +38,7 @@ def fit_reference(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return canvas
 
 
-def encode_reference(encoder: CLIPVisionModel, reference: torch.Tensor) -> torch.Tensor:
+def encode_reference(encoder: "CLIPVisionModel", reference: torch.Tensor) -> torch.Tensor:
     """Return features (1, 257, n) of a reference (1, 3, h, w) in -1..1, before the last layer.
 
     The whole frame is squashed to the encoder's square, as in training, not cropped.

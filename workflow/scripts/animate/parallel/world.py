@@ -4,9 +4,7 @@ Small things travel through a group of their own, on the CPU: there a rank may w
 disk as long as it takes, while NCCL gives up after ten minutes.
 """
 
-import ctypes
 import os
-import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -19,7 +17,6 @@ import torch.distributed as dist
 
 from animate.errors import ClipError
 
-PR_SET_PDEATHSIG = 1
 # Apart from 1, the code of a rank that has told what is wrong with its clip.
 UNEXPECTED = 70
 # A rank that died is torchrun's to notice; this only has to outlast every disk.
@@ -82,21 +79,17 @@ ALONE = World()
 def join_world(device_type: str) -> Iterator[World]:
     """Join the process group that torchrun's environment describes: NCCL on "cuda", gloo on "cpu".
 
-    A rank dies with the torchrun that started it. An exception names the rank and, unless it is a
+    An exception names the rank and, unless it is a
     `ClipError`, ends the process at once, without waiting for ranks that may be stuck in a
     collective; torchrun then ends the others. When all ranks are done the processes end at once,
     too: whatever fails while libraries are taken down no longer concerns the finished clip.
     """
-    if "RANK" in os.environ:
-        die_with_parent()
     size = int(os.environ.get("WORLD_SIZE", 1))
     rank, local_rank = (int(os.environ.get(name, 0)) for name in ("RANK", "LOCAL_RANK"))
     if device_type == "cuda":
         torch.cuda.set_device(local_rank)
-    if size == 1:
-        yield World(rank, size, local_rank)
-        return
-    world = World(rank, size, local_rank, _init_process_group(device_type))
+    control = _init_process_group(device_type) if size > 1 else None
+    world = World(rank, size, local_rank, control)
     try:
         yield world
         # All are done before any leaves; the finished clip does not depend on it.
@@ -125,9 +118,3 @@ def _init_process_group(device_type: str) -> dist.ProcessGroup:
     else:
         dist.init_process_group("gloo")
     return dist.new_group(backend="gloo", timeout=PATIENCE)
-
-
-def die_with_parent() -> None:
-    """Have the kernel kill this process when its launcher dies, so that none keeps a GPU."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from transformers import CLIPVisionModel
 
 from animate.ahead import ahead
 from animate.errors import ClipError
@@ -53,22 +53,44 @@ def read_clip(job: Job) -> Clip:
     )
 
 
+@dataclass(frozen=True)
+class Reference:
+    """A clip's reference image (1, 3, h, w) in -1..1 and the image encoder's features of it."""
+
+    image: torch.Tensor
+    features: torch.Tensor
+
+
 @torch.inference_mode()
-def segment_sampler(clip: Clip, models: Models, machine: Machine) -> SegmentSampler:
-    """Return what samples the clip's segments; rank 0 encodes the reference for all."""
+def encode_clip_reference(clip: Clip, model: Path) -> Reference:
+    """Return the clip's reference with its features, by the image encoder of a model's folder.
+
+    The encoder runs on the CPU, in fp32, so this can be done while a GPU's model is loaded.
+    """
+    # Imported here because it takes seconds, which the ranks' loading does not wait for.
+    from transformers import CLIPVisionModel
+
+    path = clip.job.inputs["reference"]
+    image = to_video(read_reference(path, *clip.info.size)[None])[:, :, 0]
+    encoder = load_part(CLIPVisionModel, model / "image_encoder", torch.float32)
+    return Reference(image, encode_reference(encoder, image))
+
+
+@torch.inference_mode()
+def segment_sampler(
+    clip: Clip, models: Models, machine: Machine, reference: Reference | None
+) -> SegmentSampler:
+    """Return what samples the clip's segments; rank 0 has the reference for all."""
     job, world = clip.job, machine.world
-    reference = to_video(read_reference(job.inputs["reference"], *clip.info.size)[None])[:, :, 0]
-    features = None
-    if world.leads:
-        encoder = load_part(CLIPVisionModel, models.folder / "image_encoder", torch.float32)
-        features = encode_reference(encoder, reference)
+    image = world.share_tensor(reference and reference.image, machine.device)
+    features = world.share_tensor(reference and reference.features, machine.device)
     negative = job.inputs.get("negative_prompt")
     return SegmentSampler(
         models.transformer,
         models.codec,
         job.settings,
-        reference,
-        world.share_tensor(features, machine.device),
+        image,
+        features,
         load_prompt(job.inputs["prompt"]),
         None if negative is None else load_prompt(negative),
     )

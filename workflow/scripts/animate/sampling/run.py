@@ -1,11 +1,18 @@
 """A whole job: a clip's segments taken from the journal or sampled, and its video written."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
 from animate.parallel.device import Machine
-from animate.sampling.clip import Clip, frames_of, read_clip, segment_sampler
+from animate.sampling.clip import (
+    Clip,
+    encode_clip_reference,
+    frames_of,
+    read_clip,
+    segment_sampler,
+)
 from animate.sampling.identity import job_key
 from animate.sampling.loop import sample_segments
 from animate.sampling.models import job_load, job_loras, load_models
@@ -51,9 +58,12 @@ def _sample(
     tail = world.share_tensor(sink and sink.tail, machine.device) if finished else None
     weights = machine.staged or job.model
     progress.say(f"loading the model from {weights}")
-    models = load_models(weights, loras, job_load(job, clip.info.size), machine, progress.say)
-    progress.say("the model is loaded")
-    sampler = segment_sampler(clip, models, machine)
+    with ThreadPoolExecutor(1) as beside:
+        encoding = beside.submit(encode_clip_reference, clip, weights) if world.leads else None
+        models = load_models(weights, loras, job_load(job, clip.info.size), machine, progress.say)
+        progress.say("the model is loaded")
+        reference = encoding and encoding.result()
+    sampler = segment_sampler(clip, models, machine, reference)
     made_by = describe(machine) | models.made_by
     frames = frames_of(clip, finished, machine)
     with stopping(world, progress.step) as on_step:
