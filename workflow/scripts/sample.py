@@ -4,11 +4,13 @@ import argparse
 import os
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 from animate.errors import ClipError
 from animate.parallel.parent import die_with_parent
 from animate.sampling.progress import Progress
+from animate.sampling.reference import ReferenceFeatures
 from animate.sampling.settings import read_job
 
 
@@ -22,15 +24,21 @@ def main(arguments: argparse.Namespace) -> None:
     try:
         job = read_job(arguments.settings)
         progress = Progress(job.clip, job.progress, quiet=rank > 0)
-        # Imported here so that a wrong settings file does not wait for torch.
-        from animate.parallel.device import choose_device, machine_of
-        from animate.parallel.world import join_world
-        from animate.sampling.run import run_job
+        model = arguments.staged or job.model
+        with ExitStack() as beside:
+            features = beside.enter_context(ReferenceFeatures(job, model)) if rank == 0 else None
+            # Imported here so that nothing that can start before waits for torch.
+            from animate.parallel.device import choose_device, machine_of
+            from animate.parallel.world import join_world
+            from animate.sampling.run import run_job
 
-        device = choose_device(arguments.device, arguments.staged or job.model)
-        options = {"compiling": arguments.compile, "staged": arguments.staged}
-        with join_world(device) as world:
-            run_job(job, machine_of(world, device, **options), progress)
+            device = choose_device(arguments.device, model)
+            options = {"compiling": arguments.compile, "staged": arguments.staged}
+            with join_world(device) as world:
+                encode = features and features.wait
+                run_job(job, machine_of(world, device, **options), progress, encode)
+                # This process ends with the world.
+                beside.close()
     except ClipError as error:
         progress.say("error: " + " ".join(str(error).split()))
         sys.exit(1)

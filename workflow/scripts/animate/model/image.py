@@ -1,18 +1,17 @@
 """The reference image as the sampler and its image encoder see it."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from animate.errors import ClipError
+from animate.model.parts import load_part
 
-if TYPE_CHECKING:
-    from transformers import CLIPVisionModel
-
+FEATURES = "features"
 MEAN = (0.48145466, 0.4578275, 0.40821073)
 STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -38,7 +37,29 @@ def fit_reference(image: np.ndarray, width: int, height: int) -> np.ndarray:
     return canvas
 
 
-def encode_reference(encoder: "CLIPVisionModel", reference: torch.Tensor) -> torch.Tensor:
+def reference_video(path: Path, width: int, height: int) -> torch.Tensor:
+    """Return an image file as `read_reference` fits it, (1, 3, height, width) fp32 in -1..1."""
+    image = torch.from_numpy(read_reference(path, width, height))
+    return image.permute(2, 0, 1)[None].float() / 127.5 - 1
+
+
+@torch.inference_mode()
+def reference_features(model: Path, path: Path, width: int, height: int) -> torch.Tensor:
+    """Return the features (1, 257, n) of an image file, by the encoder of a model folder, in fp32.
+
+    The encoder runs on the CPU, so it takes no GPU's memory away.
+
+    Raises:
+        ClipError: the image or the encoder cannot be read.
+    """
+    # Imported here because it takes seconds.
+    from transformers import CLIPVisionModel
+
+    encoder = load_part(CLIPVisionModel, model / "image_encoder", torch.float32)
+    return encode_reference(encoder, reference_video(path, width, height))
+
+
+def encode_reference(encoder: nn.Module, reference: torch.Tensor) -> torch.Tensor:
     """Return features (1, 257, n) of a reference (1, 3, h, w) in -1..1, before the last layer.
 
     The whole frame is squashed to the encoder's square, as in training, not cropped.

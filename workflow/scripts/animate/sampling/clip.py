@@ -2,17 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from animate.ahead import ahead
 from animate.errors import ClipError
-from animate.model.image import encode_reference, read_reference
-from animate.model.parts import load_part
+from animate.model.image import reference_video
 from animate.model.text import load_prompt
 from animate.parallel.device import Machine
-from animate.sampling.conditions import SegmentFrames, check_lengths, read_frames, to_video
+from animate.sampling.conditions import SegmentFrames, check_lengths, read_frames
 from animate.sampling.loop import SegmentSampler
 from animate.sampling.models import Models
 from animate.sampling.segments import Segment, plan_segments
@@ -53,44 +51,19 @@ def read_clip(job: Job) -> Clip:
     )
 
 
-@dataclass(frozen=True)
-class Reference:
-    """A clip's reference image (1, 3, h, w) in -1..1 and the image encoder's features of it."""
-
-    image: torch.Tensor
-    features: torch.Tensor
-
-
-@torch.inference_mode()
-def encode_clip_reference(clip: Clip, model: Path) -> Reference:
-    """Return the clip's reference with its features, by the image encoder of a model's folder.
-
-    The encoder runs on the CPU, in fp32, so this can be done while a GPU's model is loaded.
-    """
-    # Imported here because it takes seconds, which the ranks' loading does not wait for.
-    from transformers import CLIPVisionModel
-
-    path = clip.job.inputs["reference"]
-    image = to_video(read_reference(path, *clip.info.size)[None])[:, :, 0]
-    encoder = load_part(CLIPVisionModel, model / "image_encoder", torch.float32)
-    return Reference(image, encode_reference(encoder, image))
-
-
 @torch.inference_mode()
 def segment_sampler(
-    clip: Clip, models: Models, machine: Machine, reference: Reference | None
+    clip: Clip, models: Models, machine: Machine, features: torch.Tensor | None
 ) -> SegmentSampler:
-    """Return what samples the clip's segments; rank 0 has the reference for all."""
-    job, world = clip.job, machine.world
-    image = world.share_tensor(reference and reference.image, machine.device)
-    features = world.share_tensor(reference and reference.features, machine.device)
+    """Return what samples the clip's segments; rank 0 has the reference's features for all."""
+    job = clip.job
     negative = job.inputs.get("negative_prompt")
     return SegmentSampler(
         models.transformer,
         models.codec,
         job.settings,
-        image,
-        features,
+        reference_video(job.inputs["reference"], *clip.info.size),
+        machine.world.share_tensor(features, machine.device),
         load_prompt(job.inputs["prompt"]),
         None if negative is None else load_prompt(negative),
     )

@@ -1,14 +1,16 @@
 """A whole job: a clip's segments taken from the journal or sampled, and its video written."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
+from functools import partial
 
 import torch
 
+from animate.model.image import reference_features
+from animate.model.lora_choice import LoraFile
 from animate.parallel.device import Machine
 from animate.sampling.clip import (
     Clip,
-    encode_clip_reference,
     frames_of,
     read_clip,
     segment_sampler,
@@ -23,9 +25,13 @@ from animate.sampling.settings import Job
 from animate.sampling.sink import Sink, open_sink
 from animate.sampling.stopping import stopping
 
+Encode = Callable[[], torch.Tensor]
 
-def run_job(job: Job, machine: Machine, progress: Progress) -> None:
+
+def run_job(job: Job, machine: Machine, progress: Progress, encode: Encode | None = None) -> None:
     """Sample a clip and write its video without sound; go on from the journal if there is one.
+
+    `encode` returns the reference's features on rank 0, where they are made elsewhere meanwhile.
 
     The video has as many frames as the pose video, at the same rate. The journal stays, for the
     rule that finishes the clip to remove.
@@ -35,19 +41,27 @@ def run_job(job: Job, machine: Machine, progress: Progress) -> None:
     """
     clip = read_clip(job)
     loras = job_loras(job)
+    encode = encode or partial(
+        reference_features, machine.staged or job.model, job.inputs["reference"], *clip.info.size
+    )
     if not machine.world.leads:
-        _sample(clip, loras, machine, progress, None)
+        _sample(clip, loras, machine, progress, None, encode)
         return
     key = job_key(job, loras)
     where = job.journal, key, job.output, clip.info, len(clip.segments), progress.say
     with open_sink(*where) as sink:
-        _sample(clip, loras, machine, progress, sink)
+        _sample(clip, loras, machine, progress, sink, encode)
     write_record(job.record, sink.made_by)
     progress.say(f"finished: {clip.info.frame_count} frames in {job.output}")
 
 
 def _sample(
-    clip: Clip, loras: list, machine: Machine, progress: Progress, sink: Sink | None
+    clip: Clip,
+    loras: list[LoraFile],
+    machine: Machine,
+    progress: Progress,
+    sink: Sink | None,
+    encode: Encode,
 ) -> None:
     """Sample the segments that are not finished; rank 0 puts them into its sink."""
     job, world = clip.job, machine.world
@@ -58,12 +72,9 @@ def _sample(
     tail = world.share_tensor(sink and sink.tail, machine.device) if finished else None
     weights = machine.staged or job.model
     progress.say(f"loading the model from {weights}")
-    with ThreadPoolExecutor(1) as beside:
-        encoding = beside.submit(encode_clip_reference, clip, weights) if world.leads else None
-        models = load_models(weights, loras, job_load(job, clip.info.size), machine, progress.say)
-        progress.say("the model is loaded")
-        reference = encoding and encoding.result()
-    sampler = segment_sampler(clip, models, machine, reference)
+    models = load_models(weights, loras, job_load(job, clip.info.size), machine, progress.say)
+    progress.say("the model is loaded")
+    sampler = segment_sampler(clip, models, machine, encode() if world.leads else None)
     made_by = describe(machine) | models.made_by
     frames = frames_of(clip, finished, machine)
     with stopping(world, progress.step) as on_step:
