@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -62,8 +63,12 @@ def finish(process: subprocess.Popen) -> list[str]:
 
 
 def ranks_of(process: subprocess.Popen) -> list[psutil.Process]:
-    children = psutil.Process(process.pid).children(recursive=True)
-    return [child for child in children if any("sample.py" in part for part in child.cmdline())]
+    ranks = []
+    for child in psutil.Process(process.pid).children(recursive=True):
+        # One that has ended has no command line any more.
+        with suppress(psutil.Error):
+            ranks += [child] if any("sample.py" in part for part in child.cmdline()) else []
+    return ranks
 
 
 def lines_until(process: subprocess.Popen, text: str) -> Iterator[str]:

@@ -17,6 +17,7 @@ from animate.errors import ClipError
 from animate.sampling.loop import SegmentSampler, sample_segments
 from animate.sampling.segments import plan_segments
 from animate.sampling.settings import SamplingSettings
+from sampler_clip import write_clip, write_model
 
 ROOT = Path(__file__).parents[2]
 # Rank 1 dies while the others wait for it.
@@ -89,6 +90,22 @@ def test_the_killed_rank_is_named_before_those_it_left():
     assert run_ranks.explain(2, -9).startswith("rank 2 was killed by SIGKILL")
     assert run_ranks.explain(0, 70).startswith("rank 0 failed with exit code 70")
     assert run_ranks.explain(0, 1) is None
+    assert run_ranks.explain(0, -15, told=15).startswith("rank 0 was ended by SIGTERM: run again")
+
+
+def test_a_broken_input_is_told_on_the_console(tmp_path):
+    path = write_clip(tmp_path / "owl", write_model(tmp_path / "model"), 5)
+    (path.parent / "src_pose.mp4").write_text("no video")
+    launcher, sampler = (ROOT / "workflow/scripts" / n for n in ("run_ranks.py", "sample.py"))
+    done = subprocess.run(
+        [sys.executable, launcher, "--standalone", "--nproc-per-node=1", sampler, path],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 1
+    assert "clip owl: error: rank 0 failed with exit code 70: see the log" in done.stdout
+    assert "Traceback" in done.stderr
 
 
 class Model:

@@ -1,5 +1,6 @@
 """The copy of a transformer in the sampler's types: its numbers, and when it counts."""
 
+import errno
 import json
 import os
 import re
@@ -201,3 +202,22 @@ def test_scratch_gets_the_copy_instead_of_the_original(model, tmp_path):
     names = {path.name for path in (model / COPY).iterdir()}
     assert {path.name for path in (staged / ORIGINAL).iterdir()} == names
     assert (staged / ORIGINAL / "config.json").is_file()
+
+
+@pytest.mark.parametrize("number", [errno.EROFS, errno.EACCES])
+def test_a_folder_that_cannot_be_written_costs_time_only(model, monkeypatch, number):
+    def refuse(*arguments, **options):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert "cannot be written, so each job reads the original" in prepare(model)
+    assert transformer_folder(model, exact=False) == model / ORIGINAL
+
+
+def test_a_disk_without_locks_gets_its_copy(model, monkeypatch):
+    def no_locks(*arguments):
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+    monkeypatch.setattr(preparing.fcntl, "flock", no_locks)
+    prepare(model)
+    assert valid_copy(model)

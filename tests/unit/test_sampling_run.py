@@ -12,11 +12,13 @@ import pytest
 import torch
 
 from animate.errors import ClipError
+from animate.parallel import vae_stream
 from animate.parallel.device import Machine
-from animate.sampling import identity
+from animate.parallel.sampler import Load
+from animate.sampling import clip_lock, identity
 from animate.sampling import journal as journal_module
 from animate.sampling.clip_lock import held, remove_journal
-from animate.sampling.models import job_loras
+from animate.sampling.models import job_loras, load_models
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
 from animate.sampling.settings import read_job
@@ -146,6 +148,26 @@ def test_only_the_rule_that_finishes_a_clip_removes_its_journal(clip):
         assert len(segments_of(path)) == 3
     remove_journal(journal)
     assert not journal.exists()
+
+
+def test_a_journal_on_a_disk_without_locks_is_removed(clip, monkeypatch):
+    path, _ = clip
+
+    def no_locks(*arguments):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(clip_lock.fcntl, "flock", no_locks)
+    sample(path)
+    remove_journal(path.parent / ".journal")
+    assert not (path.parent / ".journal").exists()
+
+
+@pytest.mark.parametrize(("compiling", "compiled"), [("on", True), ("off", False)])
+def test_the_vae_is_compiled_with_the_transformer(model, compiling, compiled):
+    machine = Machine(torch.device("cpu"), torch.float32, compiling=compiling)
+    models = load_models(model, [], Load(32, 32, 5), machine, print)
+    assert (models.codec._stream._prepare is not vae_stream._normalise) == compiled
+    assert models.made_by["compiled"] == compiled
 
 
 def test_the_record_tells_what_sampled_each_segment(clip):

@@ -4,6 +4,8 @@ import ctypes
 import json
 import mmap
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -58,6 +60,25 @@ def test_weights_that_would_fill_the_memory_are_not(job, monkeypatch):
     monkeypatch.setattr(warming, "_free_memory", lambda: BYTES)
     warming._warm(settings, None)
     assert resident(weights) < 0.1
+
+
+def test_the_process_ends_before_all_is_read(tmp_path):
+    weights = tmp_path / "transformer" / "diffusion_pytorch_model.safetensors"
+    weights.parent.mkdir()
+    with weights.open("wb") as file:
+        file.truncate(warming.PIECE * 400)
+    (tmp_path / "job.json").write_text(json.dumps({"model": str(tmp_path)}))
+    script = (
+        "import os, sys, time\n"
+        "from pathlib import Path\n"
+        "os.pread = lambda *arguments: time.sleep(0.5)\n"
+        "from animate.model.warming import warm\n"
+        "warm(Path(sys.argv[1]), None)\n"
+        "time.sleep(1)\n"
+    )
+    command = [sys.executable, "-c", script, tmp_path / "job.json"]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run(command, env=environment, check=True, timeout=20)
 
 
 @pytest.mark.parametrize("content", ["no json", "{}", '{"model": "/nowhere"}'])

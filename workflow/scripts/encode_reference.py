@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+from animate.errors import ClipError
 from animate.parallel.parent import die_with_parent
+from animate.sampling.reference import PROBLEM
 from animate.stage import run_stage, stage_parser
 
 
@@ -14,7 +16,11 @@ def main(args) -> None:
 
     from animate.model.image import FEATURES, reference_features
 
-    features = reference_features(args.model, args.reference, args.width, args.height)
+    try:
+        features = reference_features(args.model, args.reference, args.width, args.height)
+    except ClipError as error:
+        args.output.with_suffix(PROBLEM).write_text(str(error), "utf-8")
+        raise
     save_file({FEATURES: features.contiguous()}, args.output)
 
 

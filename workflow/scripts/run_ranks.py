@@ -40,11 +40,16 @@ def culprit(failures: "dict[int, ProcessFailure]") -> int:
     return min(failures, key=order)
 
 
-def explain(rank: int, code: int) -> str | None:
-    """Return what happened to a failed rank, None when it said so itself."""
+def explain(rank: int, code: int, told: int | None = None) -> str | None:
+    """Return what happened to a failed rank, None when it said so itself.
+
+    `told` is the signal that this process was told to end with.
+    """
     if code == EXPLAINED:
         return None
-    if code < 0:
+    if told is not None:
+        how = f"was ended by {signal.Signals(told).name}:"
+    elif code < 0:
         how = f"was killed by {signal.Signals(-code).name}: see whether the memory ran out, and"
     else:
         how = f"failed with exit code {code}: see the log, and"
@@ -69,13 +74,23 @@ def pass_on(number: int, frame: object) -> None:
             os.kill(rank, number)
 
 
-def run_alone(program: list[str]) -> int:
-    """Run one rank, which ends as this process is told to; return its exit code."""
+def run_alone(program: list[str]) -> tuple[int, int | None]:
+    """Run one rank, which ends as this process is told to.
+
+    Returns its exit code and the signal that this process was told to end with, if any.
+    """
     environment = os.environ | {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
+    told: list[int] = []
     with subprocess.Popen([sys.executable, "-u", *program], env=environment) as rank:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda number, frame: rank.send_signal(number))
-        return rank.wait()
+
+        def end(number: int, frame: object) -> None:
+            told.append(number)
+            rank.send_signal(number)
+
+        signal.signal(signal.SIGTERM, end)
+        # Ctrl-C reaches the rank from the terminal.
+        signal.signal(signal.SIGINT, lambda number, frame: told.append(number))
+        return rank.wait(), told[0] if told else None
 
 
 def run_many(arguments: list[str]) -> tuple[int, int]:
@@ -95,13 +110,16 @@ if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, pass_on)
     os.environ[LAUNCHER] = str(os.getpid())
     staged = next((a.removeprefix(STAGED) for a in sys.argv if a.startswith(STAGED)), None)
-    warm(Path(sys.argv[-1]), Path(staged) if staged else None)
+    # On several nodes, each would read the whole model from the shared disk.
+    if staged or "--standalone" in sys.argv:
+        warm(Path(sys.argv[-1]), Path(staged) if staged else None)
+    rank, told = 0, None
     if sys.argv[1:3] == ALONE:
-        rank, code = 0, run_alone(sys.argv[3:])
+        code, told = run_alone(sys.argv[3:])
     else:
         rank, code = run_many(sys.argv[1:])
     if code:
-        line = explain(rank, code)
+        line = explain(rank, code, told)
         if line is not None:
             print(f"clip {Path(sys.argv[-1]).parent.name}: error: {line}", flush=True)
         sys.exit(1)

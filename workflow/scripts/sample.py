@@ -4,11 +4,12 @@ import argparse
 import os
 import signal
 import sys
+import traceback
 from contextlib import ExitStack
 from pathlib import Path
 
 from animate.errors import ClipError
-from animate.parallel.parent import die_with_parent
+from animate.parallel.parent import UNEXPECTED, die_with_parent
 from animate.sampling.progress import Progress
 from animate.sampling.reference import ReferenceFeatures
 from animate.sampling.settings import read_job
@@ -42,6 +43,9 @@ def main(arguments: argparse.Namespace) -> None:
     except ClipError as error:
         progress.say("error: " + " ".join(str(error).split()))
         sys.exit(1)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(UNEXPECTED)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,13 @@
 """Files appear under their final name only when they are whole."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+# What a file system without locks answers, as Lustre does when mounted without `flock`.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextmanager

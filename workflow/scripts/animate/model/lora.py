@@ -132,10 +132,6 @@ class LoraStack:
         for target, delta in placed:
             self._deltas[target].append(delta)
 
-    def changes(self, name: str) -> bool:
-        """Return whether a parameter has a difference."""
-        return name in self._deltas
-
     def merge(self, name: str, tensor: torch.Tensor) -> torch.Tensor:
         """Return a parameter with its differences added, fp32; unchanged when it has none."""
         for delta in self._deltas.get(name, ()):

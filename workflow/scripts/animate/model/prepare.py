@@ -10,11 +10,14 @@ import json
 import os
 import shutil
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
+from animate.atomic import NO_LOCKS
 from animate.hub.progress import size_text
 from animate.model.checkpoint import empty_transformer, fitting_tensors
 from animate.model.prepared import COPY, TRANSFORMER, Copy, source_identity, valid_copy
@@ -30,6 +33,7 @@ WORTH = 0.25
 # Room that is left for others, in bytes.
 SPARE = 1 << 30
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 NAMES_OF_TYPES = {dtype: name for name, dtype in TYPES.items()}
 CPU = torch.device("cpu")
 
@@ -43,19 +47,7 @@ def prepare(model: Path) -> str:
     Raises:
         ClipError: the transformer is not whole, or is not that of Wan2.2-Animate.
     """
-    copy = model / COPY
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    with (copy.parent / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if valid_copy(model):
-            return f"{copy} is whole and was made from the present files"
-        return _make(model, copy)
-
-
-def _make(model: Path, copy: Path) -> str:
-    original, partial = model / TRANSFORMER, copy.with_name(f".{copy.name}.part")
-    for leftover in (copy, partial):
-        shutil.rmtree(leftover, ignore_errors=True)
+    copy, original = model / COPY, model / TRANSFORMER
     empty = empty_transformer(original, torch.bfloat16)
     kept = {name: parameter.dtype for name, parameter in empty.named_parameters()}
     expected = {name: parameter.shape for name, parameter in empty.named_parameters()}
@@ -65,6 +57,32 @@ def _make(model: Path, copy: Path) -> str:
     after = sum(tensor.shape.numel() * types[tensor.name].itemsize for tensor in stored)
     if before - after < WORTH * before:
         return f"{original} is stored in the sampler's types and is read as it is"
+    try:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        with (copy.parent / ".lock").open("w") as lock:
+            with suppress_missing_locks():
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if valid_copy(model):
+                return f"{copy} is whole and was made from the present files"
+            return _make(model, copy, stored, types, (before, after))
+    except OSError as error:
+        if error.errno not in READ_ONLY:
+            raise
+        return f"{copy.parent} cannot be written, so each job reads the original, twice as long"
+
+
+def _make(
+    model: Path,
+    copy: Path,
+    stored: list[StoredTensor],
+    types: dict[str, torch.dtype],
+    size: tuple[int, int],
+) -> str:
+    """Make the copy, of `size` bytes before and after, in place of any that is there."""
+    original, partial = model / TRANSFORMER, copy.with_name(f".{copy.name}.part")
+    before, after = size
+    for leftover in (copy, partial):
+        shutil.rmtree(leftover, ignore_errors=True)
     free = shutil.disk_usage(copy.parent).free
     if after + SPARE > free:
         return _no_room(copy, f"it takes {size_text(after)}, and {size_text(free)} are free")
@@ -84,6 +102,16 @@ def _make(model: Path, copy: Path) -> str:
         shutil.rmtree(partial, ignore_errors=True)
     numbers = "the same numbers" if lossless else "rounded numbers"
     return f"{copy} holds {numbers} in {size_text(after)} instead of {size_text(before)}"
+
+
+@contextmanager
+def suppress_missing_locks() -> Iterator[None]:
+    """Go on where the disk has no locks: two that make the same copy at once only lose time."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
 
 
 def _no_room(copy: Path, why: str) -> str:

@@ -6,9 +6,10 @@ Without torch, so that it can start at once. Reading them later is then reading 
 import json
 import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 
 from animate.model.prepared import transformer_folder
 
@@ -22,7 +23,8 @@ MOST_MEMORY = 0.8
 def warm(settings: Path, staged: Path | None) -> None:
     """Start to read what a settings file's job will load, beside this process's other work.
 
-    Only a help: whatever goes wrong is left for the sampler to say.
+    Only a help: whatever goes wrong is left for the sampler to say, and the process may end before
+    all is read.
     """
     threading.Thread(target=_warm, args=(settings, staged), daemon=True).start()
 
@@ -35,26 +37,42 @@ def _warm(settings: Path, staged: Path | None) -> None:
         sizes = {file: file.stat().st_size for file in files}
         if sum(sizes.values()) > MOST_MEMORY * _free_memory():
             return
-        pieces = chain.from_iterable(
-            ((file, start) for start in range(0, size, PIECE)) for file, size in sizes.items()
-        )
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(_read, pieces))
-    except (OSError, ValueError, KeyError, RuntimeError):
+    except (OSError, ValueError, KeyError):
         return
+    pieces: SimpleQueue[tuple[Path, int]] = SimpleQueue()
+    for file, size in sizes.items():
+        for start in range(0, size, PIECE):
+            pieces.put((file, start))
+    # No pool: its threads would have the process wait for them at its end.
+    for _ in range(THREADS):
+        threading.Thread(target=_read, args=(pieces,), daemon=True).start()
 
 
-def _read(piece: tuple[Path, int]) -> None:
-    path, start = piece
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.pread(handle, PIECE, start)
-    finally:
-        os.close(handle)
+def _read(pieces: "SimpleQueue[tuple[Path, int]]") -> None:
+    with suppress(Empty, OSError):
+        while True:
+            path, start = pieces.get_nowait()
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.pread(handle, PIECE, start)
+            finally:
+                os.close(handle)
 
 
 def _free_memory() -> int:
-    """Return the bytes that the system can give away, the files it keeps included."""
+    """Return the bytes that this process's files may take: of the system, and of its group."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     (available,) = (line for line in lines if line.startswith("MemAvailable:"))
-    return int(available.split()[1]) << 10
+    return min([int(available.split()[1]) << 10, *_free_in_groups()])
+
+
+def _free_in_groups() -> Iterator[int]:
+    """Yield the bytes left in each control group (version 2) that limits this process."""
+    root = Path("/sys/fs/cgroup")
+    own = Path("/proc/self/cgroup").read_text().partition("0::")[2].splitlines()
+    group = root / own[0].lstrip("/") if own else root
+    while group != root and root in group.parents:
+        with suppress(OSError, ValueError):
+            limit = int((group / "memory.max").read_text())
+            yield limit - int((group / "memory.current").read_text())
+        group = group.parent

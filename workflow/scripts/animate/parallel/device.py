@@ -10,11 +10,9 @@ from pathlib import Path
 import torch
 
 from animate.errors import ClipError
+from animate.parallel.leases import NO_GPU
 from animate.parallel.world import ALONE, World
 
-DEVICES = ("auto", "cuda", "cpu")
-# What CUDA_VISIBLE_DEVICES holds where a manager gives a job no GPU.
-NO_GPU = ("", "-1", "NoDevFiles")
 # The oldest NVIDIA driver of each CUDA generation:
 # https://docs.nvidia.com/deploy/cuda-compatibility/
 OLDEST_DRIVER = {"11": "450.80", "12": "525.60", "13": "580.65"}
@@ -81,19 +79,26 @@ def _start_gpu(index: int) -> None:
 
 def _why_not(error: Exception) -> str:
     words = str(error).strip().split("\n")[0].split(". ")[0].rstrip(".")
-    driver = driver_version()
-    found = f"its NVIDIA driver is {driver}" if driver else "no NVIDIA driver answers"
-    cuda = torch.version.cuda
+    held = f"the GPU that this job holds on {platform.node()} does not start: {words}"
+    return f"{held}; {_remedy()}, or set `device: cpu` in config.yaml"
+
+
+def _remedy() -> str:
+    """Return what to do about a GPU that does not start."""
+    driver, cuda = driver_version(), torch.version.cuda
     if cuda is None:
-        needed = f"PyTorch {torch.__version__} is built without CUDA: install the one with it"
-    else:
-        oldest = OLDEST_DRIVER.get(cuda.split(".")[0])
-        needed = f"PyTorch {torch.__version__} for CUDA {cuda} needs "
-        needed += f"driver {oldest} or newer" if oldest else "a newer driver"
-    return (
-        f"the GPU that this job holds on {platform.node()} does not start: {words}; {found} and"
-        f" {needed}; update it, take another node, or set `device: cpu` in config.yaml"
-    )
+        return f"PyTorch {torch.__version__} is built without CUDA: install the one with it"
+    oldest = OLDEST_DRIVER.get(cuda.split(".")[0], "")
+    needed = f"PyTorch {torch.__version__} for CUDA {cuda} needs driver {oldest} or newer"
+    if driver is None:
+        return f"no NVIDIA driver answers, and {needed}: install it, or take another node"
+    if _numbers(driver) < _numbers(oldest):
+        return f"its NVIDIA driver is {driver}, and {needed}: update it, or take another node"
+    return "see whether another program uses it, set gpus lower, or take another node"
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".") if part.isdigit()]
 
 
 def driver_version() -> str | None:

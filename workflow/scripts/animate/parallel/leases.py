@@ -18,6 +18,8 @@ from pathlib import Path
 from animate.errors import ClipError
 
 POLL_SECONDS = 0.5
+# What CUDA_VISIBLE_DEVICES holds where a manager gives a job no GPU.
+NO_GPU = ("", "-1", "NoDevFiles")
 # Not TMPDIR's: all users of a machine have to meet there.
 FOLDER = "/tmp/wan-animate-leases"
 CARD = re.compile(r"GPU (\d+): .*\(UUID: (GPU-[^)]+)\)")
@@ -27,6 +29,8 @@ SLICE = re.compile(r"\s+MIG .*\(UUID: (MIG-[^)]+)\)")
 def visible_devices(environment: Mapping[str, str]) -> list[str]:
     """Return the devices this job may use, by the names it was given, or all of the machine's."""
     given = environment.get("CUDA_VISIBLE_DEVICES")
+    if given in NO_GPU:
+        return []
     if given is not None:
         return [device.strip() for device in given.split(",") if device.strip()]
     # By UUID: CUDA and nvidia-smi may count unlike cards in different orders.

@@ -8,6 +8,8 @@ import sys
 PR_SET_PDEATHSIG = 1
 # Where the launcher writes its process number, for the ranks to know it.
 LAUNCHER = "WAN_ANIMATE_LAUNCHER"
+# Apart from 1, the code of a rank that has told what is wrong with its clip.
+UNEXPECTED = 70
 
 
 def die_with_parent() -> None:

@@ -72,14 +72,19 @@ def load_sampler(
         ClipError: see `plan_memory`, `fill_transformer`, `UlyssesSequence`, `check_fp8` and
             `will_compile`.
     """
-    compiled = all(world.gather(will_compile(compiling, device, say)))
+    able = world.gather(will_compile(compiling, device, say))
+    compiled, loras = all(able), list(loras)
+    if able[0] and not compiled:
+        say(f"not compiled, so slower: rank {able.index(False)} has not what it takes")
     if load.precision == "fp8":
         check_fp8(device)
 
-    source = transformer_folder(folder, exact=dtype != torch.bfloat16)
+    # What is rounded twice is not what is rounded once.
+    once = dtype == torch.bfloat16 and not loras and load.precision == "bf16"
+    source = transformer_folder(folder, exact=not once)
     weights = empty_transformer(source, dtype)
     kernel, attend = choose_attention(device, weights.config.attention_head_dim, world)
-    way, sequence = share_tokens(weights.config.num_attention_heads, attend, device, world)
+    way, sequence = share_tokens(weights.config.num_attention_heads, attend, world)
     model = SamplingTransformer(weights, sequence)
     if load.precision == "fp8":
         use_fp8(model, fused=compiled)
@@ -103,9 +108,7 @@ def load_sampler(
     return Loaded(model, how)
 
 
-def share_tokens(
-    heads: int, attend: Attention, device: torch.device, world: World
-) -> tuple[str, Sequence]:
+def share_tokens(heads: int, attend: Attention, world: World) -> tuple[str, Sequence]:
     """Return how the ranks share a segment's tokens, in words and as the model takes it."""
     if world.size == 1:
         return "rank", WholeSequence(attend)

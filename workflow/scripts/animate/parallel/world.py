@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
 from animate.errors import ClipError
+from animate.parallel.parent import UNEXPECTED
 
-# Apart from 1, the code of a rank that has told what is wrong with its clip.
-UNEXPECTED = 70
 # A rank that died is torchrun's to notice; this only has to outlast every disk.
 PATIENCE = timedelta(days=7)
 
@@ -79,9 +79,9 @@ ALONE = World()
 def join_world(device_type: str) -> Iterator[World]:
     """Join the process group that torchrun's environment describes: NCCL on "cuda", gloo on "cpu".
 
-    An exception names the rank and, unless it is a
-    `ClipError`, ends the process at once, without waiting for ranks that may be stuck in a
-    collective; torchrun then ends the others. When all ranks are done the processes end at once,
+    An exception names the rank and, unless it is a `ClipError`, ends the process at once, without
+    waiting for ranks that may be stuck in a collective; torchrun then ends the others. When all
+    ranks are done the processes end at once,
     too: whatever fails while libraries are taken down no longer concerns the finished clip.
     """
     size = int(os.environ.get("WORLD_SIZE", 1))
@@ -110,6 +110,10 @@ def join_world(device_type: str) -> Iterator[World]:
 
 def _init_process_group(device_type: str) -> dist.ProcessGroup:
     """Start the ranks' group, by which tensors travel; return the one for small things."""
+    # Both groups take the network that a site has chosen.
+    chosen = os.environ.get("NCCL_SOCKET_IFNAME", "").removeprefix("=").split(",")[0]
+    if chosen and Path("/sys/class/net", chosen).exists():
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", chosen)
     if device_type == "cuda":
         options = dist.ProcessGroupNCCL.Options()
         # What travels during attention would otherwise wait until attention leaves the GPU.

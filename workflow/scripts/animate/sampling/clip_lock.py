@@ -1,6 +1,5 @@
 """One sampler at a time has a clip's journal, by a lock that dies with its process."""
 
-import errno
 import fcntl
 import os
 import platform
@@ -11,10 +10,10 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from animate.atomic import NO_LOCKS
+
 LOCK = "lock"
 POLL_SECONDS = 1.0
-# A file system without locks, as Lustre is when mounted without `flock`.
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
 @contextmanager
@@ -44,8 +43,12 @@ def remove_journal(folder: Path) -> None:
 
     One that a sampler holds is left: it belongs to a newer attempt.
     """
-    with suppress(OSError), (folder / LOCK).open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with suppress(FileNotFoundError, BlockingIOError), (folder / LOCK).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
         shutil.rmtree(folder, ignore_errors=True)
 
 

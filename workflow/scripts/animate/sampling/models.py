@@ -28,7 +28,6 @@ class Models:
     `made_by` names them and how they run, for the record of what they sample.
     """
 
-    folder: Path
     transformer: SamplingTransformer
     codec: VideoCodec
     made_by: dict[str, Any]
@@ -57,8 +56,8 @@ def load_models(
     exact = load.vae_precision == "fp32"
     dtype = torch.float32 if exact else machine.dtype
     vae = load_part(AutoencoderKLWan, folder / "vae", dtype).to(machine.device)
-    codec = SplitCodec(vae, machine.world.size, compiled=machine.device.type == "cuda")
-    return Models(folder, transformer, codec, {**how, "vae_precision": load.vae_precision})
+    codec = SplitCodec(vae, machine.world.size, how["compiled"])
+    return Models(transformer, codec, {**how, "vae_precision": load.vae_precision})
 
 
 def job_loras(job: Job) -> list[LoraFile]:

@@ -22,6 +22,8 @@ from animate.video import video_info
 if TYPE_CHECKING:
     import torch
 
+# Beside the features, the sentence of what is wrong in their place.
+PROBLEM = ".problem"
 SCRIPT = Path(__file__).parents[2] / "encode_reference.py"
 
 
@@ -39,9 +41,7 @@ class ReferenceFeatures:
         command += ["--reference", self._job.inputs["reference"]]
         command += [f"--width={width}", f"--height={height}"]
         environment = os.environ | {LAUNCHER: str(os.getpid())}
-        self._process = subprocess.Popen(
-            command, env=environment, stderr=subprocess.PIPE, text=True
-        )
+        self._process = subprocess.Popen(command, env=environment)
         return self
 
     def wait(self) -> "torch.Tensor":
@@ -55,13 +55,17 @@ class ReferenceFeatures:
 
         from animate.model.image import FEATURES
 
-        _, said = self._process.communicate()
-        if self._process.returncode < 0:
-            name = signal.Signals(-self._process.returncode).name
+        code = self._process.wait()
+        if code < 0:
+            name = signal.Signals(-code).name
             raise ClipError(f"encoding the reference was ended by {name}: is there enough memory?")
-        if self._process.returncode:
-            # The log's lines begin with date and time.
-            raise ClipError(said.strip().splitlines()[-1].split(" ", 2)[-1])
+        if code:
+            sentence = self._output.with_suffix(PROBLEM)
+            raise ClipError(
+                sentence.read_text("utf-8")
+                if sentence.exists()
+                else f"encoding the reference failed with exit code {code}: see the log"
+            )
         return load_file(self._output)[FEATURES]
 
     def __exit__(
@@ -72,5 +76,4 @@ class ReferenceFeatures:
     ) -> None:
         self._process.kill()
         self._process.wait()
-        self._process.stderr.close()
         self._folder.cleanup()

@@ -75,7 +75,7 @@ def _sample(
     models = load_models(weights, loras, job_load(job, clip.info.size), machine, progress.say)
     progress.say("the model is loaded")
     sampler = segment_sampler(clip, models, machine, encode() if world.leads else None)
-    made_by = describe(machine) | models.made_by
+    made_by = describe(machine) | models.made_by if sink else {}
     frames = frames_of(clip, finished, machine)
     with stopping(world, progress.step) as on_step:
         begun = time.monotonic()
