@@ -10,7 +10,7 @@ import torch
 
 from animate.errors import ClipError
 from animate.model.image import reference_features
-from animate.sampling.reference import ReferenceFeatures
+from animate.sampling.reference import SCRIPT, ReferenceFeatures
 from animate.sampling.settings import read_job
 from sampler_clip import write_clip, write_model
 
@@ -19,6 +19,12 @@ from sampler_clip import write_clip, write_model
 def job(tmp_path_factory):
     folder = tmp_path_factory.mktemp("job")
     return read_job(write_clip(folder / "clip", write_model(folder / "model"), 5, size=(48, 32)))
+
+
+def encoders() -> list[psutil.Process]:
+    """Return this process's children that encode; other tests leave children of other kinds."""
+    children = psutil.Process().children()
+    return [child for child in children if str(SCRIPT) in child.cmdline()]
 
 
 def test_features_are_the_same(job):
@@ -35,7 +41,7 @@ def test_a_broken_encoder_is_named(job, tmp_path):
 
 def test_a_process_that_is_killed_is_told(job):
     with ReferenceFeatures(job, job.model) as features:
-        (child,) = psutil.Process().children()
+        (child,) = encoders()
         os.kill(child.pid, signal.SIGKILL)
         with pytest.raises(ClipError, match="ended by SIGKILL"):
             features.wait()
@@ -44,4 +50,4 @@ def test_a_process_that_is_killed_is_told(job):
 def test_nothing_is_left_of_one_that_was_not_needed(job):
     with ReferenceFeatures(job, job.model) as features:
         folder = Path(features._folder.name)
-    assert not folder.exists() and not psutil.Process().children()
+    assert not folder.exists() and not encoders()
