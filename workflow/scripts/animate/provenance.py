@@ -3,6 +3,7 @@
 import hashlib
 import json
 import platform
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,10 @@ def file_hash(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def installed_versions() -> dict[str, str]:
-    """Return the versions of the packages that can change a result, where installed."""
+def installed_versions(names: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Return the version of Python, and of the packages of those names that are installed."""
     versions = {"python": platform.python_version()}
-    for name in PACKAGES:
+    for name in names:
         try:
             versions[name] = version(name)
         except PackageNotFoundError:

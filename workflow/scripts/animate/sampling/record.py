@@ -2,7 +2,6 @@
 
 import json
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 
 from animate.atomic import atomic_output
 from animate.parallel.device import Machine, driver_version
+from animate.provenance import installed_versions
 
 PACKAGES = (
     "triton",
@@ -32,7 +32,7 @@ def describe(machine: Machine) -> dict[str, Any]:
         "device": str(machine.device.type),
         "ranks": machine.world.size,
         "type": str(machine.dtype).removeprefix("torch."),
-        "packages": {"python": platform.python_version(), **_versions()},
+        "packages": installed_versions(PACKAGES) | {"torch": torch.__version__},
     }
     if machine.device.type == "cuda":
         found["gpu"] = torch.cuda.get_device_name(machine.device)
@@ -58,13 +58,3 @@ def write_record(path: Path, made_by: list[dict[str, Any]]) -> None:
             runs.append({"first": number, "last": number, "seconds": seconds, "made_by": alike})
     with atomic_output(path) as temporary:
         temporary.write_text(json.dumps(runs, indent=2) + "\n", "utf-8")
-
-
-def _versions() -> dict[str, str]:
-    versions = {"torch": torch.__version__}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return versions
