@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from animate.errors import ClipError
+from animate.model.spared import spare_imports
 from animate.parallel.parent import die_with_parent
 from animate.sampling.reference import PROBLEM
 from animate.stage import run_stage, stage_parser
@@ -12,6 +13,7 @@ def main(args) -> None:
     """Write the features of the image, fitted to the frames' size, to `--output`."""
     die_with_parent()
     # Imported here so that a wrong call does not wait for torch.
+    spare_imports()
     from safetensors.torch import save_file
 
     from animate.model.image import FEATURES, reference_features

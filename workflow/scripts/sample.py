@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from animate.errors import ClipError
+from animate.model.spared import spare_imports
 from animate.parallel.parent import UNEXPECTED, die_with_parent
 from animate.sampling.progress import Progress
 from animate.sampling.reference import ReferenceFeatures
@@ -29,6 +30,7 @@ def main(arguments: argparse.Namespace) -> None:
         with ExitStack() as beside:
             features = beside.enter_context(ReferenceFeatures(job, model)) if rank == 0 else None
             # Imported here so that nothing that can start before waits for torch.
+            spare_imports()
             from animate.parallel.device import choose_device, machine_of
             from animate.parallel.world import join_world
             from animate.sampling.run import run_job

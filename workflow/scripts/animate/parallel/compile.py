@@ -5,6 +5,7 @@ import os
 import shutil
 import sysconfig
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -36,6 +37,17 @@ def will_compile(wanted: str, device: torch.device, say: Callable[[str], None]) 
     if missing:
         say(f"not compiled, so slower: {missing}")
     return not missing
+
+
+def import_compiler() -> Future:
+    """Import what compiles, in a thread: it takes seconds in which weights can be read.
+
+    Wait for its result before anything is compiled.
+    """
+    executor = ThreadPoolExecutor(1)
+    imported = executor.submit(importlib.import_module, "torch._inductor.compile_fx")
+    executor.shutdown(wait=False)
+    return imported
 
 
 def missing_for_compiling() -> str | None:

@@ -13,7 +13,7 @@ from animate.model.prepared import TRANSFORMER, transformer_folder
 from animate.model.sequence import Attention, Sequence, WholeSequence
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.attention import choose_attention
-from animate.parallel.compile import compile_blocks, will_compile
+from animate.parallel.compile import compile_blocks, import_compiler, will_compile
 from animate.parallel.fp8 import check_fp8, use_fp8
 from animate.parallel.loading import Resident, Store, fill_transformer
 from animate.parallel.offload import Offloaded
@@ -93,9 +93,11 @@ def load_sampler(
     say(f"{world.size} {device.type} {way}, {plan}, {kernel} attention")
     store = place(plan, weights, model, device, world)
 
+    compiler = import_compiler() if compiled else None
     fill_transformer(weights, source, device, store, loras, say, world)
 
-    if compiled:
+    if compiler:
+        compiler.result()
         compile_blocks(model)
     store.attach(model)
     how = {
