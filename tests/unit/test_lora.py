@@ -23,8 +23,8 @@ from animate.model.tiny import TRANSFORMER, write_tiny_model
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.sampler import Load, load_sampler
 from animate.parallel.world import ALONE
-from animate.sampling.models import job_loras
 from animate.sampling.settings import read_job
+from animate.sampling.weights import job_loras
 from sampler_clip import write_clip
 from whole_model import load_transformer
 

@@ -18,10 +18,11 @@ from animate.parallel.sampler import Load
 from animate.sampling import clip_lock, identity
 from animate.sampling import journal as journal_module
 from animate.sampling.clip_lock import held, remove_journal
-from animate.sampling.models import job_loras, load_models
+from animate.sampling.models import load_models
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
 from animate.sampling.settings import read_job
+from animate.sampling.weights import job_loras
 from animate.video import VideoWriter, video_info
 from sampler_clip import RATE, change_settings, result_frames, write_clip, write_model
 
