@@ -86,8 +86,10 @@ def file_identity(path: Path) -> str:
     status = path.stat()
     if status.st_size <= WHOLE_FILE_LIMIT:
         return file_digest(path)
+    digest = hashlib.sha256(f"{status.st_size} bytes of {status.st_mtime_ns}:".encode())
     with path.open("rb") as file:
-        return hash_of([status.st_size, status.st_mtime_ns, file.read(CHUNK).hex()])
+        digest.update(file.read(CHUNK))
+    return digest.hexdigest()
 
 
 def file_digest(path: Path) -> str:
