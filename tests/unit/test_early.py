@@ -7,16 +7,16 @@ import time
 import pytest
 import torch
 
+from animate.config.job import read_job
+from animate.devices.world import ALONE
 from animate.errors import ClipError
-from animate.model import early as early_module
-from animate.model.early import EarlyWeights
-from animate.model.prepared import TRANSFORMER
-from animate.model.stored import stored_tensors
 from animate.parallel import loading
 from animate.parallel.sampler import Load, load_sampler
-from animate.parallel.world import ALONE
-from animate.sampling.settings import read_job
 from animate.sampling.weights import early_weights
+from animate.weights import early as early_module
+from animate.weights.early import EarlyWeights
+from animate.weights.prepared import TRANSFORMER
+from animate.weights.stored import stored_tensors
 from sampler_clip import write_clip, write_model
 
 CPU = torch.device("cpu")

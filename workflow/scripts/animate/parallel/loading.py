@@ -13,14 +13,14 @@ import torch
 from diffusers import WanAnimateTransformer3DModel
 from torch import nn
 
-from animate.model.checkpoint import assign, fitting_tensors, restore_constants
-from animate.model.early import EarlyWeights
-from animate.model.lora import LoraStack
-from animate.model.lora_choice import LoraFile
-from animate.model.original_names import transformer_names
-from animate.model.reading import read_tensors
-from animate.parallel.fp8 import FP8, quantise_rows, scale_name
-from animate.parallel.world import ALONE, World
+from animate.config.lora_choice import LoraFile
+from animate.devices.world import ALONE, World
+from animate.kernels.fp8 import FP8, quantise_rows, scale_name
+from animate.weights.checkpoint import assign, fitting_tensors, restore_constants
+from animate.weights.early import EarlyWeights
+from animate.weights.lora.merge import LoraStack
+from animate.weights.original_names import transformer_names
+from animate.weights.reading import read_tensors
 
 
 class Store(Protocol):

@@ -7,21 +7,21 @@ from typing import Any, NamedTuple
 
 import torch
 
-from animate.model.checkpoint import empty_transformer
-from animate.model.early import EarlyWeights
-from animate.model.lora_choice import LoraFile
-from animate.model.prepared import TRANSFORMER, transformer_folder
+from animate.config.lora_choice import LoraFile
+from animate.devices.world import World
+from animate.kernels.attention import choose_attention
+from animate.kernels.compile import compile_blocks, import_compiler, will_compile
+from animate.kernels.fp8 import check_fp8, use_fp8
 from animate.model.sequence import Attention, Sequence, WholeSequence
 from animate.model.transformer import SamplingTransformer
-from animate.parallel.attention import choose_attention
-from animate.parallel.compile import compile_blocks, import_compiler, will_compile
-from animate.parallel.fp8 import check_fp8, use_fp8
 from animate.parallel.loading import Resident, Store, fill_transformer
 from animate.parallel.offload import Offloaded
 from animate.parallel.plan import FSDP2, OFFLOAD, Plan, model_sizes, plan_memory
 from animate.parallel.sharding import Sharded
 from animate.parallel.ulysses import UlyssesSequence
-from animate.parallel.world import World
+from animate.weights.checkpoint import empty_transformer
+from animate.weights.early import EarlyWeights
+from animate.weights.prepared import TRANSFORMER, transformer_folder
 
 
 @dataclass(frozen=True)

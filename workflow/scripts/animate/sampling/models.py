@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLWan
 
-from animate.model.checkpoint import model_index
-from animate.model.early import EarlyWeights
-from animate.model.lora_choice import LoraFile
+from animate.config.job import Job
+from animate.config.lora_choice import LoraFile
+from animate.devices.machine import Machine
 from animate.model.parts import load_part
 from animate.model.transformer import SamplingTransformer
 from animate.model.vae import VideoCodec
-from animate.parallel.device import Machine
 from animate.parallel.sampler import Load, load_sampler
 from animate.parallel.vae_split import SplitCodec
-from animate.sampling.settings import Job
+from animate.weights.checkpoint import model_index
+from animate.weights.early import EarlyWeights
 
 
 @dataclass(frozen=True)

@@ -6,26 +6,26 @@ from functools import partial
 
 import torch
 
-from animate.model.early import EarlyWeights
+from animate.config.job import Job
+from animate.config.lora_choice import LoraFile
+from animate.devices.machine import Machine
+from animate.journal.key import job_key
+from animate.journal.record import describe, write_record
+from animate.journal.sink import Sink, open_sink
 from animate.model.image import reference_features
-from animate.model.lora_choice import LoraFile
-from animate.parallel.device import Machine
 from animate.sampling.clip import (
     Clip,
     frames_of,
     read_clip,
     segment_sampler,
 )
-from animate.sampling.identity import job_key
 from animate.sampling.loop import sample_segments
 from animate.sampling.models import job_load, load_models
 from animate.sampling.progress import Progress
-from animate.sampling.record import describe, write_record
 from animate.sampling.segments import Segment
-from animate.sampling.settings import Job
-from animate.sampling.sink import Sink, open_sink
 from animate.sampling.stopping import stopping
 from animate.sampling.weights import job_loras
+from animate.weights.early import EarlyWeights
 
 Encode = Callable[[], torch.Tensor]
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import torch
 
+from animate.config.job import Job
+from animate.config.lora_choice import LoraFile
 from animate.errors import ClipError
-from animate.model.early import EarlyWeights
-from animate.model.folder import RELIGHTING_LORA, relighting_lora
-from animate.model.lora_choice import LoraFile
-from animate.model.prepared import transformer_folder
-from animate.sampling.settings import Job
+from animate.weights.early import EarlyWeights
+from animate.weights.layout import RELIGHTING_LORA, relighting_lora
+from animate.weights.prepared import transformer_folder
 
 
 def job_loras(job: Job) -> list[LoraFile]:
