@@ -21,7 +21,7 @@ from animate.cluster.queue import Job, jobs_of, requeue_preempted, waiting
 from animate.cluster.recovery import note_run, recover
 from animate.cluster.site import Site
 from animate.cluster.work import Work, clip_work
-from animate.config.settings import complete_config
+from animate.config.configuration import Configuration
 from animate.config.table import read_table
 from animate.demo.clips import write_demo
 from animate.demo.model import write_tiny_model
@@ -32,7 +32,7 @@ from animate.weights.identity import model_identity
 from animate.weights.staging import stage_model
 
 HD = Work(77, True, 1280 * 720, 77, 1, 20, 1, 1, "bf16", "bf16")
-SITE = Site.of(complete_config({}))
+SITE = Site.of(Configuration())
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def table(tmp_path):
         "many,driving.mp4,character.png,replace,2,40,20\n"
         "wrong,driving.mp4,character.png,replace,2,1,none\n"
     )
-    config = complete_config({"results": str(tmp_path / "results")})
+    config = Configuration(results=str(tmp_path / "results"))
     return read_table(tmp_path / "clips.csv", config), config
 
 
@@ -97,7 +97,7 @@ def test_frames_are_estimated_without_opening_the_video(table, tmp_path):
 
 def test_plan_says_what_each_clip_takes_and_why_some_cannot_run(table):
     found, config = table
-    lines = list(plan_clips(found, config["results"], SITE, "wan2.2-animate-14b", 4))
+    lines = list(plan_clips(found, config.results, SITE, "wan2.2-animate-14b", 4))
     rows = {row[0]: row for row in table_rows(lines)}
     header = rows["clip"]
     good = dict(zip(header, rows["good"], strict=True))
@@ -111,8 +111,8 @@ def test_plan_says_what_each_clip_takes_and_why_some_cannot_run(table):
 
 def test_plan_refuses_what_no_gpu_can_hold(table):
     found, config = table
-    small = replace(SITE, gpu_memory_gb=4)
-    line = next(plan_clips(found, config["results"], small, "wan2.2-animate-14b", 1))
+    small = Site(gpu_memory_gb=4)
+    line = next(plan_clips(found, config.results, small, "wan2.2-animate-14b", 1))
     assert "GiB of GPU memory" in line.refusal
 
 
@@ -210,7 +210,7 @@ def test_nodes_are_read_as_sinfo_prints_them():
     ],
 )
 def test_why_never_says_what_no_node_has(gpus, site, model, sentence):
-    assert why_never(gpus, replace(SITE, **site), model, read_nodes(SINFO)) == sentence
+    assert why_never(gpus, Site(**site), model, read_nodes(SINFO)) == sentence
 
 
 def test_why_never_knows_the_memory_of_the_nodes():
@@ -222,8 +222,8 @@ def test_why_never_knows_the_memory_of_the_nodes():
 
 def test_no_attempt_asks_for_more_memory_than_the_largest_node_has():
     nodes = read_nodes(SINFO)
-    assert most_memory(replace(SITE, gpu_partition="gpu", gpu_model="v100"), nodes) == 90_000
-    assert most_memory(replace(SITE, gpu_partition="cpu"), nodes) is None
+    assert most_memory(Site(gpu_partition="gpu", gpu_model="v100"), nodes) == 90_000
+    assert most_memory(Site(gpu_partition="cpu"), nodes) is None
     asked = [sampling_mb(4, BIG, attempt, 90_000) for attempt in (1, 2, 3)]
     assert asked == [72_000, 90_000, 90_000]
     assert [sampling_mb(4, BIG, attempt) for attempt in (1, 2)] == [72_000, 96_000]

@@ -43,14 +43,20 @@ os.environ.update(
     SCRIPTS=SCRIPTS,
 )
 
-from animate.config.schema import load_schema
-from animate.config.settings import complete_config, config_mistakes
+from animate.config.checks import config_mistakes
+from animate.config.configuration import Configuration, stated
+from animate.config.settings import (
+    ClipSettings,
+    FaceSettings,
+    KeypointSettings,
+    MaskSettings,
+    PersonMaskSettings,
+    PoseBackend,
+    PoseSettings,
+    SamplingSettings,
+    TimelineSettings,
+)
 from animate.config.table import read_table
-
-CONFIG = complete_config(config)
-# Where detectors run is no reason to run them again, so it is none of their params.
-os.environ.update(DETECTORS=CONFIG["detectors"])
-CONFIG_TEXT = json.dumps(CONFIG, ensure_ascii=False)
 
 
 def refuse(mistakes):
@@ -62,11 +68,21 @@ def refuse(mistakes):
     sys.exit(1)
 
 
-def load_table():
-    mistakes = [f"config, {mistake}" for mistake in config_mistakes(CONFIG)]
+def load_config():
+    mistakes = [f"config, {mistake}" for mistake in config_mistakes(config)]
     if mistakes:
         refuse(mistakes)
-    table = read_table(CONFIG["clips"], CONFIG)
+    return Configuration(**stated(config))
+
+
+CONFIG = load_config()
+# Where detectors run is no reason to run them again, so it is none of their params.
+os.environ.update(DETECTORS=CONFIG.detectors)
+CONFIG_TEXT = CONFIG.model_dump_json(exclude_unset=True)
+
+
+def load_table():
+    table = read_table(CONFIG.clips, CONFIG)
     if table.file_mistakes:
         refuse(table.file_mistakes)
     return table
@@ -74,17 +90,18 @@ def load_table():
 
 TABLE = load_table()
 CLIPS = TABLE.clips
-RESULTS = CONFIG["results"]
-LOGS = CONFIG["logs"]
-MODEL = f"{CONFIG['models']}/{CONFIG['model']}"
+RESULTS = CONFIG.results
+LOGS = CONFIG.logs
+MODEL = f"{CONFIG.models}/{CONFIG.model}"
 CLIP = f"{RESULTS}/{{clip}}"
-PROMPTS = f"{RESULTS}/.prompts/{CONFIG['model']}"
+PROMPTS = f"{RESULTS}/.prompts/{CONFIG.model}"
 
 if not CLIPS and not TABLE.row_mistakes:
-    logger.warning(
-        f"{CONFIG['clips']} has no clips yet: add rows, see config/README.md"
-    )
-if CONFIG["model"] == "tiny":
+    logger.warning(f"{CONFIG.clips} has no clips yet: add rows, see config/README.md")
+for ignored, clips in TABLE.ignored.items():
+    names = ", ".join(clips[:5]) + (" and others" if len(clips) > 5 else "")
+    logger.warning(f"{CONFIG.clips} states {ignored}: ignored for {names}")
+if CONFIG.model == "tiny":
     logger.warning("The tiny model has random weights: its videos are noise by design.")
 
 
@@ -107,7 +124,7 @@ def refused_rows(wildcards):
 
 def clip_of(wildcards):
     if wildcards.clip not in CLIPS:
-        raise WorkflowError(f"no clip '{wildcards.clip}' in {CONFIG['clips']}")
+        raise WorkflowError(f"no clip '{wildcards.clip}' in {CONFIG.clips}")
     return CLIPS[wildcards.clip]
 
 
@@ -122,13 +139,12 @@ def if_any(uses, function):
     return quick(function) if any(map(uses, CLIPS.values())) else []
 
 
-def settings(*names):
-    """Return a params function: the JSON text of just these settings of the clip."""
+def settings(stage):
+    """Return a params function: the JSON text of the clip's settings that a stage reads."""
 
     @quick
     def of_clip(wildcards):
-        resolved = clip_of(wildcards).settings
-        return json.dumps({name: resolved[name] for name in names}, ensure_ascii=False)
+        return clip_of(wildcards).settings.text_for(stage)
 
     return of_clip
 
@@ -166,7 +182,7 @@ def retarget_input(name):
     """Return an input function: a file of the clip that only retargeting reads."""
 
     def retargets(clip):
-        return clip.settings["retarget"] != "none" and clip.mode != "replace"
+        return clip.settings.retarget != "none" and clip.mode != "replace"
 
     def of_clip(wildcards):
         used = retargets(clip_of(wildcards))
@@ -179,14 +195,14 @@ def backend_weights(setting, backend, own=None):
     """Return an input function: the backend's weights, one's own or the sign that all are there."""
 
     def chooses(clip):
-        return clip.settings[setting] == backend
+        return getattr(clip.settings, setting) == backend
 
     def of_clip(wildcards):
         clip = clip_of(wildcards)
         if not chooses(clip):
             return []
-        downloaded = ancient(f"{CONFIG['models']}/preprocess/sources.json")
-        return own and clip.settings[own] or downloaded
+        downloaded = ancient(f"{CONFIG.models}/preprocess/sources.json")
+        return own and getattr(clip.settings, own) or downloaded
 
     return if_any(chooses, of_clip)
 
@@ -202,53 +218,39 @@ def text_key(text):
 PROMPT_TEXTS = {
     text_key(text): text
     for clip in CLIPS.values()
-    for text in (clip.settings["prompt"], clip.settings["negative_prompt"])
+    for text in (clip.settings.prompt, clip.settings.negative_prompt)
 }
 
 
 @quick
 def prompt_embedding(wildcards):
-    return f"{PROMPTS}/{text_key(clip_of(wildcards).settings['prompt'])}.safetensors"
+    return f"{PROMPTS}/{text_key(clip_of(wildcards).settings.prompt)}.safetensors"
 
 
 def is_guided(clip):
-    return clip.settings["guidance_scale"] > 1
+    return clip.settings.guidance_scale > 1
 
 
 def negative_prompt_embedding(wildcards):
     clip = clip_of(wildcards)
     if not is_guided(clip):
         return []
-    return f"{PROMPTS}/{text_key(clip.settings['negative_prompt'])}.safetensors"
+    return f"{PROMPTS}/{text_key(clip.settings.negative_prompt)}.safetensors"
 
 
 def has_loras(clip):
-    return bool(clip.settings["loras"])
+    return bool(clip.settings.loras)
 
 
 def own_loras(wildcards):
-    loras = clip_of(wildcards).settings["loras"]
-    own = [lora["path"] for lora in loras if "repo" not in lora]
+    loras = clip_of(wildcards).settings.loras
+    own = [lora.path for lora in loras if lora.path]
     settings = {
         os.path.join(os.path.dirname(path), "adapter_config.json") for path in own
     }
     return own + sorted(filter(os.path.exists, settings))
 
 
-SAMPLING_SETTINGS = (
-    "segment_frames",
-    "steps",
-    "guidance_scale",
-    "conditioning_frames",
-    "shift",
-    "solver",
-    "seed",
-    "relighting_lora",
-    "loras",
-    "color_match",
-    "precision",
-    "vae_precision",
-)
 SAMPLING_INPUTS = (
     "pose",
     "face",
@@ -275,6 +277,6 @@ def sampler_job(wildcards, input, output):
         "record": str(output.record),
         "journal": f"{RESULTS}/{clip.name}/.journal",
         "progress": f"{LOGS}/sample/{clip.name}.log",
-        "settings": {name: clip.settings[name] for name in SAMPLING_SETTINGS},
+        "settings": clip.settings.sampling(CONFIG.models),
     }
     return json.dumps(job, ensure_ascii=False)

@@ -19,7 +19,7 @@ rule person_mask:
     resources:
         **cpu_job("person_mask", cpus=2, backend="mask_backend"),
     params:
-        settings=settings("mask_backend"),
+        settings=settings(PersonMaskSettings),
         version=1,
     shell:
         'python "$SCRIPTS"/person_mask.py --clip {wildcards.clip} --log {log:q}'
@@ -42,7 +42,7 @@ rule mask:
     resources:
         **cpu_job("mask"),
     params:
-        settings=settings("mask_iterations", "mask_kernel", "mask_w_len", "mask_h_len"),
+        settings=settings(MaskSettings),
         version=1,
     shell:
         'python "$SCRIPTS"/mask.py --clip {wildcards.clip} --log {log:q}'

@@ -95,7 +95,7 @@ rule prepare:
     log:
         f"{LOGS}/prepare/{{model}}.log",
     wildcard_constraints:
-        model=re.escape(CONFIG["model"]),
+        model=re.escape(CONFIG.model),
     conda:
         "../../envs/sample.yaml"
     threads: 4
@@ -111,7 +111,7 @@ rule prepare:
 
 rule download:
     input:
-        [folder_anchor(name) for name in {CONFIG["model"]: None, **NEEDED_PARTS}],
+        [folder_anchor(name) for name in {CONFIG.model: None, **NEEDED_PARTS}],
     log:
         f"{LOGS}/download.log",
     localrule: True

@@ -18,7 +18,7 @@ rule keypoints:
     resources:
         **cpu_job("keypoints", cpus=2, backend="pose_backend"),
     params:
-        settings=settings("pose_backend", "person"),
+        settings=settings(KeypointSettings),
         version=1,
     shell:
         'python "$SCRIPTS"/keypoints.py --clip {wildcards.clip} --log {log:q}'
@@ -42,7 +42,7 @@ rule reference_keypoints:
     resources:
         **cpu_job("reference_keypoints", cpus=2),
     params:
-        settings=settings("pose_backend"),
+        settings=settings(PoseBackend),
         version=1,
     shell:
         'python "$SCRIPTS"/reference_keypoints.py --clip {wildcards.clip} --log {log:q}'
@@ -67,7 +67,7 @@ rule pose_video:
     resources:
         **cpu_job("pose_video"),
     params:
-        settings=settings("smooth_pose"),
+        settings=settings(PoseSettings),
         version=1,
     shell:
         'python "$SCRIPTS"/pose_video.py --clip {wildcards.clip} --log {log:q}'
@@ -93,7 +93,7 @@ rule face_video:
     resources:
         **cpu_job("face_video"),
     params:
-        settings=settings("smooth_face"),
+        settings=settings(FaceSettings),
         version=1,
     shell:
         'python "$SCRIPTS"/face_video.py --clip {wildcards.clip} --log {log:q}'

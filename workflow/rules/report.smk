@@ -28,7 +28,7 @@ rule preview:
     resources:
         **cpu_job("preview"),
     params:
-        settings=settings("smooth_face"),
+        settings=settings(FaceSettings),
         version=1,
     shell:
         'python "$SCRIPTS"/preview.py --clip {wildcards.clip} --log {log:q}'
@@ -60,7 +60,7 @@ rule provenance:
     resources:
         **cpu_job("provenance"),
     params:
-        settings=settings(*load_schema("settings")["properties"]),
+        settings=settings(ClipSettings),
         weights=text_of_parts_beside_model,
         version=1,
     shell:

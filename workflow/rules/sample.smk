@@ -11,7 +11,7 @@ rule prompt:
     conda:
         "../../envs/sample.yaml"
     resources:
-        **cpu_job("prompt", mb=asking.text_encoder_mb(CONFIG["model"])),
+        **cpu_job("prompt", mb=asking.text_encoder_mb(CONFIG.model)),
     params:
         text=lambda wildcards: PROMPT_TEXTS[wildcards.key],
         model=lambda wildcards, input: os.path.dirname(input[0]),
@@ -50,7 +50,7 @@ rule sample:
         **gpu_job(),
     params:
         # Only params that do not depend on input or output make a job run again.
-        settings=settings(*SAMPLING_SETTINGS),
+        settings=settings(SamplingSettings),
         job=sampler_job,
         launch=launch_options,
         weights=weights_revision,

@@ -16,7 +16,7 @@ rule timeline:
     resources:
         **cpu_job("timeline"),
     params:
-        settings=settings("resolution_area", "fps", "start", "end"),
+        settings=settings(TimelineSettings),
         version=1,
     shell:
         'python "$SCRIPTS"/timeline.py --clip {wildcards.clip} --log {log:q}'

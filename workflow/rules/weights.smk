@@ -9,7 +9,7 @@ from animate.hub.declaration import read_declaration
 from animate.hub.lock import read_lock
 from animate.hub.loras import hub_loras, with_loras
 
-MODELS = CONFIG["models"]
+MODELS = CONFIG.models
 # A workflow that uses this one as a module may leave the declaration as it is.
 MODELS_FILE = "config/models.yaml"
 if not os.path.exists(MODELS_FILE):
@@ -26,7 +26,7 @@ except ClipError as error:
 # The generation model, the preprocessing backends that the clips choose, and their LoRAs.
 NEEDED_PARTS = {
     name: parts
-    for name in (CONFIG["model"], "preprocess", *hub_loras(CLIPS.values()))
+    for name in (CONFIG.model, "preprocess", *hub_loras(CLIPS.values()))
     if name in DECLARATION.models
     and (parts := DECLARATION.models[name].needed_parts(CLIPS.values()))
 }
@@ -76,16 +76,16 @@ def hub_lora_anchors(wildcards):
 
 # Snakemake looks at no other reason to run a job below one that runs: files that are fetched again
 # must not hide changed settings, nor run anything themselves. Converted ones are really new.
-MODEL_INDEX = folder_anchor(CONFIG["model"])
-if not any(part.convert for part in NEEDED_PARTS.get(CONFIG["model"], [])):
+MODEL_INDEX = folder_anchor(CONFIG.model)
+if not any(part.convert for part in NEEDED_PARTS.get(CONFIG.model, [])):
     MODEL_INDEX = ancient(MODEL_INDEX)
 
 # What was done stands among the results, not beside the copy: who removes the copy runs no finished
 # clip again. The tiny model is not worth one.
 PREPARED = f"{RESULTS}/.prepared/{{model}}.json"
 PREPARED_MODEL = []
-if CONFIG["model"] != "tiny":
-    PREPARED_MODEL = ancient(PREPARED.format(model=CONFIG["model"]))
+if CONFIG.model != "tiny":
+    PREPARED_MODEL = ancient(PREPARED.format(model=CONFIG.model))
 
 
 def one_of(*layouts):
@@ -147,7 +147,7 @@ def model_pins(wildcards):
 def weights_revision(wildcards):
     """Run again when other weights are pinned, not when the same ones are fetched again."""
     forget_earlier_params()
-    model = DECLARATION.models.get(CONFIG["model"])
+    model = DECLARATION.models.get(CONFIG.model)
     clips = [clip_of(wildcards)] if hasattr(wildcards, "clip") else []
     parts = model.needed_parts(clips) if model else []
     loras = [DECLARATION.models[name].parts[0] for name in hub_loras(clips)]

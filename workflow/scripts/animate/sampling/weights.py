@@ -26,7 +26,8 @@ def job_loras(job: Job) -> list[LoraFile]:
     if wanted and path is None:
         missing = job.model / RELIGHTING_LORA
         raise ClipError(f"relighting_lora is true, but the model has no {missing}")
-    return ([LoraFile(path)] if wanted else []) + list(job.settings.loras)
+    own = [LoraFile(Path(lora.path), lora.weight, lora.strict) for lora in job.settings.loras]
+    return ([LoraFile(path)] if wanted else []) + own
 
 
 @contextmanager
