@@ -20,8 +20,8 @@ import torch
 from measure import FULL, PROMPT_TOKENS, TINY, Table, Video, forget
 
 import sampler_clip
-from animate.model.prepared import COPY, TRANSFORMER
 from animate.model.text import save_prompt
+from animate.weights.prepared import COPY, TRANSFORMER
 
 LAUNCHER = Path(__file__).parents[1] / "workflow/scripts/launch_sampler.py"
 STEP = re.compile(r"segment \d+/\d+ step (\d+)/")

@@ -16,13 +16,13 @@ from pathlib import Path
 import torch
 from measure import FULL, TINY, forget, make_step, random_inputs, set_environment, timed
 
-from animate.model.prepare import prepare
-from animate.model.prepared import TRANSFORMER, transformer_folder
-from animate.model.reading import read_tensors
-from animate.model.stored import stored_tensors
-from animate.parallel.device import Machine, choose_device, machine_of
+from animate.devices.machine import Machine, choose_device, machine_of
+from animate.devices.world import World, join_world
 from animate.parallel.sampler import Load, load_sampler
-from animate.parallel.world import World, join_world
+from animate.weights.prepare import prepare
+from animate.weights.prepared import TRANSFORMER, transformer_folder
+from animate.weights.reading import read_tensors
+from animate.weights.stored import stored_tensors
 
 
 class Clock:

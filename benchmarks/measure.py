@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 
 import torch
 
-from animate.model.prepared import TRANSFORMER
+from animate.devices.world import ALONE, World
 from animate.model.transformer import SamplingTransformer
-from animate.parallel.world import ALONE, World
+from animate.weights.prepared import TRANSFORMER
 from launch_sampler import rank_environment
 
 GIB = 2**30

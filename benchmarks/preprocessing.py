@@ -14,16 +14,14 @@ from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from animate.drawing import draw_pose
-from animate.face import CROP_SIZE, crop_face, face_track
-from animate.keypoints import Keypoints
-from animate.letterbox import Letterbox
 from animate.matte import backend as matte
 from animate.matte.growth import background, grow
-from animate.pose import backend as pose
-from animate.preview import moments, write_preview
-from animate.timeline import Timeline, make_timeline
-from animate.video import (
+from animate.pose.backends import backend as pose
+from animate.pose.drawing import draw_pose
+from animate.pose.face import CROP_SIZE, crop_face, face_track
+from animate.pose.keypoints import Keypoints
+from animate.results.preview import moments, write_preview
+from animate.video.files import (
     VideoWriter,
     read_at,
     read_frames,
@@ -31,6 +29,8 @@ from animate.video import (
     read_masks_at,
     read_video,
 )
+from animate.video.letterbox import Letterbox
+from animate.video.timeline import Timeline, make_timeline
 
 SIZE = (1280, 720)
 REPEATS = 10

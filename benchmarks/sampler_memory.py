@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "workflow/scripts"), str(ROOT / "tests")]
 
 import sampler_clip  # noqa: E402
-from animate.model.tiny import write_tiny_model  # noqa: E402
+from animate.demo.model import write_tiny_model  # noqa: E402
 
 FRAMES = (200, 1000)
 LIMIT = 1.1

@@ -35,20 +35,20 @@ from measure import (
 )
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from animate.config.job import read_job
+from animate.devices.machine import Machine, choose_device, machine_of
+from animate.devices.world import ALONE, join_world
+from animate.kernels.attention import KERNELS, choose_attention
 from animate.model.parts import load_part
-from animate.model.prepared import transformer_folder
 from animate.model.transformer import TEXT_TOKENS, SamplingTransformer
 from animate.model.vae import VideoCodec, WanCodec
 from animate.parallel import sampler
-from animate.parallel.attention import KERNELS, choose_attention
-from animate.parallel.device import Machine, choose_device, machine_of
 from animate.parallel.plan import FSDP2, OFFLOAD, REPLICATED, Plan
 from animate.parallel.sampler import Load, common_plan
-from animate.parallel.world import ALONE, join_world
 from animate.sampling.models import Models, load_models
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
-from animate.sampling.settings import read_job
+from animate.weights.prepared import transformer_folder
 from whole_model import load_transformer
 
 SIZES = (Video(832, 464, 77), Video(960, 720, 77), FULL)

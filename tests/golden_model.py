@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from animate.model.convert import convert_transformer
+from animate.weights.convert import convert_transformer
 from whole_model import load_transformer
 
 DATA = Path(__file__).parent / "data"

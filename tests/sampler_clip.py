@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import torch
 
+from animate.demo.model import TEXT_WIDTH, write_tiny_model
 from animate.model.text import save_prompt
-from animate.model.tiny import TEXT_WIDTH, write_tiny_model
-from animate.video import VideoWriter, read_video
+from animate.video.files import VideoWriter, read_video
 
 FACE_SIZE = 32
 RATE = Fraction(30000, 1001)

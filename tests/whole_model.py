@@ -6,9 +6,9 @@ from pathlib import Path
 import torch
 from diffusers import WanAnimateTransformer3DModel
 
-from animate.model.checkpoint import empty_transformer
-from animate.model.lora_choice import LoraFile
+from animate.config.lora_choice import LoraFile
 from animate.parallel.loading import Resident, fill_transformer
+from animate.weights.checkpoint import empty_transformer
 
 
 def load_transformer(

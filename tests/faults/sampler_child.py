@@ -5,14 +5,14 @@ from pathlib import Path
 
 import torch
 
-from animate.parallel.device import machine_of
+from animate.config.job import read_job
+from animate.devices.machine import machine_of
+from animate.devices.world import ALONE
+from animate.journal.segments import Journal
 from animate.parallel.vae_split import SplitCodec
-from animate.parallel.world import ALONE
 from animate.sampling import loop, run
-from animate.sampling.journal import Journal
 from animate.sampling.progress import Progress
-from animate.sampling.settings import read_job
-from animate.video import VideoWriter
+from animate.video.files import VideoWriter
 
 STAGES = ("load", "step", "decode", "write")
 

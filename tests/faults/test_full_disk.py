@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from animate.config.job import read_job
+from animate.devices.machine import Machine
 from animate.errors import ClipError
-from animate.parallel.device import Machine
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
-from animate.sampling.settings import read_job
 from sampler_clip import result_frames, write_clip, write_model
 
 CPU = Machine(torch.device("cpu"), torch.float32)

@@ -10,16 +10,16 @@ from diffusers import AutoencoderKLWan, WanAnimateTransformer3DModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
-from animate.model import convert
-from animate.model.folder import RELIGHTING_LORAS, write_model_index, write_schedule_and_processor
-from animate.model.original_names import (
+from animate.demo.model import randomise, tiny_tokenizer
+from animate.weights import convert
+from animate.weights.layout import RELIGHTING_LORAS, write_model_index, write_schedule_and_processor
+from animate.weights.original_names import (
     Names,
     image_encoder_names,
     text_encoder_names,
     transformer_names,
     vae_names,
 )
-from animate.model.tiny import randomise, tiny_tokenizer
 from onnx_files import write_detector, write_pose
 
 WIDTH, HEADS, LAYERS, TEXT, FFN, FREQUENCIES, IMAGE = 32, 2, 5, 32, 64, 32, 1280

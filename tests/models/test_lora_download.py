@@ -5,9 +5,9 @@ import shutil
 
 import pytest
 
+from animate.config.table import Clip
 from animate.hub.declaration import read_declaration
 from animate.hub.loras import hub_loras, with_loras
-from animate.table import Clip
 from models.client import SCRIPTS
 
 NEED = "loras/Maker/Model/main:b/c.bin"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from animate.demo import write_demo
+from animate.demo.clips import write_demo
 from workflow.project import new_project
 
 CLIP = {"video": "../demo/driving.mp4", "reference": "../demo/character.png", "end": "0.2"}

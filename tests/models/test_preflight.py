@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load, save
 
+from animate.demo.model import write_tiny_model
 from animate.errors import ClipError
 from animate.hub.declaration import read_declaration
 from animate.hub.install import Installation
-from animate.model.tiny import write_tiny_model
 from models.client import SCRIPTS
 from models.hub_server import LARGE, Hub
 from models.layouts import REPOSITORIES, files_of, write_diffusers, write_original

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from animate.model.folder import relighting_lora
-from animate.model.lora_choice import LoraFile
-from animate.onnx import Network
+from animate.config.lora_choice import LoraFile
+from animate.pose.backends.onnx import Network
+from animate.weights.layout import relighting_lora
 from models.client import SCRIPTS, Client
 from models.hub_server import Hub
 from models.layouts import (

@@ -11,11 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from animate.config.table import Clip
 from animate.errors import ClipError
 from animate.hub.architecture import check_architecture
 from animate.hub.declaration import read_declaration
 from animate.hub.headers import check_headers, tensors_of
-from animate.table import Clip
 from models.client import DECLARATION, SCRIPTS
 from whole_model import load_transformer
 
@@ -193,7 +193,7 @@ def test_tensor_that_an_index_misplaces_is_named(weights):
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    from animate.model.tiny import write_tiny_model
+    from animate.demo.model import write_tiny_model
 
     folder = tmp_path_factory.mktemp("tiny")
     write_tiny_model(folder)

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from animate.demo import write_demo
+from animate.demo.clips import write_demo
 from models.hub_server import Hub
 from models.layouts import REPOSITORIES, files_of, write_diffusers, write_lora, write_original
 from workflow.project import new_project

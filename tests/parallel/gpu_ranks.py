@@ -12,19 +12,19 @@ import torch
 from diffusers import WanAnimateTransformer3DModel
 
 import ranks
-from animate.model.checkpoint import empty_transformer
-from animate.model.tiny import TRANSFORMER, randomise
+from animate.config.job import read_job
+from animate.demo.model import TRANSFORMER, randomise
+from animate.devices.machine import machine_of
+from animate.devices.world import ALONE, World, join_world
+from animate.kernels.compile import missing_for_compiling
+from animate.kernels.fp8 import use_fp8
 from animate.model.transformer import SamplingTransformer
 from animate.parallel import sampler
-from animate.parallel.compile import missing_for_compiling
-from animate.parallel.device import machine_of
-from animate.parallel.fp8 import use_fp8
 from animate.parallel.plan import model_sizes, plan_memory
 from animate.parallel.sampler import Load, load_sampler
-from animate.parallel.world import ALONE, World, join_world
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
-from animate.sampling.settings import read_job
+from animate.weights.checkpoint import empty_transformer
 from golden_model import relative_error
 from sampler_clip import result_frames, write_clip, write_model
 

@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from animate.kernels import fused as kernels
+from animate.kernels.fp8 import quantise_rows
 from animate.model.positions import norm_rotate, rotary_table
-from animate.parallel import kernels
-from animate.parallel.fp8 import quantise_rows
 
 # The interpreter rounds to fp8 towards zero, a GPU to nearest: twice the error.
 FP8_ERROR = 0.07

@@ -11,18 +11,15 @@ from diffusers import AutoencoderKLWan
 from safetensors.torch import load_file, save_file
 from torch.distributed.tensor import DTensor
 
-from animate.model.checkpoint import empty_transformer
-from animate.model.folder import RELIGHTING_LORA
-from animate.model.lora_choice import LoraFile
-from animate.model.prepare import prepare
-from animate.model.prepared import COPY, transformer_folder
+from animate.config.lora_choice import LoraFile
+from animate.demo.model import TRANSFORMER, randomise, write_tiny_model
+from animate.devices.world import World
+from animate.kernels.attention import choose_attention
+from animate.kernels.fp8 import FP8, Fp8Linear, use_fp8
 from animate.model.sequence import attention
-from animate.model.tiny import TRANSFORMER, randomise, write_tiny_model
 from animate.model.transformer import SamplingTransformer
 from animate.model.vae import WanCodec
 from animate.parallel import sampler
-from animate.parallel.attention import choose_attention
-from animate.parallel.fp8 import FP8, Fp8Linear, use_fp8
 from animate.parallel.loading import Resident, fill_transformer
 from animate.parallel.offload import Offloaded
 from animate.parallel.plan import model_sizes, plan_memory
@@ -30,7 +27,10 @@ from animate.parallel.rows import SharedRows
 from animate.parallel.sharding import Sharded
 from animate.parallel.ulysses import UlyssesSequence
 from animate.parallel.vae_split import SplitCodec
-from animate.parallel.world import World
+from animate.weights.checkpoint import empty_transformer
+from animate.weights.layout import RELIGHTING_LORA
+from animate.weights.prepare import prepare
+from animate.weights.prepared import COPY, transformer_folder
 from golden_model import DATA, RememberedMotion, load_golden_transformer, relative_error
 from whole_model import load_transformer
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from animate.devices.world import ALONE
 from animate.errors import ClipError
-from animate.parallel.compile import missing_for_compiling, will_compile
+from animate.kernels.compile import missing_for_compiling, will_compile
 from animate.parallel.sampler import Load, load_sampler
-from animate.parallel.world import ALONE
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 

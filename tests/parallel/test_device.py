@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from animate.devices.machine import SMALL_MODEL, choose_device
 from animate.errors import ClipError
-from animate.parallel.device import SMALL_MODEL, choose_device
 from sampler_clip import write_clip, write_model
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")

@@ -13,10 +13,10 @@ import torch
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 import run_ranks
+from animate.config.job import SamplingSettings
 from animate.errors import ClipError
 from animate.sampling.loop import SegmentSampler, sample_segments
 from animate.sampling.segments import plan_segments
-from animate.sampling.settings import SamplingSettings
 from sampler_clip import write_clip, write_model
 
 ROOT = Path(__file__).parents[2]
@@ -24,8 +24,8 @@ ROOT = Path(__file__).parents[2]
 RANKS = """
 import os, sys, time, torch.distributed as dist
 from pathlib import Path
-from animate.parallel.parent import die_with_parent
-from animate.parallel.world import join_world
+from animate.devices.parent import die_with_parent
+from animate.devices.world import join_world
 die_with_parent()
 with join_world("cpu") as world:
     if world.rank == 1:

@@ -5,12 +5,12 @@ import torch
 from diffusers import WanAnimateTransformer3DModel
 
 from animate.cluster.plan import BLOCKS, HIDDEN, WEIGHTS, WIDTH
+from animate.demo.model import write_tiny_model
 from animate.errors import ClipError
-from animate.model.checkpoint import FP32_PARTS, assign
-from animate.model.tiny import write_tiny_model
+from animate.kernels.fp8 import Fp8Linear, check_fp8, use_fp8
 from animate.model.transformer import SamplingTransformer
-from animate.parallel.fp8 import Fp8Linear, check_fp8, use_fp8
 from animate.parallel.plan import Sizes, model_sizes, plan_memory
+from animate.weights.checkpoint import FP32_PARTS, assign
 from golden_model import relative_error
 from ranks import velocity
 from whole_model import load_transformer

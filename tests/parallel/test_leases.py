@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from animate.devices.leases import lease, lease_folder, visible_devices
 from animate.errors import ClipError
-from animate.parallel.leases import lease, lease_folder, visible_devices
 
 DEVICES = ["0", "1", "2", "3"]
 FIRST, SECOND = "GPU-aa11-22", "GPU-aa33-44"

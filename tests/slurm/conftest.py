@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import loopback
-from animate.demo import write_demo
+from animate.demo.clips import write_demo
 from project import Project, new_project
 from records import Record, jobs_of
 

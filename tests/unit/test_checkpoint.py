@@ -17,17 +17,22 @@ from diffusers import AutoencoderKLWan, WanAnimateTransformer3DModel
 from safetensors.torch import load_file, save_file
 from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
+from animate.demo.model import tiny_tokenizer
 from animate.errors import ClipError
-from animate.model import convert, text
-from animate.model.convert import convert_checkpoint, convert_transformer
-from animate.model.folder import RELIGHTING_LORAS, relighting_lora
-from animate.model.original_names import image_encoder_names, text_encoder_names, transformer_names
+from animate.model import text
 from animate.model.parts import load_part
-from animate.model.stored import stored_tensors
 from animate.model.text import tokenize
-from animate.model.tiny import tiny_tokenizer
 from animate.model.vae import WanCodec
 from animate.parallel.vae_split import SplitCodec
+from animate.weights import convert
+from animate.weights.convert import convert_checkpoint, convert_transformer
+from animate.weights.layout import RELIGHTING_LORAS, relighting_lora
+from animate.weights.original_names import (
+    image_encoder_names,
+    text_encoder_names,
+    transformer_names,
+)
+from animate.weights.stored import stored_tensors
 from golden_model import (
     DATA,
     encoder_parts,
@@ -148,7 +153,7 @@ def test_characters_outside_the_vocabulary_differ(converted):
 CONVERT_AND_MEASURE = """
 import resource, sys
 from pathlib import Path
-from animate.model import convert
+from animate.weights import convert
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 convert.SHARD_BYTES = 1 << 26

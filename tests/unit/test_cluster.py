@@ -20,16 +20,16 @@ from animate.cluster.plan import plan_clips, table_rows
 from animate.cluster.queue import Job, jobs_of, requeue_preempted, waiting
 from animate.cluster.recovery import note_run, recover
 from animate.cluster.site import Site
-from animate.cluster.staging import stage_model
 from animate.cluster.work import Work, clip_work
-from animate.demo import write_demo
+from animate.config.settings import complete_config
+from animate.config.table import read_table
+from animate.demo.clips import write_demo
+from animate.demo.model import write_tiny_model
+from animate.devices.world import ALONE
 from animate.errors import ClipError
-from animate.model.tiny import write_tiny_model
-from animate.parallel.world import ALONE
-from animate.sampling.identity import model_identity
 from animate.sampling.stopping import Stopped, stopping
-from animate.settings import complete_config
-from animate.table import read_table
+from animate.weights.identity import model_identity
+from animate.weights.staging import stage_model
 
 HD = Work(77, True, 1280 * 720, 77, 1, 20, 1, 1, "bf16", "bf16")
 SITE = Site.of(complete_config({}))

@@ -4,9 +4,9 @@ import os
 
 import pytest
 
-from animate.detector_gpu import can_use_gpu, detector_gpu
-from animate.onnx import has_gpu_provider
-from animate.parallel.leases import lease
+from animate.devices.leases import lease
+from animate.pose.backends.onnx import has_gpu_provider
+from animate.pose.detector_gpu import can_use_gpu, detector_gpu
 
 
 @pytest.fixture(autouse=True)

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from animate.keypoints import Keypoints, stack
-from animate.pose.vitpose import DETECTOR_FILE, POSE_FILE
-from animate.timeline import make_timeline
-from animate.video import VideoWriter, read_masks
+from animate.pose.backends.vitpose import DETECTOR_FILE, POSE_FILE
+from animate.pose.keypoints import Keypoints, stack
+from animate.video.files import VideoWriter, read_masks
+from animate.video.timeline import make_timeline
 from onnx_files import write_detector, write_pose
 
 SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from animate.errors import ClipError
-from animate.face import CROP_SIZE
-from animate.keypoints import Keypoints
-from animate.timeline import Timeline
-from animate.video import VideoWriter, read_masks, read_video, video_info
+from animate.pose.face import CROP_SIZE
+from animate.pose.keypoints import Keypoints
+from animate.video.files import VideoWriter, read_masks, read_video, video_info
+from animate.video.timeline import Timeline
 from difficult import RATE, driver, plain, still, write_clip
 
 SETTINGS = {

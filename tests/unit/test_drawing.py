@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from animate.drawing import draw_pose
+from animate.pose.drawing import draw_pose
 
 GOLDEN = np.load(Path(__file__).parents[1] / "data" / "pose_drawing.npz")
 CASES = sorted({name[:2] for name in GOLDEN})

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from animate.face import CROP_SIZE, crop_face, face_box, face_track
-from animate.keypoints import faces_seen
+from animate.pose.face import CROP_SIZE, crop_face, face_box, face_track
+from animate.pose.keypoints import faces_seen
 
 GOLDEN = np.load(Path(__file__).parents[1] / "data" / "face_box.npz")
 SIZE = (640, 360)

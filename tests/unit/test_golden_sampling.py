@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from animate.config.job import SamplingSettings
 from animate.model.image import fit_reference
 from animate.model.transformer import SamplingTransformer
 from animate.sampling.conditions import SegmentFrames, to_video
 from animate.sampling.loop import SegmentSampler, sample_segments
 from animate.sampling.segments import plan_segments
-from animate.sampling.settings import SamplingSettings
 from animate.sampling.solvers import make_solver
 from golden_model import (
     DATA,

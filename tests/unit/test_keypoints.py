@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from animate.keypoints import Keypoints, from_wholebody, hold, in_sight, stack
+from animate.pose.keypoints import Keypoints, from_wholebody, hold, in_sight, stack
 
 GOLDEN = np.load(Path(__file__).parents[1] / "data" / "wholebody_to_body20.npz")
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from animate.letterbox import Letterbox
+from animate.video.letterbox import Letterbox
 
 SHAPES = [((1280, 720), (832, 480)), ((720, 1280), (1280, 720)), ((333, 500), (640, 640))]
 

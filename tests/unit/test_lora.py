@@ -16,15 +16,15 @@ from peft import LoraConfig, inject_adapter_in_model
 from safetensors.torch import load_file, save_file
 from torch.serialization import get_safe_globals
 
+from animate.config.job import read_job
+from animate.demo.model import TRANSFORMER, write_tiny_model
+from animate.devices.world import ALONE
 from animate.errors import ClipError
-from animate.model.lora import LoraFile, LoraStack
-from animate.model.original_names import transformer_names
-from animate.model.tiny import TRANSFORMER, write_tiny_model
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.sampler import Load, load_sampler
-from animate.parallel.world import ALONE
-from animate.sampling.models import job_loras
-from animate.sampling.settings import read_job
+from animate.sampling.weights import job_loras
+from animate.weights.lora.merge import LoraFile, LoraStack
+from animate.weights.original_names import transformer_names
 from sampler_clip import write_clip
 from whole_model import load_transformer
 

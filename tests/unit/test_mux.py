@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from animate.errors import ClipError
-from animate.mux import mux_sound
+from animate.video.sound import mux_sound
 
 RATE = 48_000
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from animate.page import PREVIEW_SECONDS, render_page
-from animate.timeline import make_timeline
-from animate.video import VideoWriter, read_video
+from animate.results.page import PREVIEW_SECONDS, render_page
+from animate.video.files import VideoWriter, read_video
+from animate.video.timeline import make_timeline
 
 # 2 MiB of base64 text, as Chromium allows for an address.
 LARGEST_PAGE = 2 * 1024 * 1024 * 3 // 4

@@ -5,10 +5,10 @@ import pytest
 
 from animate.errors import ClipError
 from animate.matte import backend as matte
-from animate.metrics import mask_metrics, pose_metrics
-from animate.person import Tracker, choose
-from animate.pose import backend as pose
-from animate.retarget import MIRRORED
+from animate.pose.backends import backend as pose
+from animate.pose.person import Tracker, choose
+from animate.pose.retarget import MIRRORED
+from animate.results.metrics import mask_metrics, pose_metrics
 from difficult import (
     close_up,
     crossing,

@@ -13,20 +13,20 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from animate.cluster.staging import stage_model
+from animate.demo.model import write_tiny_model
 from animate.errors import ClipError
-from animate.model import prepare as preparing
-from animate.model.checkpoint import FP32_PARTS
-from animate.model.folder import RECORD
-from animate.model.prepare import prepare
-from animate.model.prepared import COPY, transformer_folder, valid_copy
-from animate.model.tiny import write_tiny_model
+from animate.weights import prepare as preparing
+from animate.weights.checkpoint import FP32_PARTS
+from animate.weights.layout import RECORD
+from animate.weights.prepare import prepare
+from animate.weights.prepared import COPY, transformer_folder, valid_copy
+from animate.weights.staging import stage_model
 
 ORIGINAL = Path("transformer")
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from animate.model import prepare
+from animate.weights import prepare
 write, prepare.SHARD_BYTES = prepare.write_tensors, 1 << 16
 
 def write_and_die(path, tensors):

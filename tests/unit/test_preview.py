@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from animate.keypoints import stack
-from animate.preview import COLUMNS, GAP, OUTLINES, TILE_WIDTH, moments, write_preview
+from animate.pose.keypoints import stack
+from animate.results.preview import COLUMNS, GAP, OUTLINES, TILE_WIDTH, moments, write_preview
 
 TILE = TILE_WIDTH + 2 * GAP
 

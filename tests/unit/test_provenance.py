@@ -2,7 +2,7 @@
 
 import json
 
-from animate.provenance import make_provenance
+from animate.results.provenance import make_provenance
 
 
 def test_weights_of_other_folders_are_named_as_far_as_the_clip_used_them(tmp_path):

@@ -5,9 +5,9 @@ import torch
 from safetensors.torch import save_file
 
 from animate.errors import ClipError
-from animate.model import reading
-from animate.model.reading import read_tensors
-from animate.model.stored import stored_tensors
+from animate.weights import reading
+from animate.weights.reading import read_tensors
+from animate.weights.stored import stored_tensors
 
 CPU = torch.device("cpu")
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from animate.errors import ClipError
-from animate.reference import load_reference, write_reference
+from animate.video.reference import load_reference, write_reference
 from difficult import REFERENCES, quadrants
 
 

@@ -8,10 +8,10 @@ import psutil
 import pytest
 import torch
 
+from animate.config.job import read_job
 from animate.errors import ClipError
 from animate.model.image import reference_features
 from animate.sampling.reference import SCRIPT, ReferenceFeatures
-from animate.sampling.settings import read_job
 from sampler_clip import write_clip, write_model
 
 

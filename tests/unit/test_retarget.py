@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from animate.errors import ClipError
-from animate.keypoints import Keypoints
-from animate.retarget import BONES, MIRRORED, retarget
+from animate.pose.keypoints import Keypoints
+from animate.pose.retarget import BONES, MIRRORED, retarget
 
 SIZE, REFERENCE_SIZE = (1280, 720), (720, 1280)
 ROOT = np.array([0.5, 0.25])

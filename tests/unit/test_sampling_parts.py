@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import animate
+from animate.config.job import read_job
 from animate.errors import ClipError
 from animate.model.image import fit_reference
 from animate.model.sequence import attend_within_frames, attention
@@ -20,7 +21,6 @@ from animate.sampling.conditions import SegmentFrames, background_mask, fold_mas
 from animate.sampling.loop import segment_noise
 from animate.sampling.progress import Progress, duration
 from animate.sampling.segments import bounce, plan_segments
-from animate.sampling.settings import read_job
 from animate.sampling.solvers import make_solver
 from sampler_clip import write_clip, write_model
 

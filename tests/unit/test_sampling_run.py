@@ -11,18 +11,21 @@ import numpy as np
 import pytest
 import torch
 
+from animate.config.job import read_job
+from animate.devices.machine import Machine
 from animate.errors import ClipError
+from animate.journal import lock as clip_lock
+from animate.journal import segments as journal_module
+from animate.journal.key import job_key
+from animate.journal.lock import held, remove_journal
 from animate.parallel import vae_stream
-from animate.parallel.device import Machine
 from animate.parallel.sampler import Load
-from animate.sampling import clip_lock, identity
-from animate.sampling import journal as journal_module
-from animate.sampling.clip_lock import held, remove_journal
-from animate.sampling.models import job_loras, load_models
+from animate.sampling.models import load_models
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
-from animate.sampling.settings import read_job
-from animate.video import VideoWriter, video_info
+from animate.sampling.weights import job_loras
+from animate.video.files import VideoWriter, video_info
+from animate.weights import identity
 from sampler_clip import RATE, change_settings, result_frames, write_clip, write_model
 
 CPU = Machine(torch.device("cpu"), torch.float32)
@@ -239,11 +242,11 @@ def test_what_a_clip_does_not_read_is_no_part_of_its_key(model, tmp_path):
     lora = (folder / "relighting_lora.ckpt").read_bytes()
     (folder / "relighting_lora.ckpt").unlink()
     job = read_job(write_clip(tmp_path / "clip", folder, 5, "animate", segment_frames=5))
-    before = identity.job_key(job, job_loras(job))
+    before = job_key(job, job_loras(job))
     (folder / "relighting_lora.ckpt").write_bytes(lora)
     (folder / "text_encoder" / "model.safetensors").unlink()
     (folder / "vae" / "notes.txt").write_text("of another clip")
-    assert identity.job_key(job, job_loras(job)) == before
+    assert job_key(job, job_loras(job)) == before
 
 
 def segments_of(path: Path) -> list[Path]:

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from animate.face import face_track
-from animate.letterbox import Letterbox
 from animate.matte import backend as matte
-from animate.metrics import mask_metrics, pose_metrics
-from animate.pose import backend as pose
-from animate.timeline import make_timeline
-from animate.video import read_frames
+from animate.pose.backends import backend as pose
+from animate.pose.face import face_track
+from animate.results.metrics import mask_metrics, pose_metrics
+from animate.video.files import read_frames
+from animate.video.letterbox import Letterbox
+from animate.video.timeline import make_timeline
 
 CLIPS = Path(__file__).parents[2].parent / "shared" / "clips"
 NECK = 1

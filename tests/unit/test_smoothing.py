@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from animate.keypoints import EMPTY, stack
-from animate.smoothing import HAND, one_euro, smooth_keypoints
+from animate.pose.keypoints import EMPTY, stack
+from animate.pose.smoothing import HAND, one_euro, smooth_keypoints
 
 RATE = 25
 

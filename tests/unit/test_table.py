@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from animate.schema import load_schema, schema_defaults
-from animate.settings import complete_config, config_mistakes, resolve
-from animate.table import read_table
+from animate.config.schema import load_schema, schema_defaults
+from animate.config.settings import complete_config, config_mistakes, resolve
+from animate.config.table import read_table
 
 ROOT = Path(__file__).parents[2]
 HEADER = "clip,video,reference,mode"

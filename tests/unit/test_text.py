@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from animate.demo.model import write_tiny_model
 from animate.model.text import encode_prompt, tokenize
-from animate.model.tiny import write_tiny_model
 
 # With the mark of a word's beginning and the end mark, the most that is read.
 FULL = "b" + "a" * 509

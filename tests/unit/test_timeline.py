@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from animate.errors import ClipError
-from animate.timeline import Timeline, frame_indices, make_timeline, model_size, parse_rate
-from animate.video import read_frames
+from animate.video.files import read_frames
+from animate.video.timeline import Timeline, frame_indices, make_timeline, model_size, parse_rate
 from difficult import (
     DROPPED_MS,
     RATE,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from skimage import data
 
-from animate.drawing import draw_pose
 from animate.errors import ClipError
-from animate.video import VideoWriter, read_masks, read_segment, read_video, video_info
+from animate.pose.drawing import draw_pose
+from animate.video.files import VideoWriter, read_masks, read_segment, read_video, video_info
 
 RATE = Fraction(30000, 1001)
 

@@ -7,13 +7,12 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from animate.detections import person_boxes
 from animate.errors import ClipError
-from animate.heatmaps import decode
-from animate.onnx import GPU_PROVIDER, Network
-from animate.person import choose
-from animate.pose import backend
-from animate.pose.vitpose import (
+from animate.pose.backends import backend
+from animate.pose.backends.detections import person_boxes
+from animate.pose.backends.heatmaps import decode
+from animate.pose.backends.onnx import GPU_PROVIDER, Network
+from animate.pose.backends.vitpose import (
     DETECTOR_FILE,
     MEAN,
     POSE_FILE,
@@ -21,6 +20,7 @@ from animate.pose.vitpose import (
     crop_place,
     network_input,
 )
+from animate.pose.person import choose
 from onnx_files import write_detector, write_pose
 
 DATA = Path(__file__).parents[1] / "data"
@@ -119,7 +119,7 @@ def test_missing_and_damaged_files_are_named(tmp_path):
 
 
 def test_without_a_usable_gpu_auto_takes_the_cpu_and_says_so(models, monkeypatch, caplog):
-    monkeypatch.setattr("animate.onnx.has_gpu_provider", lambda: True)
+    monkeypatch.setattr("animate.pose.backends.onnx.has_gpu_provider", lambda: True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     network = Network(models / POSE_FILE, "auto")
     assert network(np.zeros((1, 3, 256, 192), np.float32)).shape == (1, 133, 64, 48)

@@ -3,7 +3,7 @@ import shutil
 import pytest
 from filelock import FileLock
 
-from animate.demo import write_demo
+from animate.demo.clips import write_demo
 from project import Project, new_project
 
 SPACED_VIDEO = "videos/driving video ü.mp4"

@@ -13,9 +13,9 @@ from snakemake.cli import get_argument_parser
 
 from animate.cluster.jobs import sampling_mb
 from animate.cluster.plan import BLOCKS, COLUMNS, HIDDEN, WEIGHTS, WIDTH
-from animate.parallel.device import OLDEST_DRIVER
+from animate.config.settings import complete_config, config_mistakes
+from animate.devices.machine import OLDEST_DRIVER
 from animate.parallel.plan import GIB, Sizes, plan_memory
-from animate.settings import complete_config, config_mistakes
 from project import ROOT
 
 PAGES = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "config/README")]

@@ -13,16 +13,24 @@ from project import ROOT
 
 # The packages of the library whose modules the rules of an environment import.
 MODULES = {
-    "preprocess": ("animate", "animate.pose", "animate.matte"),
-    "sample": tuple(f"animate.{p}" for p in ("model", "sampling", "parallel", "hub", "cluster")),
+    "preprocess": tuple(
+        f"animate{room}"
+        for room in ("", ".config", ".video", ".pose", ".pose.backends", ".matte", ".results")
+    ),
+    "sample": tuple(
+        f"animate.{room}"
+        for room in (
+            *("config", "devices", "weights", "weights.lora", "model", "kernels", "parallel"),
+            *("journal", "sampling", "hub", "cluster"),
+        )
+    ),
 }
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 for name in sys.argv[1:]:
     package = importlib.import_module(name)
     for module in pkgutil.iter_modules(package.__path__):
-        # No rule imports what makes the demo's inputs.
-        if not module.ispkg and module.name != "demo":
+        if not module.ispkg:
             importlib.import_module(f"{name}.{module.name}")
 """
 

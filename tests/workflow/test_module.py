@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from animate.demo import write_demo
+from animate.demo.clips import write_demo
 from project import ROOT, new_project
 
 SNAKEFILE = """

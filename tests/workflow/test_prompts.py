@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from animate.demo import write_demo
+from animate.demo.clips import write_demo
 from animate.model.text import encode_prompt, load_prompt
 from project import new_project
 

@@ -9,7 +9,7 @@ import av
 import numpy as np
 import pytest
 
-from animate.video import read_masks
+from animate.video.files import read_masks
 from project import new_project
 
 CLIPS = Path(__file__).parents[3] / "shared" / "clips"

@@ -43,9 +43,9 @@ os.environ.update(
     SCRIPTS=SCRIPTS,
 )
 
-from animate.schema import load_schema
-from animate.settings import complete_config, config_mistakes
-from animate.table import read_table
+from animate.config.schema import load_schema
+from animate.config.settings import complete_config, config_mistakes
+from animate.config.table import read_table
 
 CONFIG = complete_config(config)
 # Where detectors run is no reason to run them again, so it is none of their params.

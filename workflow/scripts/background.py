@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from animate.letterbox import Letterbox
 from animate.matte.growth import background
 from animate.stage import run_stage, stage_parser
-from animate.timeline import Timeline
-from animate.video import VideoWriter, read_frames, read_masks
+from animate.video.files import VideoWriter, read_frames, read_masks
+from animate.video.letterbox import Letterbox
+from animate.video.timeline import Timeline
 
 
 def main(args):

@@ -7,7 +7,7 @@ from animate.stage import run_stage, stage_parser
 
 def main(args) -> None:
     """Write `--output` from `--input`; model_index.json is written last."""
-    from animate.model.convert import convert_checkpoint
+    from animate.weights.convert import convert_checkpoint
 
     convert_checkpoint(args.input, args.output)
 

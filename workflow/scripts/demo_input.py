@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from animate.demo import write_demo
+from animate.demo.clips import write_demo
 from animate.stage import run_stage, stage_parser
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from animate.devices.parent import die_with_parent
 from animate.errors import ClipError
-from animate.model.spared import spare_imports
-from animate.parallel.parent import die_with_parent
+from animate.model.unused_libraries import spare_imports
 from animate.sampling.reference import PROBLEM
 from animate.stage import run_stage, stage_parser
 

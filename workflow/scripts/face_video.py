@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from animate.face import CROP_SIZE, crop_face, face_track
-from animate.keypoints import Keypoints
+from animate.pose.face import CROP_SIZE, crop_face, face_track
+from animate.pose.keypoints import Keypoints
 from animate.stage import run_stage, stage_parser
-from animate.timeline import Timeline
-from animate.video import VideoWriter, read_frames
+from animate.video.files import VideoWriter, read_frames
+from animate.video.timeline import Timeline
 
 
 def main(args):

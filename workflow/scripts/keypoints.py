@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from animate.detector_gpu import detector_gpu
 from animate.errors import ClipError
-from animate.pose import backend, backend_options
+from animate.pose.backends import backend, backend_options
+from animate.pose.detector_gpu import detector_gpu
 from animate.stage import run_stage, stage_parser
-from animate.timeline import Timeline
-from animate.video import read_frames
+from animate.video.files import read_frames
+from animate.video.timeline import Timeline
 
 
 def main(args):

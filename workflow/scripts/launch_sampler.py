@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from animate.cluster.launch import ranks_command, step_command
+from animate.devices.leases import lease, lease_folder, visible_devices
 from animate.errors import ClipError
-from animate.parallel.leases import lease, lease_folder, visible_devices
 
 HERE = Path(__file__).parent
 

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from animate.manifest import make_manifest, write_manifest
+from animate.config.table import read_table
+from animate.results.manifest import make_manifest, write_manifest
 from animate.stage import run_stage, stage_parser
-from animate.table import read_table
 
 
 def main(args) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from animate.matte.growth import grow
 from animate.stage import run_stage, stage_parser
-from animate.video import VideoWriter, read_masks, video_info
+from animate.video.files import VideoWriter, read_masks, video_info
 
 
 def main(args):

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from animate.mux import mux_sound
-from animate.sampling.clip_lock import remove_journal
+from animate.journal.lock import remove_journal
 from animate.stage import run_stage, stage_parser
-from animate.timeline import Timeline
+from animate.video.sound import mux_sound
+from animate.video.timeline import Timeline
 
 
 def main(args):

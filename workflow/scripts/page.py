@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from animate.atomic import atomic_output
-from animate.page import render_page
-from animate.provenance import read_json
+from animate.results.page import render_page
+from animate.results.provenance import read_json
 from animate.stage import run_stage, stage_parser
-from animate.timeline import Timeline
+from animate.video.timeline import Timeline
 
 
 def main(args):

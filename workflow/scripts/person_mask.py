@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from animate.detector_gpu import detector_gpu
 from animate.errors import ClipError
-from animate.keypoints import Keypoints, in_sight
-from animate.letterbox import Letterbox
 from animate.matte import backend, backend_options
+from animate.pose.detector_gpu import detector_gpu
+from animate.pose.keypoints import Keypoints, in_sight
 from animate.stage import run_stage, stage_parser
-from animate.timeline import Timeline
-from animate.video import VideoWriter, read_frames
+from animate.video.files import VideoWriter, read_frames
+from animate.video.letterbox import Letterbox
+from animate.video.timeline import Timeline
 
 
 def main(args):

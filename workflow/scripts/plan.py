@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
+from animate.config.table import read_table
 from animate.stage import run_stage, stage_parser
-from animate.table import read_table
 
 
 def main(args) -> None:

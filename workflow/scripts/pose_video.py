@@ -2,15 +2,15 @@
 
 from pathlib import Path
 
-from animate.drawing import draw_pose
-from animate.keypoints import Keypoints
-from animate.letterbox import Letterbox
-from animate.reference import load_reference
-from animate.retarget import retarget
-from animate.smoothing import smooth_keypoints
+from animate.pose.drawing import draw_pose
+from animate.pose.keypoints import Keypoints
+from animate.pose.retarget import retarget
+from animate.pose.smoothing import smooth_keypoints
 from animate.stage import run_stage, stage_parser
-from animate.timeline import Timeline
-from animate.video import VideoWriter
+from animate.video.files import VideoWriter
+from animate.video.letterbox import Letterbox
+from animate.video.reference import load_reference
+from animate.video.timeline import Timeline
 
 
 def main(args):

@@ -10,7 +10,7 @@ from animate.stage import run_stage, stage_parser
 
 def main(args) -> None:
     """Make the copy if it pays, and write to `--output` what was done."""
-    from animate.model.prepare import prepare
+    from animate.weights.prepare import prepare
 
     done = prepare(args.model)
     logging.info(done)

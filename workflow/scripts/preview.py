@@ -4,13 +4,13 @@ import json
 from pathlib import Path
 
 from animate.atomic import atomic_output
-from animate.face import face_track
-from animate.keypoints import Keypoints
-from animate.metrics import mask_metrics, pose_metrics
-from animate.preview import moments, write_preview
+from animate.pose.face import face_track
+from animate.pose.keypoints import Keypoints
+from animate.results.metrics import mask_metrics, pose_metrics
+from animate.results.preview import moments, write_preview
 from animate.stage import run_stage, stage_parser
-from animate.timeline import Timeline
-from animate.video import read_at, read_frames, read_masks, read_masks_at
+from animate.video.files import read_at, read_frames, read_masks, read_masks_at
+from animate.video.timeline import Timeline
 
 
 def main(args):

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from animate.atomic import atomic_output
-from animate.provenance import make_provenance, read_json
+from animate.results.provenance import make_provenance, read_json
 from animate.stage import run_stage, stage_parser
 
 

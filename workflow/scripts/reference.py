@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from animate.reference import write_reference
 from animate.stage import run_stage, stage_parser
+from animate.video.reference import write_reference
 
 if __name__ == "__main__":
     parser = stage_parser(__doc__)

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from animate.detector_gpu import detector_gpu
 from animate.errors import ClipError
-from animate.pose import backend, backend_options
-from animate.reference import load_reference
+from animate.pose.backends import backend, backend_options
+from animate.pose.detector_gpu import detector_gpu
 from animate.stage import run_stage, stage_parser
+from animate.video.reference import load_reference
 
 
 def main(args):

@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from animate.model.warming import warm
-from animate.parallel.parent import LAUNCHER
+from animate.devices.parent import LAUNCHER
+from animate.weights.warming import warm
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure

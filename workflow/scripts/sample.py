@@ -8,12 +8,12 @@ import traceback
 from contextlib import ExitStack
 from pathlib import Path
 
+from animate.config.job import read_job
+from animate.devices.parent import UNEXPECTED, die_with_parent
 from animate.errors import ClipError
-from animate.model.spared import spare_imports
-from animate.parallel.parent import UNEXPECTED, die_with_parent
+from animate.model.unused_libraries import spare_imports
 from animate.sampling.progress import Progress
 from animate.sampling.reference import ReferenceFeatures
-from animate.sampling.settings import read_job
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -30,16 +30,22 @@ def main(arguments: argparse.Namespace) -> None:
         with ExitStack() as beside:
             features = beside.enter_context(ReferenceFeatures(job, model)) if rank == 0 else None
             # Imported here so that nothing that can start before waits for torch.
-            spare_imports()
-            from animate.parallel.device import choose_device, machine_of
-            from animate.parallel.world import join_world
-            from animate.sampling.run import run_job
+            from animate.devices.machine import choose_device, machine_of
+            from animate.devices.world import ALONE, join_world
+            from animate.sampling.weights import early_weights
 
             device = choose_device(arguments.device, model)
+            alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
+            weights = early_weights(job, model, machine_of(ALONE, device).device)
+            early = beside.enter_context(weights) if alone else None
+            # What follows takes longest, and weights are read meanwhile.
+            spare_imports("transformers")
+            from animate.sampling.run import run_job
+
             options = {"compiling": arguments.compile, "staged": arguments.staged}
             with join_world(device) as world:
                 encode = features and features.wait
-                run_job(job, machine_of(world, device, **options), progress, encode)
+                run_job(job, machine_of(world, device, **options), progress, encode, early)
                 # This process ends with the world.
                 beside.close()
     except ClipError as error:

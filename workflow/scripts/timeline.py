@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from animate.reference import load_reference
-from animate.schema import parse_area
+from animate.config.schema import parse_area
 from animate.stage import run_stage, stage_parser
-from animate.timeline import make_timeline
+from animate.video.reference import load_reference
+from animate.video.timeline import make_timeline
 
 
 def main(args):

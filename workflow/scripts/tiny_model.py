@@ -8,7 +8,7 @@ from animate.stage import run_stage, stage_parser
 
 def main(args) -> None:
     """Write the folder named by `--output`."""
-    from animate.model.tiny import write_tiny_model
+    from animate.demo.model import write_tiny_model
 
     write_tiny_model(args.output, args.seed)
     logging.info("%s: tiny model with random weights; its output is noise by design", args.output)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from animate.cluster.jobs import sampling_mb
 from animate.cluster.nodes import Node, Request, why_no_node
 from animate.cluster.site import Site
-from animate.schema import load_schema
+from animate.config.schema import load_schema
 
 AUTO = "auto"
 

@@ -12,9 +12,9 @@ from animate.cluster.gpus import AUTO, node_count, why_never
 from animate.cluster.nodes import Node
 from animate.cluster.site import Site
 from animate.cluster.work import Work, clip_work, frame_rate
+from animate.config.table import Clip, Table
 from animate.errors import ClipError
 from animate.parallel.plan import GIB, Sizes, plan_memory
-from animate.table import Clip, Table
 
 # The published transformer: its sizes, and the bytes of a block and of all else by precision.
 BLOCKS, WIDTH, HIDDEN = 40, 5120, 13_824

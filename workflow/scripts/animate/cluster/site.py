@@ -3,7 +3,7 @@
 from dataclasses import dataclass, fields
 from typing import Any
 
-from animate.schema import load_schema
+from animate.config.schema import load_schema
 
 
 @dataclass(frozen=True)

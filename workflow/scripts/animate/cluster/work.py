@@ -6,9 +6,9 @@ from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
+from animate.config.schema import parse_area
+from animate.config.table import Clip
 from animate.sampling.segments import segment_count
-from animate.schema import parse_area
-from animate.table import Clip
 
 # Of a video whose length is unknown: 2 Mbit/s, so that most are shorter than estimated.
 BYTES_PER_SECOND = 250_000

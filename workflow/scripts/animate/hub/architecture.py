@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from animate.errors import ClipError
 
 if TYPE_CHECKING:
-    from animate.model.stored import StoredTensor
+    from animate.weights.stored import StoredTensor
 
 COMPONENTS = {"transformer": "WanAnimateTransformer3DModel", "vae": "AutoencoderKLWan"}
 FLOATS = frozenset({"F32", "F16", "BF16"})
@@ -23,7 +23,7 @@ def check_architecture(folder: Path) -> None:
         ClipError: tensors are missing, unexpected, misshapen or not of a floating type.
     """
     # Imported here because PyTorch takes seconds to load.
-    from animate.model.stored import stored_tensors
+    from animate.weights.stored import stored_tensors
 
     for component in COMPONENTS:
         part = folder / component
@@ -41,7 +41,7 @@ def check_component(
     Raises:
         ClipError: as `check_architecture`.
     """
-    from animate.model.checkpoint import check_names, ignored_names
+    from animate.weights.checkpoint import check_names, ignored_names
 
     module = _module(config, COMPONENTS[component])
     expected = {name: parameter.shape for name, parameter in module.named_parameters()}

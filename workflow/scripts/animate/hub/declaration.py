@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from animate.config.schema import find_mistakes
 from animate.errors import ClipError
-from animate.schema import find_mistakes
 
 if TYPE_CHECKING:
-    from animate.table import Clip
+    from animate.config.table import Clip
 
 INDEX = "model_index.json"
 ORIGINAL = "original"

@@ -36,7 +36,7 @@ def check_headers(folder: Path) -> None:
             tensors_of(path)
     for index in _present(folder, f"*/*{INDEX_SUFFIX}"):
         # Imported here because PyTorch takes seconds to load.
-        from animate.model.stored import stored_tensors
+        from animate.weights.stored import stored_tensors
 
         stored_tensors(index.parent)
 

@@ -20,7 +20,7 @@ from animate.hub.preflight import check_before_fetching, describes_weights
 from animate.hub.progress import Progress
 from animate.hub.source import SourceFile, source_files
 from animate.hub.transfer import fetch
-from animate.model.folder import RECORD
+from animate.weights.layout import RECORD
 
 PARALLEL_CHECKS = 4
 

@@ -6,10 +6,10 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from animate.hub.declaration import Declaration, Model, Part, Repository
-from animate.model.folder import ADAPTER_CONFIG
+from animate.weights.layout import ADAPTER_CONFIG
 
 if TYPE_CHECKING:
-    from animate.table import Clip
+    from animate.config.table import Clip
 
 
 def hub_loras(clips: Iterable["Clip"]) -> dict[str, list[str]]:

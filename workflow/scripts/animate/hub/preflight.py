@@ -62,8 +62,8 @@ def _check_folder(cache: Cache, folder: str, files: list[SourceFile], layout: st
     # Imported here because PyTorch takes seconds to load.
     import torch
 
-    from animate.model.convert import check_transformer, original_transformer
-    from animate.model.stored import StoredTensor, select_tensors, some_names, weight_map
+    from animate.weights.convert import check_transformer, original_transformer
+    from animate.weights.stored import StoredTensor, select_tensors, some_names, weight_map
 
     def tensors(name: str) -> list[StoredTensor]:
         return [

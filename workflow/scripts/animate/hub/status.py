@@ -10,7 +10,7 @@ from animate.hub.digest import VerifiedFiles
 from animate.hub.install import Installation
 from animate.hub.progress import size_text
 from animate.hub.source import SourceFile
-from animate.model.prepared import COPY, valid_copy
+from animate.weights.prepared import COPY, valid_copy
 
 COLUMNS = ("model", "part", "needed", "size", "present", "verified", "path")
 

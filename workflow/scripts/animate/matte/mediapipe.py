@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator
 import cv2
 import numpy as np
 
-from animate.blazepose import Person, PersonDetector, PersonNetworks
-from animate.drawing import LIMBS, SCORE_THRESHOLD
+from animate.pose.backends.blazepose import Person, PersonDetector, PersonNetworks
+from animate.pose.drawing import LIMBS, SCORE_THRESHOLD
 
 CONFIDENCE = 0.5
 NECK = 1

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from animate.drawing import SCORE_THRESHOLD
 from animate.errors import ClipError
+from animate.pose.drawing import SCORE_THRESHOLD
 
 # Nose, neck, shoulders, hips and ankles.
 PROMPT_POINTS = (0, 1, 2, 5, 8, 11, 10, 13)

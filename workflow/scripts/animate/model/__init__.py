@@ -1,1 +1,1 @@
-"""The models: their forwards, weights, namings and encoders."""
+"""The models: their forwards and their encoders."""

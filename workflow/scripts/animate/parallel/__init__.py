@@ -1,1 +1,1 @@
-"""One clip on any number of GPUs: sequence, weights, VAE, devices and fast arithmetic."""
+"""One clip on any number of GPUs: tokens, weights and the VAE spread over them."""

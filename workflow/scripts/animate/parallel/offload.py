@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from animate.errors import ClipError
-from animate.model.checkpoint import assign
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.loading import Resident
+from animate.weights.checkpoint import assign
 
 SLOTS = 2
 ALIGNMENT = 256

@@ -7,20 +7,21 @@ from typing import Any, NamedTuple
 
 import torch
 
-from animate.model.checkpoint import empty_transformer
-from animate.model.lora_choice import LoraFile
-from animate.model.prepared import TRANSFORMER, transformer_folder
+from animate.config.lora_choice import LoraFile
+from animate.devices.world import World
+from animate.kernels.attention import choose_attention
+from animate.kernels.compile import compile_blocks, import_compiler, will_compile
+from animate.kernels.fp8 import check_fp8, use_fp8
 from animate.model.sequence import Attention, Sequence, WholeSequence
 from animate.model.transformer import SamplingTransformer
-from animate.parallel.attention import choose_attention
-from animate.parallel.compile import compile_blocks, import_compiler, will_compile
-from animate.parallel.fp8 import check_fp8, use_fp8
 from animate.parallel.loading import Resident, Store, fill_transformer
 from animate.parallel.offload import Offloaded
 from animate.parallel.plan import FSDP2, OFFLOAD, Plan, model_sizes, plan_memory
 from animate.parallel.sharding import Sharded
 from animate.parallel.ulysses import UlyssesSequence
-from animate.parallel.world import World
+from animate.weights.checkpoint import empty_transformer
+from animate.weights.early import EarlyWeights
+from animate.weights.prepared import TRANSFORMER, transformer_folder
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,7 @@ def load_sampler(
     load: Load,
     say: Callable[[str], None] = print,
     compiling: str = "auto",
+    early: EarlyWeights | None = None,
 ) -> Loaded:
     """Return the transformer of a model folder, ready to sample on every rank.
 
@@ -67,6 +69,8 @@ def load_sampler(
         loras: the LoRA files to merge.
         load: the largest segment that will be sampled.
         compiling: "auto", "on" or "off"; see `will_compile`.
+        early: weights whose reading has begun, for a rank alone; taken where they are of the folder
+            that is read.
 
     Raises:
         ClipError: see `plan_memory`, `fill_transformer`, `UlyssesSequence`, `check_fp8` and
@@ -94,7 +98,10 @@ def load_sampler(
     store = place(plan, weights, model, device, world)
 
     compiler = import_compiler() if compiled else None
-    fill_transformer(weights, source, device, store, loras, say, world)
+    begun = early if early and early.folder == source else None
+    fill_transformer(weights, source, device, store, loras, say, world, begun)
+    if early:
+        early.close()
 
     if compiler:
         compiler.result()
@@ -139,5 +146,7 @@ def place(
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Return the free bytes of a GPU, None for a CPU."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+    """Return the bytes of a GPU that are free or this process's own, None for a CPU."""
+    if device.type != "cuda":
+        return None
+    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)

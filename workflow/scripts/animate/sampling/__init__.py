@@ -1,1 +1,1 @@
-"""The sampling of a clip: settings, solvers, segments, journal and loop."""
+"""The sampling of a clip: its segments, their conditions, the solvers and the loop."""

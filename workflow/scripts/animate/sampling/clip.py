@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import torch
 
 from animate.ahead import ahead
+from animate.config.job import Job
+from animate.devices.machine import Machine
 from animate.errors import ClipError
 from animate.model.image import reference_video
 from animate.model.text import load_prompt
-from animate.parallel.device import Machine
 from animate.sampling.conditions import SegmentFrames, check_lengths, read_frames
 from animate.sampling.loop import SegmentSampler
 from animate.sampling.models import Models
 from animate.sampling.segments import Segment, plan_segments
-from animate.sampling.settings import Job
-from animate.video import VideoInfo, video_info
+from animate.video.files import VideoInfo, video_info
 
 VIDEO_ROLES = ("pose", "face", "background", "mask")
 

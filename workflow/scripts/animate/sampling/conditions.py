@@ -13,7 +13,7 @@ import torch
 from animate.errors import ClipError
 from animate.model.vae import VideoCodec
 from animate.sampling.segments import Segment
-from animate.video import read_segment, video_info
+from animate.video.files import read_segment, video_info
 
 STRIDE = 8
 MASK_THRESHOLD = 127

@@ -6,6 +6,7 @@ from functools import partial
 
 import torch
 
+from animate.config.job import SamplingSettings
 from animate.errors import ClipError
 from animate.model.transformer import SamplingTransformer
 from animate.model.vae import VideoCodec
@@ -17,7 +18,6 @@ from animate.sampling.conditions import (
     video_condition,
 )
 from animate.sampling.segments import Segment
-from animate.sampling.settings import SamplingSettings
 from animate.sampling.solvers import make_solver
 
 LATENT_CHANNELS = 16

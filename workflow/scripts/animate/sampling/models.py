@@ -8,17 +8,16 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLWan
 
-from animate.errors import ClipError
-from animate.model.checkpoint import model_index
-from animate.model.folder import RELIGHTING_LORA, relighting_lora
-from animate.model.lora_choice import LoraFile
+from animate.config.job import Job
+from animate.config.lora_choice import LoraFile
+from animate.devices.machine import Machine
 from animate.model.parts import load_part
 from animate.model.transformer import SamplingTransformer
 from animate.model.vae import VideoCodec
-from animate.parallel.device import Machine
 from animate.parallel.sampler import Load, load_sampler
 from animate.parallel.vae_split import SplitCodec
-from animate.sampling.settings import Job
+from animate.weights.checkpoint import model_index
+from animate.weights.early import EarlyWeights
 
 
 @dataclass(frozen=True)
@@ -35,9 +34,16 @@ class Models:
 
 @torch.inference_mode()
 def load_models(
-    folder: Path, loras: list[LoraFile], load: Load, machine: Machine, say: Callable[[str], None]
+    folder: Path,
+    loras: list[LoraFile],
+    load: Load,
+    machine: Machine,
+    say: Callable[[str], None],
+    early: EarlyWeights | None = None,
 ) -> Models:
     """Return the models of a folder with LoRAs merged; `load` is the largest segment to come.
+
+    `early` are the transformer's weights, where their reading has begun.
 
     Raises:
         ClipError: the folder is no model's, or see `load_sampler`.
@@ -52,27 +58,13 @@ def load_models(
         load,
         say,
         machine.compiling,
+        early,
     )
     exact = load.vae_precision == "fp32"
     dtype = torch.float32 if exact else machine.dtype
     vae = load_part(AutoencoderKLWan, folder / "vae", dtype).to(machine.device)
     codec = SplitCodec(vae, machine.world.size, how["compiled"])
     return Models(transformer, codec, {**how, "vae_precision": load.vae_precision})
-
-
-def job_loras(job: Job) -> list[LoraFile]:
-    """Return the LoRAs to merge for a job, the relighting LoRA first.
-
-    Raises:
-        ClipError: the relighting LoRA is asked for and the model has none.
-    """
-    path, wanted = relighting_lora(job.model), job.settings.relighting_lora
-    if wanted == "auto":
-        wanted = job.mode == "replace" and path is not None
-    if wanted and path is None:
-        missing = job.model / RELIGHTING_LORA
-        raise ClipError(f"relighting_lora is true, but the model has no {missing}")
-    return ([LoraFile(path)] if wanted else []) + list(job.settings.loras)
 
 
 def job_load(job: Job, size: tuple[int, int]) -> Load:

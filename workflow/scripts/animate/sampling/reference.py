@@ -14,10 +14,10 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from animate.config.job import Job
+from animate.devices.parent import LAUNCHER
 from animate.errors import ClipError
-from animate.parallel.parent import LAUNCHER
-from animate.sampling.settings import Job
-from animate.video import video_info
+from animate.video.files import video_info
 
 if TYPE_CHECKING:
     import torch

@@ -4,8 +4,8 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from animate.devices.world import World
 from animate.errors import ClipError
-from animate.parallel.world import World
 
 SIGNALS = signal.SIGTERM, signal.SIGUSR1
 

@@ -1,0 +1,1 @@
+"""The configuration, the table of clips, and what they say of one clip."""

@@ -1,0 +1,1 @@
+"""The demo's clips, and a tiny model with random weights."""

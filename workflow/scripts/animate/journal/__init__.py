@@ -1,0 +1,1 @@
+"""What is kept of a clip while it is sampled, so that a killed run goes on."""

@@ -1,0 +1,41 @@
+"""What a sampled clip is made from, as one hash: settings, inputs, weights, and the arithmetic."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+from animate.config.job import Job
+from animate.config.lora_choice import LoraFile
+from animate.hashing import file_hash, value_hash
+from animate.weights.identity import model_identity, pinned_hash
+from animate.weights.lora.merge import adapter_config
+
+# Raise it whenever a change makes other frames of the same inputs: clips under way then start
+# afresh. A test holds it against recorded frames.
+SAMPLER_VERSION = 1
+
+
+def job_key(job: Job, loras: Iterable[LoraFile]) -> str:
+    """Return the hash of all that a job's frames are made from, and of nothing else.
+
+    `loras` are the files that are merged, the relighting LoRA included. Input and LoRA files count
+    by content, the model by its pinned hashes or the `file_identity` of its files. GPU, number of
+    ranks and versions of packages stay out: a clip may go on elsewhere, and its record says so.
+    """
+    settings = asdict(job.settings)
+    for resolved in ("loras", "relighting_lora"):
+        del settings[resolved]
+    return value_hash(
+        {
+            "version": SAMPLER_VERSION,
+            "settings": settings,
+            "loras": [(_lora_digests(lora.path), lora.weight) for lora in loras],
+            "inputs": {role: file_hash(path) for role, path in job.inputs.items()},
+            "model": model_identity(job.model),
+        }
+    )
+
+
+def _lora_digests(path: Path) -> list[str]:
+    files = (path, adapter_config(path))
+    return [pinned_hash(file) or file_hash(file) for file in files if file.is_file()]

@@ -1,0 +1,112 @@
+"""Regional compilation: one block is compiled, all forty run it. And whether that can be done."""
+
+import importlib
+import os
+import shutil
+import sysconfig
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from animate.errors import ClipError
+from animate.model.transformer import SamplingBlock, SamplingTransformer
+
+# Each frame size and kind of block is compiled apart. One more would be an error, not silently
+# the slow, uncompiled way.
+MOST_VERSIONS = 64
+
+
+def will_compile(wanted: str, device: torch.device, say: Callable[[str], None]) -> bool:
+    """Return whether to compile, asked before anything is loaded.
+
+    Args:
+        wanted: "on", "off", or "auto": on a GPU when it can be done; `say` is told when it cannot.
+
+    Raises:
+        ClipError: it is "on" and something is missing.
+    """
+    if wanted == "off" or (wanted == "auto" and device.type != "cuda"):
+        return False
+    missing = missing_for_compiling()
+    if missing and wanted == "on":
+        raise ClipError(f"compile is on, but {missing}; or set compile to auto")
+    if missing:
+        say(f"not compiled, so slower: {missing}")
+    return not missing
+
+
+def import_compiler() -> Future:
+    """Import what compiles, in a thread: it takes seconds in which weights can be read.
+
+    Wait for its result before anything is compiled.
+    """
+    executor = ThreadPoolExecutor(1)
+    imported = executor.submit(importlib.import_module, "torch._inductor.compile_fx")
+    executor.shutdown(wait=False)
+    return imported
+
+
+def missing_for_compiling() -> str | None:
+    """Return what Triton lacks to compile and how to install it, None when all is there."""
+    python = f"python{sysconfig.get_python_version()}"
+    lacks = {
+        "Triton is not installed": "triton" if find_spec("triton") is None else None,
+        "there is no C compiler": None if shutil.which(_compiler()) else "gcc",
+        f"{python} has no header Python.h": None if _header().is_file() else f"{python}-dev",
+    }
+    if not any(lacks.values()):
+        return None
+    problems = " and ".join(problem for problem, package in lacks.items() if package)
+    return f"{problems}: install {' and '.join(filter(None, lacks.values()))}"
+
+
+def _compiler() -> str:
+    """Return the C compiler that Triton looks for."""
+    return os.environ.get("CC") or ("gcc" if shutil.which("gcc") else "clang")
+
+
+def _header() -> Path:
+    # Debian's own scheme is for packages that pip installs; its headers lie where others' do.
+    scheme = sysconfig.get_default_scheme().replace("posix_local", "posix_prefix")
+    return Path(sysconfig.get_path("include", scheme)) / "Python.h"
+
+
+def compile_blocks(model: SamplingTransformer) -> None:
+    """Compile the blocks' forward in place, on first use.
+
+    The compiler fuses norms, modulation and residuals, our kernels the rest; self-attention stays
+    outside, since it communicates and picks its own kernel. The compiled code is kept in
+    TORCHINDUCTOR_CACHE_DIR, when set, for later jobs.
+    """
+    torch._dynamo.config.recompile_limit = MOST_VERSIONS
+    torch._dynamo.config.fail_on_recompile_limit_hit = True
+    sequence = model.sequence
+    sequence.attend = torch.compiler.disable(sequence.attend)
+    for block in model.blocks:
+        if model.device.type == "cuda":
+            use_kernels(block)
+        block.forward = torch.compile(block.forward, dynamic=False)
+
+
+def use_kernels(block: SamplingBlock) -> None:
+    """Have a block on a GPU use our kernels where they take the place of several others."""
+    importlib.import_module("animate.kernels.fused")
+    block.norm_rotate = _norm_rotate
+    # In fp8 the GELU is part of the next layer.
+    if isinstance(block.block.ffn.net[0].proj, nn.Linear):
+        block.feed_forward = _feed_forward
+
+
+def _norm_rotate(
+    x: torch.Tensor, norm: nn.RMSNorm, cos: torch.Tensor, sin: torch.Tensor
+) -> torch.Tensor:
+    return torch.ops.animate.norm_rotate(x, norm.weight, norm.eps, cos, sin)
+
+
+def _feed_forward(layers: nn.Module, h: torch.Tensor) -> torch.Tensor:
+    up, down = layers.net[0].proj, layers.net[2]
+    return down(torch.ops.animate.linear_gelu(h, up.weight, up.bias))

@@ -1,0 +1,132 @@
+"""fp8 linear layers: e4m3 with one scale per token and per output channel.
+
+The weights are rounded as they are read, the inputs on the fly; products accumulate in fp32 on the
+tensor cores. Attention, norms and the residual stream stay as they are.
+"""
+
+import importlib
+from functools import partial
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from animate.errors import ClipError
+from animate.model.transformer import SamplingBlock, SamplingTransformer
+
+FP8 = torch.float8_e4m3fn
+LARGEST = torch.finfo(FP8).max
+# The compute capability of the first GPUs that multiply fp8.
+ADA = (8, 9)
+
+
+class Quantised(NamedTuple):
+    """Tokens as fp8 rows (n, m), their factors (n, 1) fp32 and the leading axes they had."""
+
+    rows: torch.Tensor
+    scale: torch.Tensor
+    lead: tuple[int, ...]
+
+
+class Fp8Linear(nn.Module):
+    """A linear layer whose weights are fp8 rows; with `gelu`, of the GELU of its input.
+
+    On the meta device it only has the shapes: weight (out, in) fp8, scale (out, 1) fp32.
+    """
+
+    def __init__(self, layer: nn.Linear, gelu: bool, fused: bool):
+        super().__init__()
+        self.compute_dtype, self.gelu, self.fused = layer.weight.dtype, gelu, fused
+        rows, scale = quantise_rows(layer.weight)
+        self.weight = nn.Parameter(rows, requires_grad=False)
+        self.scale = nn.Parameter(scale, requires_grad=False)
+        self.bias = layer.bias
+
+    def forward(self, x: torch.Tensor | Quantised) -> torch.Tensor:
+        """Return the layer's output (..., out) for (..., in), of the layer's type."""
+        if torch.is_tensor(x):
+            x = quantise(x, self.gelu, self.fused)
+        multiply = torch._scaled_mm if x.rows.is_cuda else plain_scaled_mm
+        out = multiply(
+            x.rows,
+            self.weight.t(),
+            scale_a=x.scale,
+            scale_b=self.scale.t(),
+            bias=self.bias,
+            out_dtype=self.compute_dtype,
+            use_fast_accum=True,
+        )
+        return out.view(*x.lead, -1)
+
+
+def quantise(x: torch.Tensor, gelu: bool = False, fused: bool = True) -> Quantised:
+    """Return tokens (..., m), or their GELU, in fp8; `fused` by our kernel, which takes a GPU."""
+    rows = x.reshape(-1, x.shape[-1])
+    if fused:
+        return Quantised(*torch.ops.animate.quantise_tokens(rows, gelu), x.shape[:-1])
+    return Quantised(
+        *quantise_rows(F.gelu(rows, approximate="tanh") if gelu else rows), x.shape[:-1]
+    )
+
+
+def quantise_rows(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return rows (n, m) in fp8 and the factors (n, 1) fp32 that give them back."""
+    scale = x.abs().amax(dim=1, keepdim=True).float().clamp(min=1e-12) / LARGEST
+    return (x.float() / scale).clamp_(-LARGEST, LARGEST).to(FP8), scale
+
+
+def plain_scaled_mm(a, b, scale_a, scale_b, bias, out_dtype, use_fast_accum) -> torch.Tensor:
+    """Return what `torch._scaled_mm` does, in fp32: for the tests, on CPUs."""
+    product = (a.float() * scale_a) @ (b.float() * scale_b)
+    return (product if bias is None else product + bias.float()).to(out_dtype)
+
+
+def scale_name(weight: str) -> str:
+    """Return the name of the factors of an fp8 layer's weight."""
+    return weight.removesuffix("weight") + "scale"
+
+
+def check_fp8(device: torch.device) -> None:
+    """Raise a `ClipError` when a device has no fp8 matrix products."""
+    # ROCm's GPUs have another fp8.
+    nvidia = device.type == "cuda" and torch.version.hip is None
+    if not nvidia or torch.cuda.get_device_capability(device) < ADA:
+        raise ClipError(
+            "precision is fp8, but this device has no fp8 arithmetic (NVIDIA GPUs have it since"
+            " Ada and Hopper): set precision to bf16"
+        )
+
+
+def use_fp8(model: SamplingTransformer, fused: bool = True) -> None:
+    """Give the linear layers that tokens pass in every step fp8 weights, in place.
+
+    Layers on the meta device stay there, to be filled; others are rounded now. `fused` rounds
+    tokens by our kernel, which has to be compiled. Layers that are fp8 already stay.
+    """
+    if fused:
+        importlib.import_module("animate.kernels.fused")
+    for block in model.blocks:
+        _use_fp8(block, fused)
+
+
+def _use_fp8(block: SamplingBlock, fused: bool) -> None:
+    inner = block.block
+    net = inner.ffn.net
+    layers = [(inner.attn1, name) for name in ("to_q", "to_k", "to_v")]
+    layers += [(inner.attn2, "to_q"), (inner.attn1.to_out, "0"), (inner.attn2.to_out, "0")]
+    layers += [(net[0], "proj"), (net, "2")]
+    if block.face is not None:
+        layers += [(block.face, "to_q"), (block.face, "to_out")]
+    for owner, name in layers:
+        layer = getattr(owner, name)
+        if not isinstance(layer, Fp8Linear):
+            setattr(owner, name, Fp8Linear(layer, gelu=owner is net, fused=fused))
+    # Queries, keys and values have one input: it is rounded once.
+    block.ready = partial(quantise, fused=fused)
+    block.feed_forward = _feed_forward
+
+
+def _feed_forward(layers: nn.Module, h: torch.Tensor) -> torch.Tensor:
+    # The GELU between them is part of the second.
+    return layers.net[2](layers.net[0].proj(h))

@@ -1,0 +1,34 @@
+"""The GPU of a detector (vitpose, sam2): one that no other job of the machine uses meanwhile."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from animate.devices.leases import lease, lease_folder, visible_devices
+
+
+@contextmanager
+def detector_gpu(backend: str, device: str) -> Iterator[None]:
+    """Show this process one GPU, and hold it, while a detector runs that can use one.
+
+    `device` is "auto", "cpu" or "cuda". With "auto", a job that SLURM gave no GPU sees none, even
+    on a node that has some. Enter it before the backend is loaded.
+    """
+    if device == "cpu" or not can_use_gpu(backend):
+        yield
+        return
+    devices = visible_devices(os.environ)
+    if device == "auto" and "SLURM_JOB_ID" in os.environ:
+        devices = devices if os.environ.get("CUDA_VISIBLE_DEVICES") else []
+    with lease(devices, min(len(devices), 1), lease_folder(os.environ)) as held:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
+        yield
+
+
+def can_use_gpu(backend: str) -> bool:
+    """Return whether a pose or mask backend runs on a GPU here, if there is one."""
+    if backend == "vitpose":
+        from animate.pose.backends.onnx import has_gpu_provider
+
+        return has_gpu_provider()
+    return backend == "sam2"

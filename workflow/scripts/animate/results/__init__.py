@@ -1,0 +1,1 @@
+"""What a run hands over: records, previews and pages."""

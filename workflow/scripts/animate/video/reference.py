@@ -1,0 +1,49 @@
+"""The reference picture: any image file becomes the RGB picture the sampler reads."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from animate.atomic import atomic_output
+from animate.errors import ClipError
+from animate.video.source import on_white
+
+SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def load_reference(path: Path) -> np.ndarray:
+    """Return the picture upright as uint8 RGB (h, w, 3), transparent parts over white.
+
+    EXIF rotation, CMYK, grey, palette, 16-bit and alpha are resolved. Raises ClipError when the
+    file is missing, no picture, cut off or too large.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ClipError(f"reference {path} does not exist; correct its path")
+    try:
+        with warnings.catch_warnings(), Image.open(path) as picture:
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            return _to_rgb(ImageOps.exif_transpose(picture))
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ClipError(f"reference {path} is too large a picture; scale it down") from error
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ClipError(
+            f"reference {path} is no picture or is cut off; save it again as PNG or JPEG"
+        ) from error
+
+
+def write_reference(path: Path, output: Path) -> None:
+    """Write the picture at `path` as the 8-bit RGB PNG that every tool reads alike."""
+    with atomic_output(output) as temporary:
+        Image.fromarray(load_reference(path)).save(temporary)
+
+
+def _to_rgb(picture: Image.Image) -> np.ndarray:
+    if picture.mode in SIXTEEN_BIT_MODES:
+        grey = (np.asarray(picture).astype(np.uint32) + 128) // 257
+        return np.repeat(np.clip(grey, 0, 255).astype(np.uint8)[..., None], 3, axis=2)
+    if picture.has_transparency_data:
+        return on_white(np.asarray(picture.convert("RGBA")))
+    return np.asarray(picture.convert("RGB")).copy()

@@ -1,0 +1,236 @@
+"""The timeline of a clip: which source frame becomes which output frame, and at what size."""
+
+import json
+import math
+from bisect import bisect_left
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from animate.atomic import atomic_output
+from animate.errors import ClipError
+from animate.video.source import Picture, Scan, scan
+
+SIZE_MULTIPLE = 16
+MAX_RATE = 240
+# Timestamps this far from an even grid, in frames, make the frame rate a variable one.
+EVEN_TOLERANCE = Fraction(1, 4)
+# This share of gaps of one length, a few dropped frames aside, makes the rate of that length.
+TYPICAL_SHARE = 0.9
+# A usual rate this near to the measured one is the one that was meant.
+RATE_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """What every later stage needs to know of the driving video.
+
+    `frame_rate`: output frames per second. `source_indices`: for each output frame the decoded
+    source frame, counted from 0 in presentation order. `model_size`: (width, height) of the
+    model's frames. `start`: seconds of the first output frame in the source container's clock.
+    `picture`: how decoded frames become upright ones.
+    """
+
+    frame_rate: Fraction
+    source_indices: tuple[int, ...]
+    model_size: tuple[int, int]
+    start: Fraction
+    has_sound: bool
+    picture: Picture
+
+    @property
+    def frame_count(self) -> int:
+        """Number of output frames."""
+        return len(self.source_indices)
+
+    @property
+    def source_size(self) -> tuple[int, int]:
+        """Size (width, height) of the upright source frames with square pixels."""
+        return self.picture.size
+
+    @property
+    def rotation(self) -> int:
+        """Degrees clockwise that turn the decoded frames upright."""
+        return self.picture.rotation
+
+    @property
+    def duration(self) -> Fraction:
+        """Seconds of the output."""
+        return self.frame_count / self.frame_rate
+
+    def to_json(self, path: Path) -> None:
+        """Write the timeline, rates and times as fractions such as "30000/1001"."""
+        values = asdict(self) | {
+            "frame_count": self.frame_count,
+            "frame_rate": str(self.frame_rate),
+            "start": str(self.start),
+        }
+        with atomic_output(path) as temporary:
+            temporary.write_text(json.dumps(values) + "\n")
+
+    @classmethod
+    def from_json(cls, path: Path) -> "Timeline":
+        """Read what `to_json` wrote."""
+        values = json.loads(Path(path).read_text())
+        picture = values["picture"] | {"size": tuple(values["picture"]["size"])}
+        return cls(
+            frame_rate=Fraction(values["frame_rate"]),
+            source_indices=tuple(values["source_indices"]),
+            model_size=tuple(values["model_size"]),
+            start=Fraction(values["start"]),
+            has_sound=values["has_sound"],
+            picture=Picture(**picture),
+        )
+
+
+def make_timeline(
+    video: Path,
+    *,
+    resolution_area: int,
+    fps: str | float = "source",
+    start: float | None = None,
+    end: float | None = None,
+    frame_shape: tuple[int, int] | None = None,
+) -> Timeline:
+    """Decode `video` once and return its timeline.
+
+    The model size has about `resolution_area` pixels and the shape of `frame_shape` (width,
+    height: the reference's, in animate mode) or else of the video. `fps` is a rate, as a number or
+    "30000/1001", or "source". `start` and `end` are seconds from the first frame. Raises ClipError
+    for a file that is no readable video and for times outside it.
+    """
+    video = Path(video)
+    found = scan(video)
+    rate, even = source_rate(found)
+    target_rate = _own_rate(video, rate) if fps == "source" else parse_rate(fps)
+    last_duration = 1 / rate if even else found.last_duration
+    first, stop = _span(video, found.times, last_duration, start, end)
+    if even:
+        # Rounded down, as officially.
+        count = max(int((stop - first) / rate * target_rate), 1)
+        indices = frame_indices(stop - first, rate, count, target_rate)
+    else:
+        after = [*found.times, found.times[-1] + last_duration][stop]
+        indices = _nearest_indices(found.times[first:stop], after, target_rate)
+    return Timeline(
+        frame_rate=target_rate,
+        source_indices=tuple(first + index for index in indices),
+        model_size=model_size(*(frame_shape or found.picture.size), resolution_area),
+        start=found.times[first],
+        has_sound=found.has_sound,
+        picture=found.picture,
+    )
+
+
+def model_size(width: int, height: int, area: int) -> tuple[int, int]:
+    """Return (width, height) of about `area` pixels in the given shape, floored to 16s."""
+    exact_height = math.sqrt(area / (width / height))
+    sides = (area / exact_height, exact_height)
+    return tuple(max(int(side // SIZE_MULTIPLE) * SIZE_MULTIPLE, SIZE_MULTIPLE) for side in sides)
+
+
+def frame_indices(
+    frames: int, source_rate: Fraction, target_count: int, target_rate: Fraction
+) -> list[int]:
+    """Return the nearest of `frames` evenly timed source frames for each of `target_count`."""
+    times = np.arange(target_count) / float(target_rate)
+    nearest = np.round(times * float(source_rate)).astype(int)
+    return np.minimum(nearest, frames - 1).tolist()
+
+
+def parse_rate(fps: str | float) -> Fraction:
+    """Return frames per second as an exact fraction; ClipError unless 0 < fps <= 240."""
+    try:
+        rate = Fraction(str(fps))
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 0 < rate <= MAX_RATE:
+        raise ClipError(f'fps {fps} is no frame rate; give "source", or up to {MAX_RATE}')
+    return rate
+
+
+def _own_rate(video: Path, rate: Fraction) -> Fraction:
+    if rate > MAX_RATE:
+        raise ClipError(
+            f"driving video {video} has {float(rate):g} frames per second, more than {MAX_RATE};"
+            ' set fps to a lower rate instead of "source"'
+        )
+    return rate
+
+
+def source_rate(found: Scan) -> tuple[Fraction, bool]:
+    """Return the source's frames per second, and whether its frames are evenly timed."""
+    times = found.times
+    seconds = times[-1] - times[0] + found.last_duration
+    measured = (len(times) - 1) / (times[-1] - times[0]) if len(times) > 1 else 1 / seconds
+    usual = [rate for rate in found.declared_rates if rate.denominator in (1, 1001)]
+    average = measured.limit_denominator(1001)
+    for rate in (*usual, *_near_rates(measured), *found.declared_rates, average):
+        if _is_even(found, rate):
+            return rate, True
+    return _variable_rate(found, usual, float(len(times) / seconds)), False
+
+
+def _near_rates(measured: float) -> list[Fraction]:
+    """Return the whole rate and the NTSC rate next to a measured one, the nearer first."""
+    whole = max(round(measured), 1)
+    return sorted((Fraction(whole), Fraction(whole * 1000, 1001)), key=lambda r: abs(r - measured))
+
+
+def _variable_rate(found: Scan, usual: list[Fraction], average: float) -> Fraction:
+    """Return the rate that nearly all gaps between the frames have, or else the average one.
+
+    One of the `usual` rates, a whole or an NTSC rate takes its place when it is near.
+    """
+    gaps = np.diff(np.array(found.times, float))
+    typical = np.median(gaps)
+    alike = gaps[np.abs(gaps - typical) <= max(EVEN_TOLERANCE * typical, 1.5 * found.tick)]
+    measured = float(1 / alike.mean()) if len(alike) >= TYPICAL_SHARE * len(gaps) else average
+    candidates = (*usual, *_near_rates(measured))
+    nearest = min(candidates, key=lambda rate: abs(rate - measured))
+    meant = abs(nearest - measured) <= RATE_TOLERANCE * measured
+    return nearest if meant else Fraction(measured).limit_denominator(1001)
+
+
+def _is_even(found: Scan, rate: Fraction) -> bool:
+    step, start = float(1 / rate), float(found.times[0])
+    expected = start + step * np.arange(len(found.times))
+    deviation = np.abs(np.array(found.times, float) - expected).max()
+    return deviation <= max(EVEN_TOLERANCE * step, 1.5 * found.tick)
+
+
+def _span(
+    video: Path,
+    times: list[Fraction],
+    last_duration: Fraction,
+    start: float | None,
+    end: float | None,
+) -> tuple[int, int]:
+    """Return the frame nearest to `start`, and the first one of which `end` shows less than half.
+
+    `times` are the frames' times, `start` and `end` seconds from the first of them.
+    """
+    shown = [time - times[0] for time in times]
+    length = shown[-1] + last_duration
+    middles = [(time + following) / 2 for time, following in pairwise([*shown, length])]
+    begin = Fraction(str(start or 0))
+    finish = length if end is None else Fraction(str(end))
+    if not 0 <= begin < finish <= length + last_duration / 2:
+        raise ClipError(
+            f"start {float(begin):g} s and end {float(finish):g} s do not fit driving video"
+            f" {video}, which lasts {float(length):.2f} s; choose a span inside it"
+        )
+    first = min(bisect_left(middles, begin), len(times) - 1)
+    return first, max(bisect_left(middles, finish), first + 1)
+
+
+def _nearest_indices(times: list[Fraction], after: Fraction, rate: Fraction) -> list[int]:
+    """Return for each output time until `after` the nearest of the unevenly timed frames."""
+    seconds = np.array([float(time - times[0]) for time in times])
+    count = max(round((after - times[0]) * rate), 1)
+    wanted = np.arange(count) / float(rate)
+    middles = (seconds[1:] + seconds[:-1]) / 2
+    return np.searchsorted(middles, wanted).tolist()

@@ -1,0 +1,107 @@
+"""A transformer's folder: the empty model it describes, and every mismatch of its tensors named."""
+
+import json
+import re
+from pathlib import Path
+
+import torch
+from diffusers import WanAnimateTransformer3DModel
+from torch import nn
+
+from animate.errors import ClipError
+from animate.weights.original_names import Names
+from animate.weights.stored import StoredTensor, some_names, stored_tensors
+
+# As in the official model's arithmetic: what modulates or normalises is never rounded to bf16.
+FP32_PARTS = re.compile(
+    r"(^|\.)(time_embedder|scale_shift_table|norm1|norm2|norm3|motion_synthesis_weight)(\.|$)"
+)
+
+
+def empty_transformer(folder: Path, dtype: torch.dtype) -> WanAnimateTransformer3DModel:
+    """Return the model of a folder on the meta device: shapes and types without memory.
+
+    Matrices are `dtype`; parts that must stay fp32 do.
+    """
+    config = WanAnimateTransformer3DModel.load_config(folder)
+    with torch.device("meta"):
+        model = WanAnimateTransformer3DModel.from_config(config)
+    for name, parameter in list(model.named_parameters()):
+        kept = torch.float32 if FP32_PARTS.search(name) else dtype
+        assign(model, name, torch.empty_like(parameter, dtype=kept))
+    return model.eval().requires_grad_(False)
+
+
+def fitting_tensors(
+    model: nn.Module, folder: Path, expected: dict[str, torch.Size]
+) -> dict[str, StoredTensor]:
+    """Return a folder's tensors by name, file by file, checked to be those of a model's parameters.
+
+    Raises:
+        ClipError: one is missing, unexpected or misshapen, or a file is damaged.
+    """
+    ignored = ignored_names(model)
+    stored = {name: t for name, t in stored_tensors(folder).items() if not ignored.search(name)}
+    check_names(str(folder), expected, {name: tensor.shape for name, tensor in stored.items()})
+    return stored
+
+
+def ignored_names(model: nn.Module) -> re.Pattern:
+    """Return what matches the stored tensors that diffusers' class leaves aside on purpose.
+
+    Those are its own list, and constants that older versions stored.
+    """
+    constants = [re.escape(name) for name, _ in model.named_buffers()]
+    own = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or []
+    return re.compile("|".join([*own, *(f"^{name}$" for name in constants)]) or "(?!)")
+
+
+def rename(names: Names, name: str, tensor: torch.Tensor) -> list[tuple[str, torch.Tensor]]:
+    """Return the new names and tensors of an original parameter; split where the table says so."""
+    targets = names[name]
+    parts = tensor.chunk(len(targets)) if targets else ()
+    return list(zip(targets, parts, strict=True))
+
+
+def check_names(source: str, expected: dict[str, torch.Size], found: dict[str, torch.Size]) -> None:
+    """Raise a `ClipError` that names the missing, unexpected and misshapen tensors of a source."""
+    faults = []
+    if missing := [name for name in expected if name not in found]:
+        faults.append("missing " + some_names(missing))
+    if unexpected := [name for name in found if name not in expected]:
+        faults.append("unexpected " + some_names(unexpected))
+    misshapen = [
+        f"{name} {tuple(found[name])} instead of {tuple(shape)}"
+        for name, shape in expected.items()
+        if name in found and found[name] != shape
+    ]
+    if misshapen:
+        faults.append("misshapen " + some_names(misshapen))
+    if faults:
+        raise ClipError(f"{source} is not a Wan2.2-Animate checkpoint: {'; '.join(faults)}")
+
+
+def model_index(folder: Path) -> dict:
+    """Return a model folder's index, or raise a `ClipError` when it is not such a folder."""
+    try:
+        return json.loads((folder / "model_index.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ClipError(
+            f"{folder} is not a model folder: model_index.json cannot be read ({error})"
+        ) from error
+
+
+def assign(model: nn.Module, name: str, tensor: torch.Tensor) -> None:
+    """Make `tensor` the parameter of that name."""
+    owner, _, attribute = name.rpartition(".")
+    parameter = nn.Parameter(tensor, requires_grad=False)
+    setattr(model.get_submodule(owner), attribute, parameter)
+
+
+def restore_constants(model: nn.Module, device: torch.device) -> None:
+    """Fill the blur kernels, which are not in checkpoints and were built without memory."""
+    line = torch.tensor([1.0, 3.0, 3.0, 1.0], device=device)
+    kernel = torch.outer(line, line)
+    for module in model.modules():
+        if getattr(module, "blur", False):
+            module.blur_kernel = kernel / kernel.sum()

@@ -1,0 +1,76 @@
+"""A copy of the model on a node's own disk, made once and used by every later job there."""
+
+import errno
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from string import Template
+
+from animate.hashing import value_hash
+from animate.weights.identity import model_files, model_identity
+from animate.weights.prepared import TRANSFORMER, transformer_folder
+
+# Room that is left for others, in bytes.
+SPARE = 1 << 30
+
+
+def stage_model(
+    model: Path, scratch: str, environment: Mapping[str, str], say: Callable[[str], None]
+) -> Path:
+    """Return the folder to read the model from: its copy below `scratch`, or `model` itself.
+
+    `scratch` may name variables as $SLURM_TMPDIR. Without room, or without the folder, the model
+    is read where it is, and `say` gets the reason: slower, but the same frames.
+    """
+    try:
+        folder = Path(Template(scratch).substitute(environment))
+    except KeyError as missing:
+        say(f"scratch: {missing.args[0]} is not set on this node; reading {model} in place")
+        return model
+    transformer = str(transformer_folder(model, exact=False).relative_to(model))
+    copy = folder / f"wan-animate-{value_hash([model_identity(model), transformer])[:16]}"
+    try:
+        return _copied_once(model, copy)
+    except OSError as error:
+        reason = "no space left" if error.errno == errno.ENOSPC else str(error)
+        say(f"scratch {folder}: {reason}; reading {model} in place")
+        return model
+
+
+def _copied_once(model: Path, copy: Path) -> Path:
+    with open(copy.with_suffix(".lock"), "w") as lock:  # noqa: PTH123
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not copy.is_dir():
+            partial = copy.with_suffix(".part")
+            shutil.rmtree(partial, ignore_errors=True)
+            try:
+                _copy_parts(model, partial)
+                partial.rename(copy)
+            finally:
+                shutil.rmtree(partial, ignore_errors=True)
+    return copy
+
+
+def _copy_parts(model: Path, partial: Path) -> None:
+    """Copy what a sampler reads, times included: they are part of the model's identity."""
+    files = _files(model)
+    needed = sum(file.stat().st_size for file in files)
+    if needed + SPARE > shutil.disk_usage(partial.parent).free:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    for file, name in files.items():
+        target = partial / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, target)
+
+
+def _files(model: Path) -> dict[Path, Path]:
+    """Return the files that a sampler reads, and their names in the copy.
+
+    A transformer that was prepared for sampling takes the place of the one that it was made from.
+    """
+    original, read = model / TRANSFORMER, transformer_folder(model, exact=False)
+    files = [*model_files(model), *model.glob("*.json")]
+    others = {file: file.relative_to(model) for file in files if file.parent != original}
+    return others | {file: Path(TRANSFORMER, file.name) for file in read.iterdir()}

@@ -1,0 +1,78 @@
+"""Weights brought into the system's cache of files while Python still imports its libraries.
+
+Without torch, so that it can start at once. Reading them later is then reading from memory.
+"""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+
+from animate.weights.prepared import transformer_folder
+
+PIECE, THREADS = 16 << 20, 4
+# Parts of a model in the order in which a sampler reads them.
+OTHER_PARTS = ("image_encoder", "vae")
+# Files that take more than this part of the free memory would push each other out.
+MOST_MEMORY = 0.8
+
+
+def warm(settings: Path, staged: Path | None) -> None:
+    """Start to read what a settings file's job will load, beside this process's other work.
+
+    Only a help: whatever goes wrong is left for the sampler to say, and the process may end before
+    all is read.
+    """
+    threading.Thread(target=_warm, args=(settings, staged), daemon=True).start()
+
+
+def _warm(settings: Path, staged: Path | None) -> None:
+    try:
+        model = staged or Path(json.loads(settings.read_text("utf-8"))["model"])
+        folders = [transformer_folder(model, exact=False), *(model / p for p in OTHER_PARTS)]
+        files = [f for folder in folders for f in sorted(folder.glob("*.safetensors"))]
+        sizes = {file: file.stat().st_size for file in files}
+        if sum(sizes.values()) > MOST_MEMORY * _free_memory():
+            return
+    except (OSError, ValueError, KeyError):
+        return
+    pieces: SimpleQueue[tuple[Path, int]] = SimpleQueue()
+    for file, size in sizes.items():
+        for start in range(0, size, PIECE):
+            pieces.put((file, start))
+    # No pool: its threads would have the process wait for them at its end.
+    for _ in range(THREADS):
+        threading.Thread(target=_read, args=(pieces,), daemon=True).start()
+
+
+def _read(pieces: "SimpleQueue[tuple[Path, int]]") -> None:
+    with suppress(Empty, OSError):
+        while True:
+            path, start = pieces.get_nowait()
+            handle = os.open(path, os.O_RDONLY)
+            try:
+                os.pread(handle, PIECE, start)
+            finally:
+                os.close(handle)
+
+
+def _free_memory() -> int:
+    """Return the bytes that this process's files may take: of the system, and of its group."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    (available,) = (line for line in lines if line.startswith("MemAvailable:"))
+    return min([int(available.split()[1]) << 10, *_free_in_groups()])
+
+
+def _free_in_groups() -> Iterator[int]:
+    """Yield the bytes left in each control group (version 2) that limits this process."""
+    root = Path("/sys/fs/cgroup")
+    own = Path("/proc/self/cgroup").read_text().partition("0::")[2].splitlines()
+    group = root / own[0].lstrip("/") if own else root
+    while group != root and root in group.parents:
+        with suppress(OSError, ValueError):
+            limit = int((group / "memory.max").read_text())
+            yield limit - int((group / "memory.current").read_text())
+        group = group.parent
