@@ -13,7 +13,7 @@ from snakemake.cli import get_argument_parser
 
 from animate.cluster.jobs import sampling_mb
 from animate.cluster.plan import BLOCKS, COLUMNS, HIDDEN, WEIGHTS, WIDTH
-from animate.config.settings import complete_config, config_mistakes
+from animate.config.checks import config_mistakes
 from animate.devices.machine import OLDEST_DRIVER
 from animate.parallel.plan import GIB, Sizes, plan_memory
 from project import ROOT
@@ -126,7 +126,7 @@ def is_setting(key: str, value: str) -> bool:
     given = {key: yaml.safe_load(value)}
     places = [given, {"defaults": given}, {"cluster": given}]
     places.append({"defaults": {"loras": [{"path": "style.safetensors", **given}]}})
-    return any(not config_mistakes(complete_config(shipped | place)) for place in places) or (
+    return any(not config_mistakes(shipped | place) for place in places) or (
         re.search(rf"^ *{key}: ", sources("config/models.yaml"), re.MULTILINE) is not None
     )
 
