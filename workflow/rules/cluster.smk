@@ -59,11 +59,11 @@ def cpu_job(stage, cpus=1, mb=asking.STAGE_MB, backend=None):
     Only the time is a function: over ten thousand clips, Snakemake takes minutes to call each.
     """
 
-    @quick
     def runtime(wildcards, attempt):
         if not hasattr(wildcards, "clip"):
             return asking.fixed_minutes(SITE, attempt)
-        pace = clip_of(wildcards).settings[backend] if backend else "mediapipe"
+        chosen = clip_of(wildcards).settings
+        pace = getattr(chosen, backend) if backend else "mediapipe"
         return asking.stage_minutes(stage, work_of(wildcards), SITE, attempt, pace)
 
     submitted = {"runtime": runtime, "cpus_per_task": cpus, **SITE.cpu_options}
@@ -91,7 +91,7 @@ def of_gpus(function):
     wanted = {clip.settings.gpus for clip in CLIPS.values()}
     if len(wanted) == 1 and AUTO not in wanted:
         return function(*wanted)
-    return quick(lambda wildcards: function(gpus_of(wildcards)))
+    return lambda wildcards: function(gpus_of(wildcards))
 
 
 def nodes(gpus):
@@ -122,7 +122,7 @@ def gpu_job():
         return f"--gpus-per-node={kind}{ranks_of_node(gpus)}{signalled}"
 
     submitted = {
-        "runtime": quick(runtime),
+        "runtime": runtime,
         "cpus_per_task": of_gpus(lambda gpus: SITE.cpus_per_gpu * ranks_of_node(gpus)),
         "nodes": of_gpus(nodes),
         # One task a node: torchrun starts the ranks.
@@ -132,7 +132,7 @@ def gpu_job():
         **own_tasks(),
     }
     return {
-        "mem_mb": quick(memory),
+        "mem_mb": memory,
         "gpu": of_gpus(int),
         **(submitted if SUBMITS else {}),
     }
@@ -150,15 +150,3 @@ def own_tasks():
         "mpi": of_gpus(lambda gpus: "srun" if nodes(gpus) > 1 else None),
         "tasks": of_gpus(lambda gpus: nodes(gpus) if nodes(gpus) > 1 else None),
     }
-
-
-@quick
-def launch_options(wildcards, output, resources):
-    """Return where the sampler's ranks run; not a reason to sample again."""
-    options = ["--gpus", str(resources.gpu)]
-    compiling = {True: "on", False: "off"}.get(CONFIG.compile, CONFIG.compile)
-    options += [f"--device={CONFIG.device}", f"--compile={compiling}"]
-    if workflow.remote_exec:
-        options += ["--nodes", str(resources.nodes)]
-        options += ["--scratch", SITE.scratch] if SITE.scratch else []
-    return options

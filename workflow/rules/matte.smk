@@ -6,13 +6,13 @@ rule person_mask:
         video=driving_video,
         timeline=f"{CLIP}/timeline.json",
         keypoints=f"{CLIP}/keypoints.npz",
-        weights=mask_weights,
+        weights=backend_weights("mask_backend", "sam2", own="sam2_checkpoint"),
     output:
         f"{CLIP}/person_mask.mp4",
     log:
         f"{LOGS}/person_mask/{{clip}}.log",
     group:
-        "prepare"
+        "prepare:{clip}:"
     conda:
         "../../envs/preprocess.yaml"
     threads: 2
@@ -20,6 +20,7 @@ rule person_mask:
         **cpu_job("person_mask", cpus=2, backend="mask_backend"),
     params:
         settings=settings(PersonMaskSettings),
+        weights=backend_content("mask_backend"),
         version=1,
     shell:
         'python "$SCRIPTS"/person_mask.py --clip {wildcards.clip} --log {log:q}'
@@ -36,7 +37,7 @@ rule mask:
     log:
         f"{LOGS}/mask/{{clip}}.log",
     group:
-        "prepare"
+        "prepare:{clip}:"
     conda:
         "../../envs/preprocess.yaml"
     resources:
@@ -59,7 +60,7 @@ rule background:
     log:
         f"{LOGS}/background/{{clip}}.log",
     group:
-        "prepare"
+        "prepare:{clip}:"
     conda:
         "../../envs/preprocess.yaml"
     resources:
