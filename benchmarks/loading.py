@@ -18,7 +18,8 @@ from measure import FULL, TINY, forget, make_step, random_inputs, set_environmen
 
 from animate.devices.machine import Machine, choose_device, machine_of
 from animate.devices.world import World, join_world
-from animate.parallel.sampler import Load, load_sampler
+from animate.parallel.build import build_transformer
+from animate.parallel.plan import Workload
 from animate.weights.prepare import prepare
 from animate.weights.prepared import TRANSFORMER, transformer_folder
 from animate.weights.reading import read_tensors
@@ -63,12 +64,13 @@ def measure(model: Path, machine: Machine, precision: str, clock: Clock) -> None
     video = FULL if device.type == "cuda" else TINY
     folder = transformer_folder(model, exact=machine.dtype != torch.bfloat16)
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    load = Load(video.width, video.height, video.frames, precision=precision)
+    workload = Workload(video.width, video.height, video.frames, precision=precision)
     inputs = random_inputs(model, video, device)
 
     @torch.inference_mode()
     def loaded():
-        return load_sampler(model, machine.dtype, device, [], world, load, clock.say).model
+        where = machine.dtype, device, [], world
+        return build_transformer(model, *where, workload, clock.say).model
 
     clock.say(f"{folder}, {size / 1e9:.1f} GB")
     for state in ("cold", "in memory"):

@@ -42,9 +42,9 @@ from animate.kernels.attention import KERNELS, choose_attention
 from animate.model.parts import load_part
 from animate.model.transformer import TEXT_TOKENS, SamplingTransformer
 from animate.model.vae import VideoCodec, WanCodec
-from animate.parallel import sampler
-from animate.parallel.plan import FSDP2, OFFLOAD, REPLICATED, Plan
-from animate.parallel.sampler import Load, common_plan
+from animate.parallel import build
+from animate.parallel.build import common_plan
+from animate.parallel.plan import FSDP2, OFFLOAD, REPLICATED, Plan, Workload
 from animate.sampling.models import Models, load_models
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
@@ -93,8 +93,8 @@ class Benchmark:
         Said are placement, peak of memory expected and kernel of attention.
         """
         video, said = self.sizes[-1], []
-        load = Load(video.width, video.height, video.frames, precision=precision)
-        models = load_models(self._model, [], load, machine, said.append)
+        workload = Workload(video.width, video.height, video.frames, precision=precision)
+        models = load_models(self._model, [], workload, machine, said.append)
         return models, said[-1].split(", ", 3)[1:]
 
     def steps(self, name: str, planned: str, model: SamplingTransformer, profiled: bool) -> None:
@@ -178,18 +178,18 @@ def diffusers_step(model, inputs: dict[str, torch.Tensor]):
 def force(placement: str, kernel: str | None) -> None:
     """Have models loaded with that placement, as if the GPUs had no memory for a faster one."""
 
-    def plan(model, device, world, load) -> Plan:
+    def plan(model, device, world, workload) -> Plan:
         memory = None
         while True:
-            sampler.free_memory = partial(lambda memory, device: memory, memory)
-            found = common_plan(model, device, world, load)
+            build.free_memory = partial(lambda memory, device: memory, memory)
+            found = common_plan(model, device, world, workload)
             if found.placement == placement:
                 return found
             memory = found.peak - 1
 
-    sampler.common_plan = plan
+    build.common_plan = plan
     kernels = {kernel: KERNELS[kernel]} if kernel else None
-    sampler.choose_attention = partial(choose_attention, kernels=kernels)
+    build.choose_attention = partial(choose_attention, kernels=kernels)
 
 
 @torch.inference_mode()
@@ -238,7 +238,7 @@ def main(arguments: argparse.Namespace, machine: Machine) -> None:
 
 
 def release() -> None:
-    """Let go of the model before, and of what was compiled for it."""
+    """Free the model before, and what was compiled for it."""
     torch.compiler.reset()
     gc.collect()
     if torch.cuda.is_available():

@@ -5,6 +5,7 @@ gpu_ranks.py FOLDER CHECK..., the folder as `write_model` and `write_clips` left
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,11 +18,11 @@ from animate.demo.model import TRANSFORMER, randomise
 from animate.devices.machine import machine_of
 from animate.devices.world import ALONE, World, join_world
 from animate.kernels.compile import missing_for_compiling
-from animate.kernels.fp8 import use_fp8
+from animate.kernels.fp8 import convert_to_fp8
 from animate.model.transformer import SamplingTransformer
-from animate.parallel import sampler
-from animate.parallel.plan import model_sizes, plan_memory
-from animate.parallel.sampler import Load, load_sampler
+from animate.parallel import build
+from animate.parallel.build import build_transformer
+from animate.parallel.plan import Workload, model_sizes, plan_memory
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
 from animate.weights.checkpoint import empty_transformer
@@ -38,7 +39,7 @@ MODEL = TRANSFORMER | {
     "motion_encoder_size": 32,
 }
 GRID, FRAMES = (5, 6, 7), 13
-SEGMENT = Load(16 * GRID[2], 16 * GRID[1], FRAMES)
+SEGMENT = Workload(16 * GRID[2], 16 * GRID[1], FRAMES)
 # Against fp32 on the CPU: what bf16 and fp8 round, in a model of random weights.
 FROM_FP32 = {"bf16": 0.03, "fp8": 0.10}
 # Between placements, and between compiled blocks and plain ones: fp8 rounds what differs in a bit.
@@ -60,7 +61,7 @@ PIXELS = 8.0
 def check_placements(world: World, device: torch.device, folder: Path) -> None:
     """Every placement, in bf16 and fp8, gives what the weights whole on one GPU give."""
     cpu = torch.device("cpu")
-    exact = velocity(load_sampler(folder, torch.float32, cpu, [], ALONE, SEGMENT).model)
+    exact = velocity(build_transformer(folder, torch.float32, cpu, [], ALONE, SEGMENT).model)
     for precision, tolerance in FROM_FP32.items():
         one = loaded(folder, device, ALONE, precision, None)
         assert relative_error(one, exact) < tolerance, (precision, relative_error(one, exact))
@@ -106,13 +107,13 @@ def loaded(
     compiling: str = "auto",
 ) -> torch.Tensor:
     """Return the velocity of the sampler as it is loaded for a clip, with that placement."""
-    load = Load(SEGMENT.width, SEGMENT.height, SEGMENT.frames, precision=precision)
+    workload = replace(SEGMENT, precision=precision)
     if placement:
         memory = memory_for(placement, folder, precision, world)
-        sampler.free_memory = lambda device: memory
+        build.free_memory = lambda device: memory
     said = []
     where = torch.bfloat16, device, [], world
-    model = load_sampler(folder, *where, load, said.append, compiling).model
+    model = build_transformer(folder, *where, workload, said.append, compiling).model
     if placement:
         assert f"weights {placement}" in said[-1], said
     return velocity(model)
@@ -120,9 +121,10 @@ def loaded(
 
 def memory_for(placement: str, folder: Path, precision: str, world: World) -> int:
     """Return the bytes of a GPU on which the plan takes that placement."""
-    model = SamplingTransformer(empty_transformer(folder / "transformer", torch.bfloat16))
+    weights = empty_transformer(folder / "transformer", torch.bfloat16)
     if precision == "fp8":
-        use_fp8(model, fused=False)
+        convert_to_fp8(weights, fused=False)
+    model = SamplingTransformer(weights)
     segment = SEGMENT.tokens, SEGMENT.width * SEGMENT.height, SEGMENT.frames
     memory = plan_memory(model_sizes(model), *segment, None, world.size).peak
     while (plan := plan_memory(model_sizes(model), *segment, memory, world.size)) is not None:

@@ -5,9 +5,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from animate.demo.model import write_tiny_model
 from animate.kernels import fused as kernels
-from animate.kernels.fp8 import quantise_rows
+from animate.kernels.fp8 import convert_to_fp8, quantise_rows
+from animate.kernels.ops import choose_ops
 from animate.model.positions import norm_rotate, rotary_table
+from animate.model.token_sharding import NoSharding
+from animate.model.transformer import SamplingTransformer
+from golden_model import relative_error
+from ranks import velocity
+from whole_model import load_transformer
 
 # The interpreter rounds to fp8 towards zero, a GPU to nearest: twice the error.
 FP8_ERROR = 0.07
@@ -35,3 +42,15 @@ def test_quantised_tokens(gelu):
     expected = F.gelu(x, approximate="tanh") if gelu else x
     assert (rows.float() * scale - expected).norm() < FP8_ERROR * expected.norm()
     assert torch.allclose(scale, quantise_rows(expected)[1])
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 1e-4), ("fp8", 0.1)])
+def test_blocks_compute_with_the_kernels(tmp_path, precision, tolerance):
+    write_tiny_model(tmp_path, face_size=32)
+    weights = load_transformer(tmp_path / "transformer", torch.float32, torch.device("cpu"))
+    expected = velocity(SamplingTransformer(weights), (3, 3, 1))
+    if precision == "fp8":
+        convert_to_fp8(weights, fused=True)
+    ops = choose_ops(NoSharding().attend, precision, compiled=False, fused=True)
+    error = relative_error(velocity(SamplingTransformer(weights, ops=ops), (3, 3, 1)), expected)
+    assert 0 < error < tolerance

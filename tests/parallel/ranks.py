@@ -15,17 +15,20 @@ from animate.config.lora_choice import LoraFile
 from animate.demo.model import TRANSFORMER, randomise, write_tiny_model
 from animate.devices.world import World
 from animate.kernels.attention import choose_attention
-from animate.kernels.fp8 import FP8, Fp8Linear, use_fp8
-from animate.model.sequence import attention
+from animate.kernels.fp8 import FP8, Fp8Linear, convert_to_fp8
+from animate.kernels.ops import choose_ops
+from animate.model.attention import attention
+from animate.model.ops import Ops
+from animate.model.token_sharding import NoSharding, TokenSharding
 from animate.model.transformer import SamplingTransformer
 from animate.model.vae import WanCodec
-from animate.parallel import sampler
+from animate.parallel import build
 from animate.parallel.loading import Resident, fill_transformer
 from animate.parallel.offload import Offloaded
-from animate.parallel.plan import model_sizes, plan_memory
+from animate.parallel.plan import Workload, model_sizes, plan_memory
 from animate.parallel.rows import SharedRows
 from animate.parallel.sharding import Sharded
-from animate.parallel.ulysses import UlyssesSequence
+from animate.parallel.ulysses import UlyssesSharding
 from animate.parallel.vae_split import SplitCodec
 from animate.weights.checkpoint import empty_transformer
 from animate.weights.layout import RELIGHTING_LORA
@@ -80,10 +83,10 @@ def built(
     """Return the model of a transformer's folder; a `grid` asks for Ulysses over its tokens."""
     world = World(dist.get_rank(), dist.get_world_size())
     weights = empty_transformer(folder, torch.bfloat16 if precision == FP8 else precision)
-    sequence = UlyssesSequence(4) if grid else None
-    model = SamplingTransformer(weights, sequence)
+    sharding = UlyssesSharding(4) if grid else NoSharding()
     if precision == FP8:
-        use_fp8(model, fused=False)
+        convert_to_fp8(weights, fused=False)
+    model = SamplingTransformer(weights, sharding, plain_ops(sharding, precision))
     store = {
         "replicated": lambda: Resident(weights),
         "fsdp2": lambda: Sharded(weights, model, CPU),
@@ -91,8 +94,13 @@ def built(
         "fsdp2 offload": lambda: Sharded(weights, model, CPU, on_host=True),
     }[placement]()
     fill_transformer(weights, folder, CPU, store, loras, world=world)
-    store.attach(model)
     return model
+
+
+def plain_ops(sharding: TokenSharding, precision: torch.dtype) -> Ops:
+    """Return the operations of a model in that precision, without our kernels."""
+    name = "fp8" if precision == FP8 else "bf16"
+    return choose_ops(sharding.attend, name, compiled=False, fused=False)
 
 
 def check_forward(folder: Path) -> None:
@@ -139,9 +147,9 @@ def plainly_loaded(folder: Path, precision: torch.dtype, loras) -> SamplingTrans
     dtype = torch.bfloat16 if precision == FP8 else precision
     types = {name: p.dtype for name, p in empty_transformer(folder, dtype).named_parameters()}
     weights = load_transformer(folder, torch.float32, CPU, loras)
-    model = SamplingTransformer(weights)
     if precision == FP8:
-        use_fp8(model, fused=False)
+        convert_to_fp8(weights, fused=False)
+    model = SamplingTransformer(weights, ops=plain_ops(NoSharding(), precision))
     for module in model.modules():
         if isinstance(module, Fp8Linear):
             module.compute_dtype = dtype
@@ -154,15 +162,16 @@ def plainly_loaded(folder: Path, precision: torch.dtype, loras) -> SamplingTrans
 def check_agree(folder: Path) -> None:
     """Ranks with different free memory, and kernels that work on one of them, choose alike."""
     world = World(dist.get_rank(), dist.get_world_size())
-    load = sampler.Load(16 * 4, 16 * 4, 13)
+    workload = Workload(16 * 4, 16 * 4, 13)
     empty = SamplingTransformer(empty_transformer(folder / "transformer", torch.float32))
-    segment = (load.tokens, load.width * load.height, load.frames)
+    segment = (workload.tokens, workload.width * workload.height, workload.frames)
     needed = plan_memory(model_sizes(empty), *segment, None, world.size).peak
-    sampler.free_memory = lambda device: needed - world.rank
+    build.free_memory = lambda device: needed - world.rank
     said = []
-    model = sampler.load_sampler(folder, torch.float32, CPU, [], world, load, said.append).model
+    where = torch.float32, CPU, [], world
+    model = build.build_transformer(folder, *where, workload, said.append).model
     assert "weights replicated" not in said[0], said
-    grid = (load.frames // 4 + 2, 4, 4)
+    grid = (workload.frames // 4 + 2, 4, 4)
     expected = velocity(built(folder / "transformer", "replicated"), grid)
     assert relative_error(velocity(model, grid), expected) < TOLERANCE
 
@@ -220,7 +229,7 @@ def check_golden(folder: Path) -> None:
     weights = load_golden_transformer(mine)
     for path in sorted(DATA.glob("generate_*.npz")):
         data = np.load(path)
-        model = SamplingTransformer(weights, UlyssesSequence(weights.config.num_attention_heads))
+        model = SamplingTransformer(weights, UlyssesSharding(weights.config.num_attention_heads))
         model.motion_encoder = RememberedMotion()
         error = relative_error(sample_golden_run(model, data), torch.from_numpy(data["frames"]))
         assert error < TOLERANCE, (path.name, error)

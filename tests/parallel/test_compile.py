@@ -10,7 +10,8 @@ import torch
 from animate.devices.world import ALONE
 from animate.errors import ClipError
 from animate.kernels.compile import missing_for_compiling, will_compile
-from animate.parallel.sampler import Load, load_sampler
+from animate.parallel.build import build_transformer
+from animate.parallel.plan import Workload
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -55,9 +56,9 @@ def test_what_is_missing_is_named_with_its_package(complete, lost, package):
 
 def test_refusal_comes_before_anything_is_read(complete):
     (complete / "gcc").unlink()
-    load, nowhere = Load(64, 64, 13), Path("/nowhere")
+    workload, nowhere = Workload(64, 64, 13), Path("/nowhere")
     with pytest.raises(ClipError, match="compile is on"):
-        load_sampler(nowhere, torch.float32, CPU, [], ALONE, load, pytest.fail, compiling="on")
+        build_transformer(nowhere, torch.float32, CPU, [], ALONE, workload, pytest.fail, "on")
 
 
 def test_compiler_that_is_named_counts(complete, monkeypatch):

@@ -11,7 +11,8 @@ from animate.config.job import read_job
 from animate.devices.world import ALONE
 from animate.errors import ClipError
 from animate.parallel import loading
-from animate.parallel.sampler import Load, load_sampler
+from animate.parallel.build import build_transformer
+from animate.parallel.plan import Workload
 from animate.sampling.weights import early_weights
 from animate.weights import early as early_module
 from animate.weights.early import EarlyWeights
@@ -20,7 +21,7 @@ from animate.weights.stored import stored_tensors
 from sampler_clip import write_clip, write_model
 
 CPU = torch.device("cpu")
-SEGMENT = Load(32, 32, 5)
+SEGMENT = Workload(32, 32, 5)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +31,9 @@ def model(tmp_path_factory):
 
 def load(model, early=None):
     said = []
-    loaded = load_sampler(model, torch.float32, CPU, [], ALONE, SEGMENT, said.append, early=early)
+    loaded = build_transformer(
+        model, torch.float32, CPU, [], ALONE, SEGMENT, said.append, early=early
+    )
     return loaded.model.state_dict()
 
 

@@ -21,7 +21,8 @@ from animate.demo.model import TRANSFORMER, write_tiny_model
 from animate.devices.world import ALONE
 from animate.errors import ClipError
 from animate.model.transformer import SamplingTransformer
-from animate.parallel.sampler import Load, load_sampler
+from animate.parallel.build import build_transformer
+from animate.parallel.plan import Workload
 from animate.sampling.weights import job_loras
 from animate.weights.lora.merge import LoraFile, LoraStack
 from animate.weights.original_names import transformer_names
@@ -451,8 +452,8 @@ def test_what_a_clip_leaves_out_stands_in_the_samplers_log(folder, tmp_path):
     assert strict == LoraFile(path, 0.5)
     assert lenient == LoraFile(path, 0.5, strict=False)
     said = []
-    size = Load(32, 32, 5)
-    load_sampler(folder, torch.float32, CPU, [lenient], ALONE, size, said.append)
+    size = Workload(32, 32, 5)
+    build_transformer(folder, torch.float32, CPU, [lenient], ALONE, size, said.append)
     assert any("keys without a place: 1 of 2 (other)" in line for line in said)
 
 

@@ -13,8 +13,8 @@ import torch
 import animate
 from animate.config.job import read_job
 from animate.errors import ClipError
+from animate.model.attention import attend_within_frames, attention
 from animate.model.image import fit_reference
-from animate.model.sequence import attend_within_frames, attention
 from animate.model.text import clean_prompt
 from animate.sampling.color import match_colors, statistics
 from animate.sampling.conditions import SegmentFrames, background_mask, fold_mask

@@ -19,7 +19,7 @@ from animate.journal import segments as journal_module
 from animate.journal.key import job_key
 from animate.journal.lock import held, remove_journal
 from animate.parallel import vae_stream
-from animate.parallel.sampler import Load
+from animate.parallel.plan import Workload
 from animate.sampling.models import load_models
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
@@ -168,7 +168,7 @@ def test_a_journal_on_a_disk_without_locks_is_removed(clip, monkeypatch):
 @pytest.mark.parametrize(("compiling", "compiled"), [("on", True), ("off", False)])
 def test_the_vae_is_compiled_with_the_transformer(model, compiling, compiled):
     machine = Machine(torch.device("cpu"), torch.float32, compiling=compiling)
-    models = load_models(model, [], Load(32, 32, 5), machine, print)
+    models = load_models(model, [], Workload(32, 32, 5), machine, print)
     assert (models.codec._stream._prepare is not vae_stream._normalise) == compiled
     assert models.made_by["compiled"] == compiled
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from animate.devices.world import ALONE, World
-from animate.model.sequence import Attention, attention
+from animate.model.attention import Attention, attention
 
 # Batch, tokens and heads of the trial: a sequence with a ragged end.
 TRIAL_SHAPE = (1, 1000, 2)

@@ -10,10 +10,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from animate.errors import ClipError
-from animate.model.transformer import SamplingBlock, SamplingTransformer
+from animate.model.transformer import SamplingTransformer
 
 # Each frame size and kind of block is compiled apart. One more would be an error, not silently
 # the slow, uncompiled way.
@@ -39,13 +38,15 @@ def will_compile(wanted: str, device: torch.device, say: Callable[[str], None]) 
     return not missing
 
 
-def import_compiler() -> Future:
-    """Import what compiles, in a thread: it takes seconds in which weights can be read.
+def import_compiler(device: torch.device) -> Future:
+    """Import the compiler, and our kernels on a GPU, in a thread: it takes seconds.
 
-    Wait for its result before anything is compiled.
+    Weights can be read meanwhile. Wait for its result before anything is compiled.
     """
+    modules = ["torch._inductor.compile_fx"]
+    modules += ["animate.kernels.fused"] if device.type == "cuda" else []
     executor = ThreadPoolExecutor(1)
-    imported = executor.submit(importlib.import_module, "torch._inductor.compile_fx")
+    imported = executor.submit(lambda: [*map(importlib.import_module, modules)])
     executor.shutdown(wait=False)
     return imported
 
@@ -76,37 +77,12 @@ def _header() -> Path:
 
 
 def compile_blocks(model: SamplingTransformer) -> None:
-    """Compile the blocks' forward in place, on first use.
+    """Compile the blocks, on first use; see `choose_ops` for what stays outside.
 
-    The compiler fuses norms, modulation and residuals, our kernels the rest; self-attention stays
-    outside, since it communicates and picks its own kernel. The compiled code is kept in
-    TORCHINDUCTOR_CACHE_DIR, when set, for later jobs.
+    The compiler fuses norms, modulation and residuals, our kernels the rest. The compiled code is
+    kept in TORCHINDUCTOR_CACHE_DIR, when set, for later jobs.
     """
     torch._dynamo.config.recompile_limit = MOST_VERSIONS
     torch._dynamo.config.fail_on_recompile_limit_hit = True
-    sequence = model.sequence
-    sequence.attend = torch.compiler.disable(sequence.attend)
     for block in model.blocks:
-        if model.device.type == "cuda":
-            use_kernels(block)
-        block.forward = torch.compile(block.forward, dynamic=False)
-
-
-def use_kernels(block: SamplingBlock) -> None:
-    """Have a block on a GPU use our kernels where they take the place of several others."""
-    importlib.import_module("animate.kernels.fused")
-    block.norm_rotate = _norm_rotate
-    # In fp8 the GELU is part of the next layer.
-    if isinstance(block.block.ffn.net[0].proj, nn.Linear):
-        block.feed_forward = _feed_forward
-
-
-def _norm_rotate(
-    x: torch.Tensor, norm: nn.RMSNorm, cos: torch.Tensor, sin: torch.Tensor
-) -> torch.Tensor:
-    return torch.ops.animate.norm_rotate(x, norm.weight, norm.eps, cos, sin)
-
-
-def _feed_forward(layers: nn.Module, h: torch.Tensor) -> torch.Tensor:
-    up, down = layers.net[0].proj, layers.net[2]
-    return down(torch.ops.animate.linear_gelu(h, up.weight, up.bias))
+        block.compile_forward()

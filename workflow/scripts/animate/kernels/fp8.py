@@ -4,16 +4,14 @@ The weights are rounded as they are read, the inputs on the fly; products accumu
 tensor cores. Attention, norms and the residual stream stay as they are.
 """
 
-import importlib
-from functools import partial
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
+from diffusers import WanAnimateTransformer3DModel
 from torch import nn
 
 from animate.errors import ClipError
-from animate.model.transformer import SamplingBlock, SamplingTransformer
 
 FP8 = torch.float8_e4m3fn
 LARGEST = torch.finfo(FP8).max
@@ -98,35 +96,24 @@ def check_fp8(device: torch.device) -> None:
         )
 
 
-def use_fp8(model: SamplingTransformer, fused: bool = True) -> None:
-    """Give the linear layers that tokens pass in every step fp8 weights, in place.
+def convert_to_fp8(weights: WanAnimateTransformer3DModel, fused: bool) -> None:
+    """Make the linear layers that tokens pass in every step fp8 ones, in place.
 
     Layers on the meta device stay there, to be filled; others are rounded now. `fused` rounds
-    tokens by our kernel, which has to be compiled. Layers that are fp8 already stay.
+    tokens by our kernel. The blocks then need the operations of fp8, see `choose_ops`.
     """
-    if fused:
-        importlib.import_module("animate.kernels.fused")
-    for block in model.blocks:
-        _use_fp8(block, fused)
+    for block in weights.blocks:
+        own, cross, net = block.attn1, block.attn2, block.ffn.net
+        layers = [(own, name) for name in ("to_q", "to_k", "to_v")]
+        layers += [(cross, "to_q"), (own.to_out, "0"), (cross.to_out, "0"), (net[0], "proj")]
+        for owner, name in layers:
+            setattr(owner, name, Fp8Linear(getattr(owner, name), gelu=False, fused=fused))
+        net[2] = Fp8Linear(net[2], gelu=True, fused=fused)
+    for adapter in weights.face_adapter:
+        adapter.to_q = Fp8Linear(adapter.to_q, gelu=False, fused=fused)
+        adapter.to_out = Fp8Linear(adapter.to_out, gelu=False, fused=fused)
 
 
-def _use_fp8(block: SamplingBlock, fused: bool) -> None:
-    inner = block.block
-    net = inner.ffn.net
-    layers = [(inner.attn1, name) for name in ("to_q", "to_k", "to_v")]
-    layers += [(inner.attn2, "to_q"), (inner.attn1.to_out, "0"), (inner.attn2.to_out, "0")]
-    layers += [(net[0], "proj"), (net, "2")]
-    if block.face is not None:
-        layers += [(block.face, "to_q"), (block.face, "to_out")]
-    for owner, name in layers:
-        layer = getattr(owner, name)
-        if not isinstance(layer, Fp8Linear):
-            setattr(owner, name, Fp8Linear(layer, gelu=owner is net, fused=fused))
-    # Queries, keys and values have one input: it is rounded once.
-    block.ready = partial(quantise, fused=fused)
-    block.feed_forward = _feed_forward
-
-
-def _feed_forward(layers: nn.Module, h: torch.Tensor) -> torch.Tensor:
-    # The GELU between them is part of the second.
+def feed_forward(layers: nn.Module, h: torch.Tensor) -> torch.Tensor:
+    """Return what diffusers' feed-forward, converted, makes of `h`: the GELU is the second's."""
     return layers.net[2](layers.net[0].proj(h))

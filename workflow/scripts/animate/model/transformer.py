@@ -7,6 +7,8 @@ type, as in the official model. Shapes: B batch, L tokens of this process, H hea
 C model width, T latent frames (the reference's first).
 """
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 
 import torch
@@ -14,14 +16,10 @@ import torch.nn.functional as F
 from diffusers import WanAnimateTransformer3DModel
 from torch import nn
 
-from animate.model.positions import norm_rotate, rotary_table, timestep_sinusoids
-from animate.model.sequence import (
-    Sequence,
-    WholeSequence,
-    attend_within_frames,
-    attention,
-    attention_with_repeats,
-)
+from animate.model.attention import attend_within_frames, attention, attention_with_repeats
+from animate.model.ops import Ops
+from animate.model.positions import rotary_table, timestep_sinusoids
+from animate.model.token_sharding import NoSharding, TokenSharding
 
 TEXT_TOKENS = 512
 # Prompts of up to this many tokens share compiled code, the next as many as well.
@@ -29,6 +27,7 @@ TEXT_UNIT = 64
 FACE_BATCH = 8
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]
+WeightsHere = Callable[[], AbstractContextManager]
 
 
 @dataclass(frozen=True)
@@ -72,19 +71,26 @@ class TimeEmbedding:
 
 
 class SamplingBlock(nn.Module):
-    """One transformer block and the face adapter after it, if it has one.
+    """One transformer block and the face adapter after it, if any: what is sharded and compiled."""
 
-    It is the unit to shard and to compile. Faster functions may take the place of `norm_rotate`,
-    `feed_forward` and `ready`, which makes the input of queries, keys and values of tokens.
-    """
-
-    def __init__(self, block: nn.Module, face: nn.Module | None):
+    def __init__(self, block: nn.Module, face: nn.Module | None, ops: Ops):
         super().__init__()
         self.block = block
         self.face = face
-        self.norm_rotate = norm_rotate
-        self.ready = _unchanged
-        self.feed_forward = _feed_forward
+        self.ops = ops
+        self._compiled: Callable | None = None
+        self._weights_here: WeightsHere = nullcontext
+
+    def compile_forward(self) -> None:
+        """Compile `forward`, on first use.
+
+        What brings the weights stays outside, be it PyTorch's hooks or `prefetch_by`.
+        """
+        self._compiled = torch.compile(self._step, dynamic=False)
+
+    def prefetch_by(self, weights_here: WeightsHere) -> None:
+        """Enter the context of `weights_here()`, which brings the weights, in each use of them."""
+        self._weights_here = weights_here
 
     def constants(
         self,
@@ -98,6 +104,10 @@ class SamplingBlock(nn.Module):
         Text ends with one token that stands for `padding` ones. `image` may be the keys and values
         of an earlier call.
         """
+        with self._weights_here():
+            return self._constants(text, padding, image, face)
+
+    def _constants(self, text, padding: int, image, face) -> BlockConstants:
         attn = self.block.attn2
         heads = (attn.heads, -1)
         keys = attn.norm_k(attn.to_k(text)).unflatten(2, heads)
@@ -121,7 +131,6 @@ class SamplingBlock(nn.Module):
         time: torch.Tensor,
         constants: BlockConstants,
         rotary: tuple[torch.Tensor, torch.Tensor],
-        sequence: Sequence,
         length: int,
         first_token: int,
         frame_tokens: int,
@@ -130,29 +139,36 @@ class SamplingBlock(nn.Module):
 
         `time` is (B, 6, C) fp32; of all `length` tokens this process's begin with `first_token`.
         """
+        with self._weights_here():
+            step = self._compiled or self._step
+            return step(x, time, constants, rotary, length, first_token, frame_tokens)
+
+    def _step(
+        self, x, time, constants: BlockConstants, rotary, length: int, first_token, frame_tokens
+    ) -> torch.Tensor:
         block = self.block
         modulation = (block.scale_shift_table.float() + time).chunk(6, dim=1)
         shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = modulation
         dtype = block.attn2.to_k.weight.dtype
 
         h = (_layer_norm(x, block.norm1) * (1 + scale_1) + shift_1).to(dtype)
-        x = x + self._self_attention(h, rotary, sequence, length).float() * gate_1
+        x = x + self._self_attention(h, rotary, length).float() * gate_1
         h = _layer_norm(x, block.norm2).to(dtype)
         x = x + self._cross_attention(h, constants).float()
         h = (_layer_norm(x, block.norm3) * (1 + scale_2) + shift_2).to(dtype)
-        x = x + self.feed_forward(block.ffn, h).float() * gate_2
+        x = x + self.ops.feed_forward(block.ffn, h).float() * gate_2
         if self.face is not None:
             x = x + self._face_attention(x, constants.face, first_token, frame_tokens).float()
         return x
 
-    def _self_attention(self, h, rotary, sequence: Sequence, length: int) -> torch.Tensor:
+    def _self_attention(self, h, rotary, length: int) -> torch.Tensor:
         attn = self.block.attn1
-        heads = (attn.heads, -1)
-        h = self.ready(h)
-        q = self.norm_rotate(attn.to_q(h), attn.norm_q, *rotary).unflatten(2, heads)
-        k = self.norm_rotate(attn.to_k(h), attn.norm_k, *rotary).unflatten(2, heads)
+        heads, ops = (attn.heads, -1), self.ops
+        h = ops.qkv_input(h)
+        q = ops.norm_rotate(attn.to_q(h), attn.norm_q, *rotary).unflatten(2, heads)
+        k = ops.norm_rotate(attn.to_k(h), attn.norm_k, *rotary).unflatten(2, heads)
         v = attn.to_v(h).unflatten(2, heads)
-        return attn.to_out[0](sequence.attend(q, k, v, length).flatten(2))
+        return attn.to_out[0](ops.attend(q, k, v, length).flatten(2))
 
     def _cross_attention(self, h, constants: BlockConstants) -> torch.Tensor:
         attn = self.block.attn2
@@ -169,13 +185,21 @@ class SamplingBlock(nn.Module):
 class SamplingTransformer(nn.Module):
     """The velocity of the noisy latents, from diffusers' weights and a division of the tokens."""
 
-    def __init__(self, weights: WanAnimateTransformer3DModel, sequence: Sequence | None = None):
+    def __init__(
+        self,
+        weights: WanAnimateTransformer3DModel,
+        sharding: TokenSharding | None = None,
+        ops: Ops | None = None,
+    ):
+        """All tokens are here unless a `sharding` is given; by default `ops` are plain."""
         super().__init__()
         config = weights.config
+        self.sharding = sharding or NoSharding()
+        ops = ops or Ops(self.sharding.attend)
         every = config.inject_face_latents_blocks
         faces = iter(weights.face_adapter)
         self.blocks = nn.ModuleList(
-            SamplingBlock(block, next(faces) if index % every == 0 else None)
+            SamplingBlock(block, next(faces) if index % every == 0 else None, ops)
             for index, block in enumerate(weights.blocks)
         )
         self.patch_embedding = weights.patch_embedding
@@ -191,7 +215,6 @@ class SamplingTransformer(nn.Module):
         self.head_size = config.attention_head_dim
         self.frequency_size = config.freq_dim
         self.latent_channels = config.latent_channels
-        self.sequence = sequence or WholeSequence()
 
     @property
     def scale_shift_table(self) -> nn.Parameter:
@@ -243,9 +266,9 @@ class SamplingTransformer(nn.Module):
         text, motion = self._embed_text(prompt_embeds), self._encode_faces(face)
         return SegmentConstants(
             grid,
-            self.sequence.first_token(tokens.shape[1]),
-            self.sequence.shard(tokens),
-            tuple(self.sequence.shard(table) for table in rotary),
+            self.sharding.first_token(tokens.shape[1]),
+            self.sharding.shard(tokens),
+            tuple(self.sharding.shard(table) for table in rotary),
             [block.constants(*text, image, motion) for block in self.blocks],
         )
 
@@ -277,7 +300,7 @@ class SamplingTransformer(nn.Module):
     ) -> torch.Tensor:
         """Return the predicted velocity of noisy latents (B, 16, T, h, w), same shape, fp32."""
         weight = self.patch_embedding.weight[:, : self.latent_channels].flatten(1)
-        patches = self.sequence.shard(_patches(latents, self.patch_size))
+        patches = self.sharding.shard(_patches(latents, self.patch_size))
         x = constants.tokens + F.linear(patches.to(self.dtype), weight).float()
         frame_tokens = constants.grid[1] * constants.grid[2]
         length = constants.grid[0] * frame_tokens
@@ -287,13 +310,12 @@ class SamplingTransformer(nn.Module):
                 time.blocks,
                 block_constants,
                 constants.rotary,
-                self.sequence,
                 length,
                 constants.first_token,
                 frame_tokens,
             )
         x = self._head(x, time.head)
-        return _unpatch(self.sequence.gather(x, length), constants.grid, self.patch_size)
+        return _unpatch(self.sharding.gather(x, length), constants.grid, self.patch_size)
 
     def _head(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:
         shift, scale = (self.scale_shift_table.float() + time[:, None]).chunk(2, dim=1)
@@ -317,10 +339,6 @@ class SamplingTransformer(nn.Module):
         return self.condition_embedder.text_embedder(padded.to(self.dtype)), TEXT_TOKENS - kept
 
 
-def _unchanged(h: torch.Tensor) -> torch.Tensor:
-    return h
-
-
 def _attend_conditions(
     q: torch.Tensor, norm: nn.RMSNorm, constants: BlockConstants
 ) -> torch.Tensor:
@@ -328,10 +346,6 @@ def _attend_conditions(
     q = norm(q).unflatten(2, (constants.text[0].shape[2], -1))
     text = attention_with_repeats(q, *constants.text, constants.padding)
     return (text + attention(q, *constants.image)).flatten(2)
-
-
-def _feed_forward(layers: nn.Module, h: torch.Tensor) -> torch.Tensor:
-    return layers(h)
 
 
 def _layer_norm(x: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:

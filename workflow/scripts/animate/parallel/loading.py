@@ -32,9 +32,6 @@ class Store(Protocol):
     def put(self, name: str, tensor: torch.Tensor) -> None:
         """Keep those rows, which are on the device and of the parameter's type."""
 
-    def attach(self, model: nn.Module) -> None:
-        """Have the weights brought to where they are used; call it after compilation."""
-
 
 class Resident:
     """Everything becomes a parameter of the model, where it is."""
@@ -49,9 +46,6 @@ class Resident:
     def put(self, name: str, tensor: torch.Tensor) -> None:
         """Make `tensor` the parameter."""
         assign(self._model, name, tensor)
-
-    def attach(self, model: nn.Module) -> None:
-        """Have the weights brought to where they are used: they are there."""
 
 
 def fill_transformer(

@@ -7,9 +7,9 @@ buffers.
 
 import mmap
 import weakref
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
-from functools import wraps
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 
 import torch
 from torch import nn
@@ -40,7 +40,9 @@ class Offloaded(Resident):
                 layout, views(slots[index % SLOTS], layout.values()), strict=True
             ):
                 assign(weights, name, view)
-        self._conveyor = _Conveyor(hosts, slots)
+        prefetch = _Prefetch(hosts, slots)
+        for index, block in enumerate(model.blocks):
+            block.prefetch_by(partial(prefetch.weights_here, index))
 
     def put(self, name: str, tensor: torch.Tensor) -> None:
         """Copy a block's tensor to the host, or make `tensor` the parameter outside the blocks."""
@@ -49,15 +51,9 @@ class Offloaded(Resident):
         else:
             super().put(name, tensor)
 
-    def attach(self, model: SamplingTransformer) -> None:
-        """Have the weights brought whenever a block is used; call it after compilation."""
-        for index, block in enumerate(model.blocks):
-            for method in ("forward", "constants"):
-                setattr(block, method, self._conveyor.serve(index, getattr(block, method)))
 
-
-class _Conveyor:
-    """Brings blocks from host buffers to the slots, one ahead of the one in use."""
+class _Prefetch:
+    """Copies blocks from host buffers to the slots, one ahead of the one in use."""
 
     def __init__(self, hosts: Sequence[torch.Tensor], slots: list[torch.Tensor]):
         self._hosts, self._slots = hosts, slots
@@ -65,28 +61,23 @@ class _Conveyor:
         cuda = slots[0].is_cuda
         self._stream = torch.cuda.Stream(slots[0].device) if cuda else None
         self._arrived = [torch.cuda.Event() for _ in slots] if cuda else []
-        self._left = [torch.cuda.Event() for _ in slots] if cuda else []
+        self._used = [torch.cuda.Event() for _ in slots] if cuda else []
 
-    def serve(self, index: int, method: Callable) -> Callable:
-        """Return `method` of a block with its weights on the device while it runs."""
+    @contextmanager
+    def weights_here(self, index: int) -> Iterator[None]:
+        """Have a block's weights on the device, and start to copy the next block's."""
         slot = index % len(self._slots)
         following = (index + 1) % len(self._hosts)
+        self._copy(index)
+        if self._stream:
+            torch.cuda.current_stream().wait_event(self._arrived[slot])
+        if following % len(self._slots) != slot:
+            self._copy(following)
+        yield
+        if self._stream:
+            self._used[slot].record()
 
-        @wraps(method)
-        def call(*args, **kwargs):
-            self._bring(index)
-            if self._stream:
-                torch.cuda.current_stream().wait_event(self._arrived[slot])
-            if following % len(self._slots) != slot:
-                self._bring(following)
-            result = method(*args, **kwargs)
-            if self._stream:
-                self._left[slot].record()
-            return result
-
-        return call
-
-    def _bring(self, index: int) -> None:
+    def _copy(self, index: int) -> None:
         slot = index % len(self._slots)
         if self._held[slot] == index:
             return
@@ -95,7 +86,7 @@ class _Conveyor:
         if self._stream is None:
             target[: host.numel()].copy_(host)
             return
-        self._stream.wait_event(self._left[slot])
+        self._stream.wait_event(self._used[slot])
         with torch.cuda.stream(self._stream):
             target[: host.numel()].copy_(host, non_blocking=True)
             self._arrived[slot].record()

@@ -31,6 +31,23 @@ class Sizes:
 
 
 @dataclass(frozen=True)
+class Workload:
+    """What there is to compute for a segment: its size, the forwards per step, the precisions."""
+
+    width: int
+    height: int
+    frames: int
+    branches: int = 1
+    precision: str = "bf16"
+    vae_precision: str = "bf16"
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of a segment, its reference's included."""
+        return (self.frames // 4 + 2) * (self.height // 16) * (self.width // 16)
+
+
+@dataclass(frozen=True)
 class Plan:
     """A placement of the weights and the peak of GPU memory expected with it, in bytes."""
 
@@ -97,8 +114,8 @@ def _work(
     # Residual stream and condition tokens in fp32; what attention or the hidden layer holds.
     attention = (8 + 14) * sizes.width
     hidden = 12 * sizes.width + 4 * sizes.hidden + 2 * sizes.width
-    # Kept for the other ranks: their queries, keys, values and results.
-    outboxes = 8 * sizes.width * (ranks - 1) // ranks
+    # Sent to the other ranks: queries, keys, values and results.
+    messages = 8 * sizes.width * (ranks - 1) // ranks
     constants = branches * len(sizes.blocks) * 2 * 770 * sizes.width * 2
-    transformer = -(-tokens // ranks) * (max(attention, hidden) + outboxes) + constants
+    transformer = -(-tokens // ranks) * (max(attention, hidden) + messages) + constants
     return max(transformer, pixels * (vae_work // ranks + VAE_FRAME * frames))

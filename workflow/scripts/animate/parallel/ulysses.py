@@ -13,7 +13,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 
 from animate.errors import ClipError
-from animate.model.sequence import Attention, attention
+from animate.model.attention import Attention, attention
 
 # Matrix products of fewer rows take another way and round differently.
 LEAST_SHARE = 8
@@ -22,8 +22,8 @@ LEAST_SHARE = 8
 SHARES = (0.5, 0.5)
 
 
-class UlyssesSequence:
-    """The division of the tokens among the ranks of a group; see `animate.model.sequence`."""
+class UlyssesSharding:
+    """The division of the tokens among the ranks of a group; see `TokenSharding`."""
 
     def __init__(
         self,
@@ -87,15 +87,15 @@ class UlyssesSequence:
         return list(zip(*(x.split(sizes, 3) for x in split), strict=True))
 
     def _send(self, part: tuple[torch.Tensor, ...]) -> "_Arriving":
-        """Start giving each rank its heads of this rank's tokens (B, L, 3, heads, D)."""
+        """Start to send each rank its heads of this rank's tokens (B, L, 3, heads, D)."""
         batch, length, n, heads, size = part[0].shape
-        outbox = part[0].new_empty(n, batch, length, len(part), heads, size)
+        sent = part[0].new_empty(n, batch, length, len(part), heads, size)
         for place, x in enumerate(part):
-            _wide(outbox)[:, :, :, place] = _wide(x).permute(2, 0, 1, 3, 4)
-        return self._exchange(outbox)
+            _wide(sent)[:, :, :, place] = _wide(x).permute(2, 0, 1, 3, 4)
+        return self._exchange(sent)
 
     def _return(self, part: "_Arriving", length: int) -> "_Arriving":
-        """Attend to what arrived and start giving each rank its tokens (B, L, heads, D)."""
+        """Attend to what arrived and start to send each rank its tokens (B, L, heads, D)."""
         tokens = part.tensor().transpose(0, 1).flatten(1, 2)
         padding = tokens.shape[1] - length
         out = self._attend(*tokens[:, :length].unbind(2))
@@ -103,25 +103,25 @@ class UlyssesSequence:
             out = F.pad(out, (0, 0, 0, 0, 0, padding))
         return self._exchange(out.unflatten(1, (self._ranks, -1)).transpose(0, 1).contiguous())
 
-    def _exchange(self, outbox: torch.Tensor) -> "_Arriving":
-        """Start giving rank r the r-th row of `outbox` (ranks, ...), while this rank goes on."""
-        inbox = torch.empty_like(outbox)
-        work = dist.all_to_all_single(inbox, outbox, group=self._group, async_op=True)
-        return _Arriving(inbox, work)
+    def _exchange(self, sent: torch.Tensor) -> "_Arriving":
+        """Start to send rank r the r-th row of `sent` (ranks, ...), while this rank goes on."""
+        received = torch.empty_like(sent)
+        work = dist.all_to_all_single(received, sent, group=self._group, async_op=True)
+        return _Arriving(received, work)
 
 
 class _Arriving:
-    """What the ranks give this one, (ranks, ...), while it travels."""
+    """What the ranks send to this one, (ranks, ...), on its way."""
 
-    def __init__(self, inbox: torch.Tensor, work: dist.Work):
-        self._inbox, self._work = inbox, work
+    def __init__(self, received: torch.Tensor, work: dist.Work):
+        self._received, self._work = received, work
 
     def tensor(self) -> torch.Tensor:
         """Return it, once; what is done on the device after this finds it whole."""
         self._work.wait()
         # The work keeps what was sent in memory.
         del self._work
-        return self._inbox
+        return self._received
 
 
 def _wide(x: torch.Tensor) -> torch.Tensor:

@@ -14,10 +14,10 @@ from animate.devices.machine import Machine
 from animate.model.parts import load_part
 from animate.model.transformer import SamplingTransformer
 from animate.model.vae import VideoCodec
-from animate.parallel.sampler import Load, load_sampler
+from animate.parallel.build import build_transformer
+from animate.parallel.plan import Workload
 from animate.parallel.vae_split import SplitCodec
 from animate.weights.checkpoint import model_index
-from animate.weights.early import EarlyWeights
 
 
 @dataclass(frozen=True)
@@ -36,41 +36,41 @@ class Models:
 def load_models(
     folder: Path,
     loras: list[LoraFile],
-    load: Load,
+    workload: Workload,
     machine: Machine,
     say: Callable[[str], None],
     early: EarlyWeights | None = None,
 ) -> Models:
-    """Return the models of a folder with LoRAs merged; `load` is the largest segment to come.
+    """Return the models of a folder with LoRAs merged; `workload` is that of the largest segment.
 
     `early` are the transformer's weights, where their reading has begun.
 
     Raises:
-        ClipError: the folder is no model's, or see `load_sampler`.
+        ClipError: the folder is no model's, or see `build_transformer`.
     """
     model_index(folder)
-    transformer, how = load_sampler(
+    transformer, how = build_transformer(
         folder,
         machine.dtype,
         machine.device,
         loras,
         machine.world,
-        load,
+        workload,
         say,
         machine.compiling,
         early,
     )
-    exact = load.vae_precision == "fp32"
+    exact = workload.vae_precision == "fp32"
     dtype = torch.float32 if exact else machine.dtype
     vae = load_part(AutoencoderKLWan, folder / "vae", dtype).to(machine.device)
     codec = SplitCodec(vae, machine.world.size, how["compiled"])
-    return Models(transformer, codec, {**how, "vae_precision": load.vae_precision})
+    return Models(transformer, codec, {**how, "vae_precision": workload.vae_precision})
 
 
-def job_load(job: Job, size: tuple[int, int]) -> Load:
-    """Return what the segments of a job, of frames of (width, height) `size`, ask of the GPUs."""
+def job_workload(job: Job, size: tuple[int, int]) -> Workload:
+    """Return the workload of a job's segments, of frames of (width, height) `size`."""
     settings = job.settings
     branches = 2 if settings.guidance_scale > 1 else 1
-    return Load(
+    return Workload(
         *size, settings.segment_frames, branches, settings.precision, settings.vae_precision
     )

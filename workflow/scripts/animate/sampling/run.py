@@ -20,7 +20,7 @@ from animate.sampling.clip import (
     segment_sampler,
 )
 from animate.sampling.loop import sample_segments
-from animate.sampling.models import job_load, load_models
+from animate.sampling.models import job_workload, load_models
 from animate.sampling.progress import Progress
 from animate.sampling.segments import Segment
 from animate.sampling.stopping import stopping
@@ -82,8 +82,8 @@ def _sample(
     tail = world.share_tensor(sink and sink.tail, machine.device) if finished else None
     weights = machine.staged or job.model
     progress.say(f"loading the model from {weights}")
-    load = job_load(job, clip.info.size)
-    models = load_models(weights, loras, load, machine, progress.say, early)
+    workload = job_workload(job, clip.info.size)
+    models = load_models(weights, loras, workload, machine, progress.say, early)
     progress.say("the model is loaded")
     sampler = segment_sampler(clip, models, machine, encode() if world.leads else None)
     made_by = describe(machine) | models.made_by if sink else {}

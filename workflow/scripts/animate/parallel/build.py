@@ -1,7 +1,6 @@
-"""The transformer as planned: read, placed, shared among the ranks and compiled."""
+"""The transformer for sampling: built, converted, placed, loaded and compiled, in this order."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,54 +10,39 @@ from animate.config.lora_choice import LoraFile
 from animate.devices.world import World
 from animate.kernels.attention import choose_attention
 from animate.kernels.compile import compile_blocks, import_compiler, will_compile
-from animate.kernels.fp8 import check_fp8, use_fp8
-from animate.model.sequence import Attention, Sequence, WholeSequence
+from animate.kernels.fp8 import check_fp8, convert_to_fp8
+from animate.kernels.ops import choose_ops
+from animate.model.attention import Attention
+from animate.model.token_sharding import NoSharding, TokenSharding
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.loading import Resident, Store, fill_transformer
 from animate.parallel.offload import Offloaded
-from animate.parallel.plan import FSDP2, OFFLOAD, Plan, model_sizes, plan_memory
+from animate.parallel.plan import FSDP2, OFFLOAD, Plan, Workload, model_sizes, plan_memory
 from animate.parallel.sharding import Sharded
-from animate.parallel.ulysses import UlyssesSequence
+from animate.parallel.ulysses import UlyssesSharding
 from animate.weights.checkpoint import empty_transformer
 from animate.weights.early import EarlyWeights
 from animate.weights.prepared import TRANSFORMER, transformer_folder
 
 
-@dataclass(frozen=True)
-class Load:
-    """What a segment asks of the GPUs: its size, the forwards per step and the precisions."""
-
-    width: int
-    height: int
-    frames: int
-    branches: int = 1
-    precision: str = "bf16"
-    vae_precision: str = "bf16"
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of a segment, its reference's included."""
-        return (self.frames // 4 + 2) * (self.height // 16) * (self.width // 16)
-
-
-class Loaded(NamedTuple):
+class Built(NamedTuple):
     """A model that is ready to sample, and how it runs: JSON values for the record of a clip."""
 
     model: SamplingTransformer
     how: dict[str, Any]
 
 
-def load_sampler(
+def build_transformer(
     folder: Path,
     dtype: torch.dtype,
     device: torch.device,
     loras: Iterable[LoraFile],
     world: World,
-    load: Load,
+    workload: Workload,
     say: Callable[[str], None] = print,
     compiling: str = "auto",
     early: EarlyWeights | None = None,
-) -> Loaded:
+) -> Built:
     """Return the transformer of a model folder, ready to sample on every rank.
 
     The plan is made, said and refused before any weight is read, by rank 0 for all.
@@ -67,71 +51,78 @@ def load_sampler(
         folder: of the whole model; a copy prepared for sampling is taken where there is one.
         dtype: of the matrices; some parts are fp32 always.
         loras: the LoRA files to merge.
-        load: the largest segment that will be sampled.
+        workload: of the largest segment that will be sampled.
         compiling: "auto", "on" or "off"; see `will_compile`.
         early: weights whose reading has begun, for a rank alone; taken where they are of the folder
             that is read.
 
     Raises:
-        ClipError: see `plan_memory`, `fill_transformer`, `UlyssesSequence`, `check_fp8` and
+        ClipError: see `plan_memory`, `fill_transformer`, `UlyssesSharding`, `check_fp8` and
             `will_compile`.
     """
     able = world.gather(will_compile(compiling, device, say))
     compiled, loras = all(able), list(loras)
     if able[0] and not compiled:
         say(f"not compiled, so slower: rank {able.index(False)} has not what it takes")
-    if load.precision == "fp8":
+    in_fp8, fused = workload.precision == "fp8", compiled and device.type == "cuda"
+    if in_fp8:
         check_fp8(device)
 
+    # Build and convert on the meta device: placing needs the final sizes, but no weights.
     # What is rounded twice is not what is rounded once.
-    once = dtype == torch.bfloat16 and not loras and load.precision == "bf16"
+    once = dtype == torch.bfloat16 and not loras and not in_fp8
     source = transformer_folder(folder, exact=not once)
     weights = empty_transformer(source, dtype)
+    if in_fp8:
+        convert_to_fp8(weights, fused)
     kernel, attend = choose_attention(device, weights.config.attention_head_dim, world)
-    way, sequence = share_tokens(weights.config.num_attention_heads, attend, world)
-    model = SamplingTransformer(weights, sequence)
-    if load.precision == "fp8":
-        use_fp8(model, fused=compiled)
+    way, sharding = share_tokens(weights.config.num_attention_heads, attend, world)
+    ops = choose_ops(sharding.attend, workload.precision, compiled, fused)
+    model = SamplingTransformer(weights, sharding, ops)
 
-    plan = common_plan(model, device, world, load)
+    # Place.
+    plan = common_plan(model, device, world, workload)
     say(f"{world.size} {device.type} {way}, {plan}, {kernel} attention")
     store = place(plan, weights, model, device, world)
 
-    compiler = import_compiler() if compiled else None
+    # Load.
+    compiler = import_compiler(device) if compiled else None
     begun = early if early and early.folder == source else None
     fill_transformer(weights, source, device, store, loras, say, world, begun)
     if early:
         early.close()
 
+    # Compile.
     if compiler:
         compiler.result()
         compile_blocks(model)
-    store.attach(model)
     how = {
         "attention": kernel,
         "placement": plan.placement,
-        "precision": load.precision,
+        "precision": workload.precision,
         "compiled": compiled,
         "prepared": source != folder / TRANSFORMER,
     }
-    return Loaded(model, how)
+    return Built(model, how)
 
 
-def share_tokens(heads: int, attend: Attention, world: World) -> tuple[str, Sequence]:
+def share_tokens(heads: int, attend: Attention, world: World) -> tuple[str, TokenSharding]:
     """Return how the ranks share a segment's tokens, in words and as the model takes it."""
     if world.size == 1:
-        return "rank", WholeSequence(attend)
-    return "ranks", UlyssesSequence(heads, attend)
+        return "rank", NoSharding(attend)
+    return "ranks", UlyssesSharding(heads, attend)
 
 
-def common_plan(model: SamplingTransformer, device: torch.device, world: World, load: Load) -> Plan:
+def common_plan(
+    model: SamplingTransformer, device: torch.device, world: World, workload: Workload
+) -> Plan:
     """Return the plan of rank 0, made for the GPU with the least free memory."""
     free = world.gather(free_memory(device))
     memory = None if None in free else min(free)
     plan = None
     if world.leads:
-        segment = (load.tokens, load.width * load.height, load.frames)
-        options = load.branches, load.vae_precision
+        segment = (workload.tokens, workload.width * workload.height, workload.frames)
+        options = workload.branches, workload.vae_precision
         plan = plan_memory(model_sizes(model), *segment, memory, world.size, *options)
     return world.share(plan)
 

@@ -1,11 +1,10 @@
-"""How the tokens of a video are spread over processes, and how they attend to each other.
+"""Attention by PyTorch's own arithmetic, over all tokens or within frames.
 
 Shapes: B batch, L local tokens, N all tokens, H heads, D head size.
 """
 
 import math
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 import torch.nn.functional as F
@@ -27,49 +26,6 @@ def attention_with_repeats(
     bias = q.new_zeros(1, k.shape[2])
     bias[:, -1] = math.log(times) if times else -math.inf
     return F.scaled_dot_product_attention(q, k, v, attn_mask=bias).transpose(1, 2)
-
-
-class Sequence(Protocol):
-    """A division of the tokens among processes; every process calls the same methods in order."""
-
-    def shard(self, x: torch.Tensor) -> torch.Tensor:
-        """Return this process's tokens (B, L, ...) of all tokens (B, N, ...)."""
-
-    def gather(self, x: torch.Tensor, length: int) -> torch.Tensor:
-        """Return all `length` tokens (B, N, ...) from each process's own (B, L, ...)."""
-
-    def first_token(self, length: int) -> int:
-        """Return the position among `length` tokens of this process's first one."""
-
-    def attend(
-        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, length: int
-    ) -> torch.Tensor:
-        """Return self-attention over all `length` tokens for this process's (B, L, H, D)."""
-
-
-class WholeSequence:
-    """All tokens in one process."""
-
-    def __init__(self, attend: Attention = attention):
-        self._attend = attend
-
-    def shard(self, x: torch.Tensor) -> torch.Tensor:
-        """Return `x`."""
-        return x
-
-    def gather(self, x: torch.Tensor, length: int) -> torch.Tensor:
-        """Return `x`."""
-        return x
-
-    def first_token(self, length: int) -> int:
-        """Return 0."""
-        return 0
-
-    def attend(
-        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, length: int
-    ) -> torch.Tensor:
-        """Return attention of the tokens."""
-        return self._attend(q, k, v)
 
 
 def attend_within_frames(
