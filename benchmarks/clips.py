@@ -110,7 +110,7 @@ def main(arguments: argparse.Namespace) -> None:
                 made = len(list(compiled.rglob("*"))) - known
                 table.add(name, **seconds_of_parts(lines, end), all=end, compiled=made)
                 plan = next(line for _, line in lines if "weights" in line).split(": ", 1)[1]
-                (run,) = json.loads((job.parent / "sampling.json").read_text())
+                (run,) = json.loads((job.parent / "sampling.json").read_text())["segments"]
                 made_by[plan] = run["made_by"]
     for plan, machine in made_by.items():
         print(f"\n{plan}\n{json.dumps(machine)}")

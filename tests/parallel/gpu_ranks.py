@@ -85,7 +85,8 @@ def check_clips(world: World, device: torch.device, folder: Path) -> None:
         path = folder / clip / "settings.json"
         run_job(read_job(path), machine_of(world, "cuda"), Progress(clip, quiet=not world.leads))
         if world.leads:
-            made_by = json.loads((path.parent / "sampling.json").read_text())[0]["made_by"]
+            record = json.loads((path.parent / "sampling.json").read_text())
+            made_by = record["segments"][0]["made_by"]
             assert made_by["ranks"] == world.size and made_by["gpu"], made_by
             expected = np.load(path.parent / "expected.npy")
             difference = np.abs(result_frames(path).astype(int) - expected).mean()

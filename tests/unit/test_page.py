@@ -39,6 +39,12 @@ def page(tmp_path_factory):
         },
         "inputs": {},
         "packages": {},
+        "sampling": {
+            "seconds": {"models": 1.5},
+            "segments": [
+                {"first": 1, "last": 2, "made_by": {"gpu": "<H200>", "packages": {"torch": "2"}}}
+            ],
+        },
     }  # fmt: skip
     video = folder / "noise.mp4"
     noise = np.random.default_rng(1).integers(0, 256, (900, 1640, 3), np.uint8)
@@ -67,3 +73,9 @@ def test_texts_of_the_user_are_escaped(page):
 
 def test_tiny_models_noise_is_explained(page):
     assert "noise by design" in page
+
+
+def test_what_sampled_the_segments_is_told(page):
+    assert "segments 1 to 2" in page
+    assert "gpu &lt;H200&gt;" in page and "torch 2" in page
+    assert "<th>models</th><td>1.5 s</td>" in page

@@ -14,7 +14,7 @@ import torch
 
 from animate.config.job import read_job
 from animate.devices.machine import Machine
-from animate.journal.key import SAMPLER_VERSION, job_key
+from animate.journal.key import SAMPLER_VERSION, input_hashes, job_key
 from animate.journal.segments import Journal
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
@@ -43,7 +43,7 @@ def sampled(folder: Path, model: Path, case: str) -> np.ndarray:
     path = write_clip(folder / case, model, 12, **CASES[case])
     job = read_job(path)
     run_job(job, Machine(torch.device("cpu"), torch.float32), Progress(case, quiet=True))
-    journal = Journal(job.journal, job_key(job, job_loras(job)))
+    journal = Journal(job.journal, job_key(job, job_loras(job), input_hashes(job)))
     return np.concatenate([journal.frames(index).numpy() for index in range(2)])
 
 

@@ -1,6 +1,7 @@
 """Whole runs of the sampler on the tiny model: clip lengths, shapes, resuming, faults."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ from animate.devices.machine import Machine
 from animate.errors import ClipError
 from animate.journal import lock as clip_lock
 from animate.journal import segments as journal_module
-from animate.journal.key import job_key
+from animate.journal.key import input_hashes, job_key
 from animate.journal.lock import held, remove_journal
 from animate.parallel import vae_stream
 from animate.parallel.plan import Workload
@@ -177,17 +178,25 @@ def test_the_record_tells_what_sampled_each_segment(clip):
     path, _ = clip
     interrupt(path, 3)
     sample(path)
-    (run,) = json.loads((path.parent / "sampling.json").read_text())
+    record = json.loads((path.parent / "sampling.json").read_text())
+    (run,) = record["segments"]
     assert (run["first"], run["last"], len(run["seconds"])) == (1, 3, 3)
     assert run["made_by"]["ranks"] == 1
     assert run["made_by"]["packages"]["torch"] == torch.__version__
+    assert record["inputs"].keys() == {"pose", "face", "reference", "prompt"}
+    for read in record["inputs"].values():
+        assert read["sha256"] == hashlib.sha256(Path(read["path"]).read_bytes()).hexdigest()
+    stages = ["start", "imports and inputs", "models", "segments", "video"]
+    assert list(record["seconds"]) == stages
+    assert all(seconds >= 0 for seconds in record["seconds"].values())
+    assert record["seconds"]["segments"] >= run["seconds"][-1]
 
 
 def test_a_clip_that_goes_on_elsewhere_says_so(clip):
     path, _ = clip
     interrupt(path, 3)
     run_job(read_job(path), Machine(torch.device("cpu"), torch.bfloat16), StepCounter())
-    first, second = json.loads((path.parent / "sampling.json").read_text())
+    first, second = json.loads((path.parent / "sampling.json").read_text())["segments"]
     assert (first["first"], first["last"], first["made_by"]["type"]) == (1, 1, "float32")
     assert (second["first"], second["last"], second["made_by"]["type"]) == (2, 3, "bfloat16")
 
@@ -242,11 +251,11 @@ def test_what_a_clip_does_not_read_is_no_part_of_its_key(model, tmp_path):
     lora = (folder / "relighting_lora.ckpt").read_bytes()
     (folder / "relighting_lora.ckpt").unlink()
     job = read_job(write_clip(tmp_path / "clip", folder, 5, "animate", segment_frames=5))
-    before = job_key(job, job_loras(job))
+    before = job_key(job, job_loras(job), input_hashes(job))
     (folder / "relighting_lora.ckpt").write_bytes(lora)
     (folder / "text_encoder" / "model.safetensors").unlink()
     (folder / "vae" / "notes.txt").write_text("of another clip")
-    assert job_key(job, job_loras(job)) == before
+    assert job_key(job, job_loras(job), input_hashes(job)) == before
 
 
 def segments_of(path: Path) -> list[Path]:

@@ -1,6 +1,6 @@
 """What a sampled clip is made from, as one hash: settings, inputs, weights, and the arithmetic."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from animate.config.job import Job
@@ -14,12 +14,18 @@ from animate.weights.lora.merge import adapter_config
 SAMPLER_VERSION = 1
 
 
-def job_key(job: Job, loras: Iterable[LoraFile]) -> str:
+def input_hashes(job: Job) -> dict[str, str]:
+    """Return the SHA-256 of each input file of a job, by its role."""
+    return {role: file_hash(path) for role, path in job.inputs.items()}
+
+
+def job_key(job: Job, loras: Iterable[LoraFile], inputs: Mapping[str, str]) -> str:
     """Return the hash of all that a job's frames are made from, and of nothing else.
 
-    `loras` are the files that are merged, the relighting LoRA included. Input and LoRA files count
-    by content, the model by its pinned hashes or the `file_identity` of its files. GPU, number of
-    ranks and versions of packages stay out: a clip may go on elsewhere, and its record says so.
+    `loras` are the files that are merged, the relighting LoRA included; `inputs` are the
+    `input_hashes`. LoRA files count by content, the model by its pinned hashes or the
+    `file_identity` of its files. GPU, number of ranks and versions of packages stay out: a clip may
+    go on elsewhere, and its record says so.
     """
     settings = job.settings.model_dump(exclude={"loras", "relighting_lora"})
     return value_hash(
@@ -27,7 +33,7 @@ def job_key(job: Job, loras: Iterable[LoraFile]) -> str:
             "version": SAMPLER_VERSION,
             "settings": settings,
             "loras": [(_lora_digests(lora.path), lora.weight) for lora in loras],
-            "inputs": {role: file_hash(path) for role, path in job.inputs.items()},
+            "inputs": dict(inputs),
             "model": model_identity(job.model),
         }
     )

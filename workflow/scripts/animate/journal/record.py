@@ -1,4 +1,4 @@
-"""What sampled each segment of a clip: machine, GPU, kernels and packages."""
+"""What a clip was sampled from and by: inputs, seconds, and machine, kernels and packages."""
 
 import json
 import platform
@@ -41,12 +41,27 @@ def describe(machine: Machine) -> dict[str, Any]:
     return found
 
 
-def write_record(path: Path, made_by: list[dict[str, Any]]) -> None:
-    """Write a JSON list of runs of segments, each with what sampled it.
+def write_record(
+    path: Path,
+    inputs: dict[str, dict[str, str]],
+    seconds: dict[str, float],
+    made_by: list[dict[str, Any]],
+) -> None:
+    """Write as JSON what a clip's sampler read, how long it took, and what made each segment.
 
-    `made_by` is that of every segment. Neighbours made alike are one entry, `first` to `last` (the
-    first segment is 1) with the `seconds` of all its segments.
+    Args:
+        path: the file to write.
+        inputs: path and SHA-256 of each file that was read, by its role.
+        seconds: those of each stage of this process.
+        made_by: what sampled each segment. Neighbours that were made alike are one entry, `first`
+            to `last` (the first segment is 1) with the `seconds` of all its segments.
     """
+    record = {"inputs": inputs, "seconds": seconds, "segments": _runs(made_by)}
+    with atomic_output(path) as temporary:
+        temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+
+def _runs(made_by: list[dict[str, Any]]) -> list[dict[str, Any]]:
     runs: list[dict[str, Any]] = []
     for number, one in enumerate(made_by, start=1):
         alike = {key: value for key, value in one.items() if key != "seconds"}
@@ -56,5 +71,4 @@ def write_record(path: Path, made_by: list[dict[str, Any]]) -> None:
         else:
             seconds = [one.get("seconds")]
             runs.append({"first": number, "last": number, "seconds": seconds, "made_by": alike})
-    with atomic_output(path) as temporary:
-        temporary.write_text(json.dumps(runs, indent=2) + "\n", "utf-8")
+    return runs

@@ -58,6 +58,7 @@ def render_page(
         settings=provenance["settings"],
         output=provenance["output"],
         inputs=provenance["inputs"],
+        sampling=provenance["sampling"],
         packages=provenance["packages"],
     )
 

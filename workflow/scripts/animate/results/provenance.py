@@ -28,7 +28,7 @@ def make_provenance(
     inputs: dict[str, Path],
     timeline: dict[str, Any],
     sampled: dict[str, Any],
-    sampling: list[dict[str, Any]],
+    sampling: dict[str, Any],
     model: Path,
     weights: dict[str, list[str]],
     result: Path,
@@ -36,9 +36,9 @@ def make_provenance(
     """Return the JSON record of one result.
 
     `inputs` maps a role to the user's file; `sampled` is the sampler's settings file, `sampling`
-    its record of what sampled each segment. `model` is the model folder, whose index and
-    configurations are hashed; `weights` maps the sources.json of other folders to the names of
-    the parts that the clip used.
+    its own record: the files that it read, its seconds, and what sampled each segment. `model` is
+    the model folder, whose index and configurations are hashed; `weights` maps the sources.json of
+    other folders to the names of the parts that the clip used.
     """
     return {
         "clip": clip,

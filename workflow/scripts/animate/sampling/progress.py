@@ -1,6 +1,7 @@
 """Progress of a clip by segment and step, with an estimate of the time left."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -62,9 +63,19 @@ class Progress:
             log.parent.mkdir(parents=True, exist_ok=True)
             self._streams.append(log.open("a", encoding="utf-8"))
             self._file = progress_file(log)
-        self._last = clock()
+        self._last = self._stage_end = clock()
+        self.seconds = {"start": round(_seconds_since_start(), 2)}
         self._sampling: list[float] = []
         self._pauses: list[float] = []
+
+    def stage(self, name: str) -> None:
+        """Note in `seconds` how long a stage took that ends now and began when the last one ended.
+
+        The first of them, "start", is that of the process until this object was made.
+        """
+        now = self._clock()
+        self.seconds[name] = round(now - self._stage_end, 2)
+        self._stage_end = now
 
     def plan(self, segments: int, finished: int, steps: int) -> None:
         """Say how much there is to do: `finished` of `segments` segments need no sampling."""
@@ -109,6 +120,13 @@ class Progress:
         for stream in self._streams:
             stream.write(line)
             stream.flush()
+
+
+def _seconds_since_start() -> float:
+    """Return how long this process has been running, in seconds, to a hundredth."""
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ import torch
 from animate.config.job import Job
 from animate.config.lora_choice import LoraFile
 from animate.devices.machine import Machine
-from animate.journal.key import job_key
+from animate.journal.key import input_hashes, job_key
 from animate.journal.record import describe, write_record
 from animate.journal.sink import Sink, open_sink
 from animate.model.image import reference_features
@@ -56,11 +56,14 @@ def run_job(
     if not machine.world.leads:
         _sample(clip, loras, machine, progress, None, encode, early)
         return
-    key = job_key(job, loras)
+    hashes = input_hashes(job)
+    key = job_key(job, loras, hashes)
     where = job.journal, key, job.output, clip.info, len(clip.segments), progress.say
     with open_sink(*where) as sink:
         _sample(clip, loras, machine, progress, sink, encode, early)
-    write_record(job.record, sink.made_by)
+    progress.stage("video")
+    read = {role: {"path": str(job.inputs[role]), "sha256": hashes[role]} for role in hashes}
+    write_record(job.record, read, progress.seconds, sink.made_by)
     progress.say(f"finished: {clip.info.frame_count} frames in {job.output}")
 
 
@@ -81,9 +84,11 @@ def _sample(
         return
     tail = world.share_tensor(sink and sink.tail, machine.device) if finished else None
     weights = machine.staged or job.model
+    progress.stage("imports and inputs")
     progress.say(f"loading the model from {weights}")
     workload = job_workload(job, clip.info.size)
     models = load_models(weights, loras, workload, machine, progress.say, early)
+    progress.stage("models")
     progress.say("the model is loaded")
     sampler = segment_sampler(clip, models, machine, encode() if world.leads else None)
     made_by = describe(machine) | models.made_by if sink else {}
@@ -98,6 +103,7 @@ def _sample(
                 seconds = round(time.monotonic() - begun, 2)
                 sink.put(_new_frames(video, segment), kept, made_by | {"seconds": seconds})
             begun = time.monotonic()
+    progress.stage("segments")
 
 
 def _new_frames(video: torch.Tensor, segment: Segment) -> torch.Tensor:
