@@ -29,7 +29,7 @@ class Record:
     def kind(self) -> str:
         """Return the group, "prepare" or "finish", or else the rule."""
         name = self.comment.removeprefix("rule_").split("_wildcards_")[0]
-        return next((group for group in GROUPS if name.startswith(f"{group}_")), name)
+        return next((group for group in GROUPS if name.startswith(f"{group}:")), name)
 
 
 def jobs_of(folder: Path) -> list[Record]:

@@ -38,6 +38,8 @@ def test_broken_files_fail_alone_with_one_line_each(project, rows):
         (line,) = [x for x in console.splitlines() if x.startswith(f"clip {Path(name).stem}: ")]
         assert name in line and words in line
     assert "clip bad-image: " in console
+    assert "5 of 8 clips failed, 0 more are not finished" in console
+    assert "\n  text: failed; end of logs/timeline/text.log:\n    " in console
     assert (project.folder / "results/late/late.mp4").is_file()
     assert set(project.pending_jobs()) >= {"text", "truncated", "bad-image"}
 

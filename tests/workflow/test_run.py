@@ -1,11 +1,14 @@
 """A whole run, from the table to the finished videos, the record and the report."""
 
 import json
+import re
 import shutil
 from fractions import Fraction
 
 import av
 import pytest
+
+from project import ROOT
 
 
 def decoded_frames(path):
@@ -90,6 +93,16 @@ def test_noise_is_announced_and_progress_is_shown(finished):
     log = (finished.folder / "logs/sample/dance.log").read_text()
     assert "segment 1/2" in log and "step 1/1" in log
     assert "noise by design" in (finished.folder / "results/dance/dance.html").read_text()
+
+
+def test_a_run_says_how_far_its_clips_are(project, rows):
+    rows[0] |= {"segment_frames": "13", "steps": "30"}
+    project.write_table(*rows, rows[0] | {"clip": "other"})
+    # It looks at its clips once a minute.
+    project.program = (str(ROOT / "tests/slurm/impatient.py"),)
+    said = project.snakemake("results/dance/sampled.mp4", "results/other/timeline.json").stderr
+    line = r"clips: [01] of 2 finished, 1 sampling: dance segment \d/3 step \d+/30 about \d+ s left"
+    assert re.search(line, said), said
 
 
 def test_report_holds_a_page_for_each_clip(project):

@@ -20,7 +20,6 @@ RUN_NOTE = Path(LOGS, "run.json")
 REPORT_SECONDS = 60
 STARTED = time.time()
 READERS_OF_WEIGHTS = {
-    "convert",
     "prepare",
     "prompt",
     "sample",
@@ -67,7 +66,7 @@ def watch_run():
     said, doubtful = None, set()
     while True:
         time.sleep(REPORT_SECONDS)
-        queue = [] if workflow.local_exec else look_after_queue()
+        queue = look_after_queue() if on_slurm() else []
         # SLURM's reasons change: only what two looks find is believed.
         hopeless = hopeless_jobs(queue)
         end_hopeless_jobs(hopeless & doubtful)
@@ -77,6 +76,10 @@ def watch_run():
         if seen != said:
             logger.info(", ".join(filter(None, seen)))
         said = seen
+
+
+def on_slurm():
+    return workflow.executor_plugin.name == "slurm"
 
 
 def look_after_queue():
@@ -126,7 +129,7 @@ onstart:
     # A tool that runs beside a run, as `recover --nolock` does, must not take its place.
     if workflow.execution_settings.lock:
         note_run(RUN_NOTE)
-    if not workflow.local_exec:
+    if on_slurm():
         fail_unsubmitted_jobs()
     threading.Thread(target=watch_run, daemon=True).start()
 
