@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 TORCH := ^(torch|triton|nvidia-|cuda-)
 DEMO_RUN := $(BIN)/snakemake --profile local --configfile config/demo.yaml
 
-.PHONY: demo test test-slurm test-gpus test-environments lint lock clean
+.PHONY: demo install test test-slurm test-gpus test-environments lint lock clean
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -18,6 +18,9 @@ demo: $(INSTALLED)
 	@echo "The demo is finished. The tiny model has random weights: its videos are noise by design."
 	@for clip in demo/results/demo-*; do echo "  video   $$clip/$$(basename $$clip).mp4"; done
 	@echo "  report  demo/report.html"
+
+# Sets up .venv and runs nothing.
+install: $(INSTALLED)
 
 demo/report.html: $(wildcard demo/results/*/*.html)
 	@$(DEMO_RUN) --report $@

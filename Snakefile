@@ -1,32 +1,8 @@
-from snakemake.utils import min_version
-
-min_version("9.27")
+include: "workflow/Snakefile"
 
 
-configfile: "config/config.yaml"
-
-
-include: "workflow/rules/common.smk"
-include: "workflow/rules/cluster.smk"
-include: "workflow/rules/refused.smk"
-include: "workflow/rules/models.smk"
-include: "workflow/rules/timeline.smk"
-include: "workflow/rules/pose.smk"
-include: "workflow/rules/matte.smk"
-include: "workflow/rules/sample.smk"
-include: "workflow/rules/report.smk"
-include: "workflow/rules/run.smk"
-include: "workflow/rules/tools.smk"
-
-
-rule all:
+# Snakemake forgets the default target of a file that is included.
+rule everything:
     default_target: True
     input:
-        finished_clips,
-        refused_rows,
-
-
-rule previews:
-    input:
-        expand(f"{RESULTS}/{{clip}}/preview.png", clip=CLIPS),
-        refused_rows,
+        rules.all.input,

@@ -70,11 +70,14 @@ def test_only_the_models_own_pins_convert_it_again(project, hub, published):
     project.snakemake("download")
     assert project.pending_jobs("download") == {"": {"download": 1}}
     for name in ("maker/style", REPOSITORIES[0]):
-        hub.push(name, published[name] | {"vae/README.md": b"new"})
+        hub.push(name, published[name] | {"vae/new.json": b"{}"})
     assert "->" not in project.snakemake("update_models").stdout.split(REPOSITORIES[1] + ":")[-1]
     assert project.pending_jobs("download") == {"": {"download": 1}}
     name = REPOSITORIES[1]
     hub.push(name, published[name] | {"google/umt5-xxl/README.md": b"new"})
+    assert "->" in project.snakemake("update_models").stdout
+    assert project.pending_jobs("download") == {"": {"download": 1}}, "the same weights"
+    hub.push(name, published[name] | {"google/umt5-xxl/new.json": b"{}"})
     project.snakemake("update_models")
     again = {"download": 1, "download_original": 1, "convert": 1}
     assert project.pending_jobs("download") == {"": again}
@@ -119,6 +122,9 @@ def test_download_lost_cache_other_pins_other_layout(project, hub, tmp_path, pub
 
     name = REPOSITORIES[0]
     commit = hub.push(name, published[name] | {"vae/README.md": b"new"})
+    assert commit in project.snakemake("update_models").stdout
+    assert project.pending_jobs() == {}, "another commit with the same weights"
+    commit = hub.push(name, published[name] | {"vae/new.json": b"{}"})
     assert project.pending_jobs() == {}, "the lock holds"
     assert commit in project.snakemake("update_models").stdout
     pending = project.pending_jobs()
@@ -131,11 +137,11 @@ def test_download_lost_cache_other_pins_other_layout(project, hub, tmp_path, pub
     assert video.read_bytes() == before[1], "both layouts hold the same weights"
     assert project.pending_jobs() == {}
 
-    hub.push(name, published[name] | {"vae/README.md": b"newer"})
+    hub.push(name, published[name] | {"vae/new.json": b"[]"})
     assert "->" in project.snakemake("update_models").stdout
     assert project.pending_jobs() == {}, "another repository's pin converts nothing again"
     name = REPOSITORIES[1]
-    hub.push(name, published[name] | {"google/umt5-xxl/README.md": b"new"})
+    hub.push(name, published[name] | {"google/umt5-xxl/new.json": b"{}"})
     assert "->" in project.snakemake("update_models").stdout
     project.write_table(SWAP | {"loras": LORA.replace("file", "revision: v1, file")})
     pending = project.pending_jobs()

@@ -5,7 +5,6 @@ import signal
 import socket
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 
@@ -15,13 +14,12 @@ from animate.cluster.hopeless import Hopeless, hopeless_jobs, remedy_of
 from animate.cluster.jobs import sampling_mb, sampling_minutes
 from animate.cluster.launch import ranks_command, step_command
 from animate.cluster.nodes import ask_nodes, most_memory, read_nodes
-from animate.cluster.overview import find_failures, overview
 from animate.cluster.plan import plan_clips, table_rows
-from animate.cluster.queue import Job, jobs_of, requeue_preempted, waiting
+from animate.cluster.queue import jobs_of, requeue_preempted, waiting
 from animate.cluster.recovery import note_run, recover
 from animate.cluster.site import Site
 from animate.cluster.work import Work, clip_work
-from animate.config.settings import complete_config
+from animate.config.configuration import Configuration
 from animate.config.table import read_table
 from animate.demo.clips import write_demo
 from animate.demo.model import write_tiny_model
@@ -32,7 +30,7 @@ from animate.weights.identity import model_identity
 from animate.weights.staging import stage_model
 
 HD = Work(77, True, 1280 * 720, 77, 1, 20, 1, 1, "bf16", "bf16")
-SITE = Site.of(complete_config({}))
+SITE = Site.of(Configuration())
 
 
 @pytest.fixture
@@ -47,7 +45,7 @@ def table(tmp_path):
         "many,driving.mp4,character.png,replace,2,40,20\n"
         "wrong,driving.mp4,character.png,replace,2,1,none\n"
     )
-    config = complete_config({"results": str(tmp_path / "results")})
+    config = Configuration(results=str(tmp_path / "results"))
     return read_table(tmp_path / "clips.csv", config), config
 
 
@@ -97,7 +95,7 @@ def test_frames_are_estimated_without_opening_the_video(table, tmp_path):
 
 def test_plan_says_what_each_clip_takes_and_why_some_cannot_run(table):
     found, config = table
-    lines = list(plan_clips(found, config["results"], SITE, "wan2.2-animate-14b", 4))
+    lines = list(plan_clips(found, config.results, SITE, "wan2.2-animate-14b", 4))
     rows = {row[0]: row for row in table_rows(lines)}
     header = rows["clip"]
     good = dict(zip(header, rows["good"], strict=True))
@@ -111,8 +109,8 @@ def test_plan_says_what_each_clip_takes_and_why_some_cannot_run(table):
 
 def test_plan_refuses_what_no_gpu_can_hold(table):
     found, config = table
-    small = replace(SITE, gpu_memory_gb=4)
-    line = next(plan_clips(found, config["results"], small, "wan2.2-animate-14b", 1))
+    small = Site(gpu_memory_gb=4)
+    line = next(plan_clips(found, config.results, small, "wan2.2-animate-14b", 1))
     assert "GiB of GPU memory" in line.refusal
 
 
@@ -210,7 +208,7 @@ def test_nodes_are_read_as_sinfo_prints_them():
     ],
 )
 def test_why_never_says_what_no_node_has(gpus, site, model, sentence):
-    assert why_never(gpus, replace(SITE, **site), model, read_nodes(SINFO)) == sentence
+    assert why_never(gpus, Site(**site), model, read_nodes(SINFO)) == sentence
 
 
 def test_why_never_knows_the_memory_of_the_nodes():
@@ -222,8 +220,8 @@ def test_why_never_knows_the_memory_of_the_nodes():
 
 def test_no_attempt_asks_for_more_memory_than_the_largest_node_has():
     nodes = read_nodes(SINFO)
-    assert most_memory(replace(SITE, gpu_partition="gpu", gpu_model="v100"), nodes) == 90_000
-    assert most_memory(replace(SITE, gpu_partition="cpu"), nodes) is None
+    assert most_memory(Site(gpu_partition="gpu", gpu_model="v100"), nodes) == 90_000
+    assert most_memory(Site(gpu_partition="cpu"), nodes) is None
     asked = [sampling_mb(4, BIG, attempt, 90_000) for attempt in (1, 2, 3)]
     assert asked == [72_000, 90_000, 90_000]
     assert [sampling_mb(4, BIG, attempt) for attempt in (1, 2)] == [72_000, 96_000]
@@ -231,15 +229,15 @@ def test_no_attempt_asks_for_more_memory_than_the_largest_node_has():
     assert sampling_mb(4, BIG, 2, 60_000) == 72_000
 
 
-# Number, state, partition, reason, time, folder and name, as squeue prints them.
+# Number, state, partition, reason, time, folder, name and comment, as squeue prints them.
 SQUEUE = """CLUSTER: here
 
-7\tPENDING\tgpu\tPartitionTimeLimit\t{time}\t{folder}\twan-animate-a
-8\tPENDING\tshort,long\tPartitionTimeLimit\t{time}\t{folder}\twan-animate-a
-9\tRUNNING\tgpu\tNone\t{time}\t{folder}\twan-animate-a\tb
-10\tPENDING\tgpu\tPriority\t{time}\t{folder}\twan-animate-a
-11\tPENDING\tgpu\tBadConstraints\t{time}\t{folder}\tother
-12\tPENDING\tgpu\tBadConstraints\t{time}\t/elsewhere\twan-animate-a
+7\tPENDING\tgpu\tPartitionTimeLimit\t{time}\t{folder}\twan-animate-a\trule_sample_wildcards_a_wildcards_b
+8\tPENDING\tshort,long\tPartitionTimeLimit\t{time}\t{folder}\twan-animate-a\trule_prompt_wildcards_0f
+9\tRUNNING\tgpu\tNone\t{time}\t{folder}\twan-animate-a\trule_prepare:my_dance.1:_background_mask_...
+10\tPENDING\tgpu\tPriority\t{time}\t{folder}\twan-animate-a\trule_tiny_model
+11\tPENDING\tgpu\tBadConstraints\t{time}\t{folder}\tother\trule_a
+12\tPENDING\tgpu\tBadConstraints\t{time}\t/elsewhere\twan-animate-a\trule_a
 """
 
 
@@ -257,6 +255,16 @@ def test_only_the_jobs_of_the_folder_are_seen(queue):
     assert [job.number for job in queue] == ["7", "8", "9", "10"]
 
 
+def test_a_job_says_its_clip(queue):
+    assert [job.clip for job in queue] == ["a_wildcards_b", "", "my_dance.1", ""]
+
+
+def test_what_is_said_of_a_hopeless_job(queue):
+    said = str(Hopeless(queue[0], remedy_of(queue[0].reason)))
+    assert said.startswith("SLURM job 7 of clip a_wildcards_b can never start (PartitionTimeLimit)")
+    assert "job 8 of all clips" in str(Hopeless(queue[1], ""))
+
+
 def test_a_job_that_another_partition_can_start_is_not_hopeless(queue):
     assert [job.number for job in hopeless_jobs(queue)] == ["7"]
 
@@ -267,7 +275,7 @@ def test_what_jobs_wait_for_is_said(queue):
 
 
 def test_only_a_pre_empted_job_of_this_run_is_put_back(queue, tmp_path):
-    line = "{}\tPREEMPTED\tgpu\tNone\t2026-11-28T0{}:00:00\t{}\twan-animate-a\n"
+    line = "{}\tPREEMPTED\tgpu\tNone\t2026-11-28T0{}:00:00\t{}\twan-animate-a\t\n"
     (tmp_path / "said").write_text(line.format(13, 1, tmp_path) + line.format(14, 3, tmp_path))
     (tmp_path / "scontrol").write_text(f"#!/bin/sh\necho $* >> {tmp_path}/asked\n")
     (tmp_path / "scontrol").chmod(0o755)
@@ -373,46 +381,3 @@ def test_recovery_removes_the_lock_of_a_dead_run(tmp_path, monkeypatch):
     locks.mkdir(parents=True)
     recover(tmp_path, note, print)
     assert not locks.exists() and not note.exists()
-
-
-CONSOLE = """
-[Sun Nov 22 21:30:53 2026]
-Error in rule sample:
-    message: SLURM-job '15' failed, SLURM status is: 'TIMEOUT'. Detailed failure reason unavailable.
-    log: {log}, /x/15.log (check log file(s) for error details)
-
-[Sun Nov 22 21:30:54 2026]
-"""
-
-
-def test_failed_clips_are_told_from_unfinished_ones(tmp_path):
-    log = tmp_path / "a.log"
-    log.write_text("one\n\ntwo\nthree\nfour\n")
-    logs = {"a": [log], "b": [tmp_path / "b.log"]}
-    (failure,) = find_failures(CONSOLE.format(log=log), logs, 0)
-    assert failure.clip == "a" and failure.lines == ["two", "three", "four"]
-    assert failure.reason == "SLURM-job '15' failed, SLURM status is: 'TIMEOUT'."
-
-
-def test_a_hopeless_clip_fails_with_the_reason_slurm_gave(tmp_path):
-    said = str(
-        Hopeless(
-            Job("15", "PENDING", "gpu", "BadConstraints", "2026-11-28T00:00:00"),
-            "a",
-            remedy_of("BadConstraints"),
-        )
-    )
-    log = tmp_path / "a.log"
-    console = said + CONSOLE.format(log=log).replace("TIMEOUT", "CANCELLED")
-    (failure,) = find_failures(console, {"a": [log]}, 0)
-    assert failure.reason.startswith("can never start (BadConstraints) and was cancelled: under")
-    (failure,) = find_failures(said + CONSOLE.format(log=log), {"a": [log]}, 0)
-    assert "TIMEOUT" in failure.reason
-
-
-def test_overview_of_all_clips(tmp_path):
-    log = tmp_path / "a.log"
-    log.write_text("2026 clip a: segment 1/3 step 4/20, 2.00 s per step, about 1 min 52 s left\n")
-    line = overview({"a": log, "b": Path("none.log")}, 5, 0)
-    expected = "clips: 3 of 5 finished, 1 sampling: a segment 1/3 step 4/20 about 1 min 52 s left"
-    assert line == expected

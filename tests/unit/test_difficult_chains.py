@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
+from animate.config.fields import Declared
+from animate.config.settings import ClipSettings, MaskSettings
 from animate.errors import ClipError
 from animate.pose.face import CROP_SIZE
 from animate.pose.keypoints import Keypoints
@@ -17,21 +19,10 @@ from animate.video.files import VideoWriter, read_masks, read_video, video_info
 from animate.video.timeline import Timeline
 from difficult import RATE, driver, plain, still, write_clip
 
-SETTINGS = {
-    "resolution_area": "192x112",
-    "fps": "source",
-    "start": None,
-    "end": None,
-    "pose_backend": "mediapipe",
-    "person": "largest",
-    "smooth_pose": True,
-    "smooth_face": True,
-    "mask_backend": "mediapipe",
-}
-GROWTH = {"mask_iterations": 3, "mask_kernel": 7, "mask_w_len": 1, "mask_h_len": 1}
+SETTINGS = ClipSettings(resolution_area="192x112", fps="source", smooth_pose=True)
 
 
-def stage(name: str, settings: dict = SETTINGS, **files: Path) -> None:
+def stage(name: str, settings: Declared = SETTINGS, **files: Path) -> None:
     """Run the script of a stage in this process, as its rule calls it."""
     absent = dict.fromkeys(("weights", "frame_shape", "reference", "reference_keypoints"))
     args = Namespace(settings=settings, device="cpu", **(absent | files))
@@ -59,7 +50,7 @@ def draw(video: Path, folder: Path) -> None:
     clip = {"video": video, "timeline": timeline}
     stage("pose_video", timeline=timeline, keypoints=keypoints, output=pose)
     stage("face_video", **clip, keypoints=keypoints, output=folder / "face.mp4")
-    stage("mask", GROWTH, person_mask=person, output=mask)
+    stage("mask", MaskSettings(), person_mask=person, output=mask)
     stage("background", **clip, mask=mask, output=folder / "background.mp4")
     drawn = {"pose": pose, "person_mask": person, "mask": mask}
     pages = {"sheet": folder / "preview.png", "metrics": folder / "metrics.json"}

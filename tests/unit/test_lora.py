@@ -23,7 +23,7 @@ from animate.errors import ClipError
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.build import build_transformer
 from animate.parallel.plan import Workload
-from animate.sampling.models import job_loras
+from animate.sampling.weights import job_loras
 from animate.weights.lora.merge import LoraFile, LoraStack
 from animate.weights.original_names import transformer_names
 from sampler_clip import write_clip

@@ -16,9 +16,9 @@ from animate.config.job import read_job
 from animate.devices.machine import Machine
 from animate.journal.key import SAMPLER_VERSION, job_key
 from animate.journal.segments import Journal
-from animate.sampling.models import job_loras
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
+from animate.sampling.weights import job_loras
 from sampler_clip import write_clip, write_model
 
 RECORDED = Path(__file__).parents[1] / "data" / "sampler_version.npz"

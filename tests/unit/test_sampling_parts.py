@@ -34,18 +34,18 @@ def settings_file(tmp_path_factory):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"segment_frames": 78}, "segment_frames is 78, but must be 4n"),
+        ({"segment_frames": 78}, "segment_frames: '78' is not allowed; allowed: 4n"),
         ({"segment_frames": 5, "conditioning_frames": 5}, "must be fewer than"),
-        ({"conditioning_frames": 2}, "must be 1 or 5"),
-        ({"steps": -1}, "steps is -1"),
-        ({"steps": True}, "steps is True"),
+        ({"conditioning_frames": 2}, "allowed: 1 or 5"),
+        ({"steps": -1}, "steps: '-1' is not allowed"),
+        ({"steps": True}, "steps: 'True' is not allowed"),
         ({"guidance_scale": 0.5}, "guidance_scale"),
         ({"shift": 0}, "shift"),
-        ({"solver": "euler"}, "must be unipc or dpm"),
+        ({"solver": "euler"}, "allowed: unipc or dpm"),
         ({"seed": -1}, "seed"),
         ({"relighting_lora": "maybe"}, "auto, true or false"),
         ({"color_match": 2}, "color_match"),
-        ({"steeps": 3}, "unknown steeps"),
+        ({"steeps": 3}, "steeps: unknown; did you mean 'steps'"),
     ],
 )
 def test_wrong_settings_are_refused(settings_file, tmp_path, change, message):
@@ -88,7 +88,7 @@ def test_a_mistake_is_one_line_and_exit_code_1(settings_file, tmp_path):
     assert done.stderr == ""
     assert len(done.stdout.splitlines()) == 1
     assert "error: " in done.stdout
-    assert "steps is 0, but must be a whole number of at least 1" in done.stdout
+    assert "steps: '0' is not allowed; allowed: a whole number from 1 to 200" in done.stdout
 
 
 def test_segments_cover_every_frame_once():

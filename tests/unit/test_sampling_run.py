@@ -20,9 +20,10 @@ from animate.journal.key import job_key
 from animate.journal.lock import held, remove_journal
 from animate.parallel import vae_stream
 from animate.parallel.plan import Workload
-from animate.sampling.models import job_loras, load_models
+from animate.sampling.models import load_models
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
+from animate.sampling.weights import job_loras
 from animate.video.files import VideoWriter, video_info
 from animate.weights import identity
 from sampler_clip import RATE, change_settings, result_frames, write_clip, write_model

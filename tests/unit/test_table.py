@@ -1,14 +1,17 @@
 """The table and the configuration: what is accepted, and the sentence for each mistake."""
 
-import json
 from pathlib import Path
 
 import pytest
 import yaml
 
-from animate.config.schema import load_schema, schema_defaults
-from animate.config.settings import complete_config, config_mistakes, resolve
+from animate.config.checks import config_mistakes
+from animate.config.configuration import Configuration
+from animate.config.documents import DECLARATIONS
+from animate.config.resolve import resolve
+from animate.config.settings import ClipSettings
 from animate.config.table import read_table
+from document_settings import documents
 
 ROOT = Path(__file__).parents[2]
 HEADER = "clip,video,reference,mode"
@@ -17,7 +20,7 @@ GOOD = "dance,driving.mp4,character.png,animate"
 
 @pytest.fixture
 def config():
-    return complete_config(yaml.safe_load((ROOT / "config/config.yaml").read_text("utf-8")))
+    return yaml.safe_load((ROOT / "config/config.yaml").read_text("utf-8"))
 
 
 @pytest.fixture
@@ -28,7 +31,7 @@ def read(tmp_path, config):
     def write_and_read(text, encoding="utf-8", **changes):
         path = tmp_path / "clips.csv"
         path.write_bytes(text if isinstance(text, bytes) else text.encode(encoding))
-        return read_table(path, config | changes)
+        return read_table(path, Configuration(**config | changes))
 
     return write_and_read
 
@@ -42,15 +45,16 @@ def test_row_is_resolved_from_its_cells_its_preset_and_the_defaults(read):
     table = read(f"{HEADER},preset,steps,seed\n{GOOD},draft,,7\n")
     settings = table.clips["dance"].settings
     assert table.all_mistakes() == []
-    assert (settings["segment_frames"], settings["steps"], settings["seed"]) == (49, 15, 7)
-    assert settings["solver"] == "unipc"
+    assert (settings.segment_frames, settings.steps, settings.seed) == (49, 15, 7)
+    assert settings.solver == "unipc"
 
 
 def test_row_beats_its_preset_and_its_preset_beats_the_defaults(config):
     config["defaults"] |= {"steps": 12}
-    assert resolve({}, config)["steps"] == 12
-    assert resolve({"preset": "quality"}, config)["steps"] == 30
-    assert resolve({"preset": "quality", "steps": 3}, config)["steps"] == 3
+    config = Configuration(**config)
+    assert resolve({}, config).steps == 12
+    assert resolve({"preset": "quality"}, config).steps == 30
+    assert resolve({"preset": "quality", "steps": 3}, config).steps == 3
 
 
 def test_paths_are_relative_to_the_table_and_may_hold_any_letter(read, tmp_path):
@@ -81,7 +85,7 @@ def test_quoted_commas_and_shell_characters_stay_text(read):
     prompt = """a man; rm -rf "$HOME", {braces} `and` $(more)"""
     quoted = '"' + prompt.replace('"', '""') + '"'
     table = read(f"{HEADER},prompt\n{GOOD},{quoted}\n")
-    assert table.clips["dance"].settings["prompt"] == prompt
+    assert table.clips["dance"].settings.prompt == prompt
 
 
 @pytest.mark.parametrize("name", ["../x", "a b", "a;rm", "日本", ".hidden", "-x", "a/b", "x" * 101])
@@ -155,7 +159,7 @@ def test_a_broken_file_is_explained(read, text, sentence):
 
 
 def test_a_missing_table_is_explained(config):
-    assert "no such file" in only_mistake(read_table("nowhere.csv", config))
+    assert "no such file" in only_mistake(read_table("nowhere.csv", Configuration(**config)))
 
 
 @pytest.mark.parametrize(
@@ -176,17 +180,16 @@ def test_values_that_do_not_fit_together(read, columns, cells, sentence):
 
 def test_lora_paths_and_weights_are_completed(read, tmp_path):
     table = read(f'{HEADER},loras\n{GOOD},"[{{path: character.png}}]"\n')
-    lora = {"path": str(tmp_path / "character.png"), "weight": 1.0}
-    assert table.clips["dance"].settings["loras"] == [lora]
+    (lora,) = table.clips["dance"].settings.loras
+    assert (lora.location("models"), lora.weight) == (str(tmp_path / "character.png"), 1.0)
 
 
 def test_a_lora_of_the_hub_is_a_file_below_the_models(read):
     lora = "[{repo: maker/style, file: v1/style.safetensors, weight: 0.5, strict: false}]"
-    table = read(f'{HEADER},loras\n{GOOD},"{lora}"\n', models="weights")
+    table = read(f'{HEADER},loras\n{GOOD},"{lora}"\n')
     path = "weights/loras/maker/style/main/v1/style.safetensors"
-    (lora,) = table.clips["dance"].settings["loras"]
-    assert (lora["path"], lora["weight"], lora["strict"]) == (path, 0.5, False)
-    assert (lora["repo"], lora["revision"]) == ("maker/style", "main")
+    (lora,) = table.clips["dance"].settings.loras
+    assert (lora.location("weights"), lora.weight, lora.strict) == (path, 0.5, False)
 
 
 @pytest.mark.parametrize(
@@ -217,27 +220,101 @@ def test_config_mistakes_name_the_key(config):
     assert "defaults.steps: '0' is not allowed" in lines
 
 
-def test_shipped_config_states_the_schemas_defaults():
-    shipped = yaml.safe_load((ROOT / "config/config.yaml").read_text("utf-8"))
-    defaults = schema_defaults("settings")
-    assert {key: defaults[key] for key in shipped["defaults"]} == shipped["defaults"]
-    standard = shipped["presets"]["standard"]
-    assert {key: defaults[key] for key in standard} == standard
-    assert config_mistakes(shipped) == []
+def test_shipped_config_states_the_declared_defaults(config):
+    assert config_mistakes(config) == []
+    shipped = Configuration(**config)
+    assert shipped.defaults == ClipSettings()
+    assert shipped.presets["standard"] == ClipSettings()
 
 
-def test_every_setting_and_key_is_documented_with_its_default():
+def test_tables_and_editor_schema_are_those_of_the_declarations():
+    for path, text in documents().items():
+        stale = f"{path} is not up to date: run python workflow/scripts/document_settings.py"
+        assert path.read_text("utf-8") == text, stale
+
+
+def test_every_setting_and_key_is_described_in_the_tables():
     lines = (ROOT / "config/README.md").read_text("utf-8").splitlines()
-    rows = {line.split("`")[1]: line for line in lines if line.startswith("| `")}
-    for name in ("clips", "settings", "config"):
-        for key, rule in load_schema(name)["properties"].items():
-            assert key in rows, f"{key} is not in config/README.md"
-            default = rule.get("default")
-            if default not in (None, {}) and key != "negative_prompt":
-                shown = str(default).lower() if isinstance(default, bool) else str(default)
-                assert rows[key].rstrip(" |").endswith(shown), rows[key]
+    rows = {line.split("`")[1] for line in lines if line.startswith("| `")}
+    for model in DECLARATIONS.values():
+        assert model.model_fields.keys() <= rows
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "value"),
+    [
+        ("steps", "0123", 123),
+        ("steps", "20.0", 20),
+        ("start", "1:30", 90.0),
+        ("end", "1:02:03.5", 3723.5),
+        ("fps", "29.97", "29.97"),
+        ("fps", "30000/1001", "30000/1001"),
+        ("smooth_pose", "TRUE", True),
+        ("relighting_lora", "false", False),
+        ("relighting_lora", "auto", "auto"),
+        ("gpus", "8", 8),
+        ("gpus", "auto", "auto"),
+        ("prompt", "0123", "0123"),
+    ],
+)
+def test_a_cell_means_what_its_column_reads(read, column, cell, value):
+    table = read(f"{HEADER},{column}\n{GOOD},{cell}\n")
+    assert table.all_mistakes() == []
+    found = getattr(table.clips["dance"].settings, column)
+    assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [("steps", "1:30"), ("steps", "1e1"), ("shift", "nan"), ("start", "1:2:3:4"), ("gpus", "0x4")],
+)
+def test_a_cell_is_not_guessed(read, column, cell):
+    assert f"'{cell}' is not allowed" in only_mistake(read(f"{HEADER},{column}\n{GOOD},{cell}\n"))
+
+
+def test_a_time_means_the_same_in_table_and_configuration(config):
+    config["defaults"]["start"] = "1:30"
+    assert Configuration(**config).defaults.start == 90
+
+
+def test_values_of_the_configuration_have_their_types(config):
+    config["defaults"] |= {"steps": "20", "smooth_pose": "yes", "loras": "x", "fps": True}
+    config |= {"cluster": {"max_gpus": 0, "gpu": "a100"}, "compile": "maybe", "presets": {"a": 3}}
+    lines = "\n".join(map(str, config_mistakes(config)))
+    for sentence in (
+        "defaults.steps: '20' is not allowed; allowed: a whole number from 1 to 200",
+        "defaults.smooth_pose: 'yes' is not allowed; allowed: true or false",
+        "defaults.loras: 'x' is not allowed; allowed: a list such as",
+        "defaults.fps: 'True' is not allowed",
+        "cluster.max_gpus: '0' is not allowed; allowed: a whole number of at least 1",
+        "cluster.gpu: unknown; did you mean",
+        "compile: 'maybe' is not allowed; allowed: auto, on or off",
+        "presets.a: '3' is not allowed",
+    ):
+        assert sentence in lines
+
+
+def test_on_and_off_are_words_that_yaml_reads_as_truth_values():
+    assert [Configuration(compile=value).compile for value in (True, False)] == ["on", "off"]
+
+
+def test_settings_that_a_clip_does_not_read_are_named(read):
+    table = read(
+        f"{HEADER},retarget,mask_kernel,sam2_checkpoint\n"
+        "a,driving.mp4,character.png,replace,basic,5,character.png\n"
+        "b,driving.mp4,character.png,animate,basic,5,\n"
+        "c,driving.mp4,character.png,replace,,5,\n"
+    )
+    assert table.all_mistakes() == []
+    assert table.ignored == {
+        "'retarget', which is read with mode animate only": ["a"],
+        "'sam2_checkpoint', which is read with mask_backend sam2 only": ["a"],
+        "'mask_kernel', which is read with mode replace only": ["b"],
+    }
 
 
 def test_settings_survive_the_way_to_the_scripts(read):
     settings = read(f"{HEADER}\n{GOOD}\n").clips["dance"].settings
-    assert json.loads(json.dumps(settings, ensure_ascii=False)) == settings
+    for stage in (*ClipSettings.__bases__, ClipSettings):
+        sent = stage.model_validate_json(settings.text_for(stage))
+        assert all(getattr(sent, name) == getattr(settings, name) for name in stage.model_fields)

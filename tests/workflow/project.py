@@ -58,7 +58,7 @@ class Project:
         jobs: dict[str, Counter] = {}
         for _, rule, details in JOB.findall(done.stdout + done.stderr):
             clip = re.search(r"wildcards: .*clip=([^,\n]+)", details)
-            if rule != "all":
+            if rule not in ("all", "everything"):
                 jobs.setdefault(clip[1] if clip else "", Counter())[rule] += 1
         return jobs
 

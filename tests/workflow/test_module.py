@@ -70,8 +70,9 @@ def snakemake(folder: Path, *options: str, **environment: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_module_runs_and_writes_only_into_its_folders(other_workflow):
-    folder = other_workflow(repr(str(ROOT / "Snakefile")))
+@pytest.mark.parametrize("snakefile", ["workflow/Snakefile", "Snakefile"])
+def test_module_runs_and_writes_only_into_its_folders(other_workflow, snakefile):
+    folder = other_workflow(repr(str(ROOT / snakefile)))
     before = {path.name for path in folder.iterdir()}
     snakemake(folder)
     assert (folder / "out/results/m/m.mp4").is_file()
@@ -81,7 +82,7 @@ def test_module_runs_and_writes_only_into_its_folders(other_workflow):
 
 
 def test_module_with_the_cluster_profile_in_the_other_folder(other_workflow):
-    folder = other_workflow(repr(str(ROOT / "Snakefile")))
+    folder = other_workflow(repr(str(ROOT / "workflow/Snakefile")))
     shutil.copytree(ROOT / "profiles/slurm", folder / "profiles/slurm")
     said = snakemake(folder, "--dry-run", "--profile", "profiles/slurm")
     assert "wan_sample" in said and "out/results/m/sampled.mp4" in said
@@ -93,7 +94,7 @@ def test_module_from_a_git_host(other_workflow, tmp_path):
     git(clone, "add", "--all")
     git(clone, "commit", "--quiet", "--message", "All")
     git(clone, "tag", "v1")
-    folder = other_workflow('github("someone/wan-animate", path="Snakefile", tag="v1")')
+    folder = other_workflow('github("someone/wan-animate", path="workflow/Snakefile", tag="v1")')
     environment = {
         "GIT_CONFIG_COUNT": "1",
         "GIT_CONFIG_KEY_0": f"url.{clone}.insteadOf",

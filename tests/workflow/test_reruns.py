@@ -4,6 +4,9 @@ import os
 import shutil
 import time
 
+import pytest
+import yaml
+
 FINISH = {"mux": 1, "provenance": 1, "page": 1}
 SAMPLE = {"sample": 1, **FINISH}
 
@@ -104,3 +107,51 @@ def test_only_the_changed_clip_is_really_run(project, rows):
     assert other.stat().st_mtime_ns == before[0]
     assert result.read_bytes() != before[1]
     assert project.pending_jobs() == {}
+
+
+REPOSITORY = "Wan-AI/Wan2.2-Animate-14B"
+POSE, MASK, TEXT = (
+    f"process_checkpoint/{name}"
+    for name in ("pose2d/weights", "sam2/sam2_hiera_large.pt", "pose2d/README.md")
+)
+PINNED = {POSE: "a", MASK: "b", TEXT: "c", "process_checkpoint/det/yolov10m.onnx": "d"}
+
+
+def pin(project, commit, files):
+    """Write a lock: the digit that the commit repeats, and that of each file's SHA-256."""
+    locked = {name: {"size": 1, "sha256": digit * 64} for name, digit in files.items()}
+    lock = {REPOSITORY: {"revision": "main", "commit": commit * 40, "files": locked}}
+    (project.folder / "config/models.lock.yaml").write_text(yaml.safe_dump(lock))
+
+
+@pytest.fixture
+def official(project, rows):
+    """The finished project, as if ViTPose and SAM 2 had made its clips with pinned weights."""
+    rows[0] |= {"pose_backend": "vitpose", "retarget": "basic"}
+    rows[1] |= {"mask_backend": "sam2"}
+    project.write_table(*rows)
+    pin(project, "1", PINNED)
+    weights = project.folder / "models/preprocess/sources.json"
+    weights.parent.mkdir()
+    weights.write_text("{}")
+    shutil.copy(
+        project.folder / "results/dance/keypoints.npz",
+        project.folder / "results/dance/reference_keypoints.npz",
+    )
+    project.snakemake("--touch", "--forceall", "--no-hooks")
+    assert project.pending_jobs() == {}
+    return project
+
+
+def test_another_commit_with_the_same_weights(official):
+    pin(official, "2", PINNED | {TEXT: "e", "unused": "f"})
+    assert official.pending_jobs() == {}
+
+
+def test_other_weights_run_what_they_feed(official):
+    pin(official, "2", PINNED | {POSE: "e"})
+    pose = {"keypoints": 1, "reference_keypoints": 1, "pose_video": 1, "face_video": 1}
+    assert official.pending_jobs() == {"dance": {**pose, "preview": 1, **SAMPLE}}
+    pin(official, "2", PINNED | {MASK: "e"})
+    mask = {"person_mask": 1, "mask": 1, "background": 1, "preview": 1}
+    assert official.pending_jobs() == {"swap": {**mask, **SAMPLE}}

@@ -14,7 +14,18 @@ LIBRARY = ROOT / "workflow/scripts/animate"
 # modules beside them import no folder.
 ROOMS = (
     *("config", "video", "devices", "pose", "matte", "results"),
-    *("weights", "model", "kernels", "parallel", "journal", "sampling", "hub", "cluster", "demo"),
+    *(
+        "weights",
+        "model",
+        "kernels",
+        "parallel",
+        "journal",
+        "sampling",
+        "hub",
+        "cluster",
+        "watch",
+        "demo",
+    ),
 )
 MOST_MODULES = 12
 # The folders that still hold more.

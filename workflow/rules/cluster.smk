@@ -11,7 +11,7 @@ from animate.cluster.work import clip_work
 
 SITE = Site.of(CONFIG)
 LOGIN_NODE_DOWNLOADS = SITE.network == "login"
-AUTO_CLIPS = sum(clip.settings["gpus"] == AUTO for clip in CLIPS.values())
+AUTO_CLIPS = sum(clip.settings.gpus == AUTO for clip in CLIPS.values())
 # Who submits jobs has to say how many; without, Snakemake would call each function in vain.
 SUBMITS = workflow.remote_exec or workflow.resource_settings.nodes is not None
 
@@ -35,7 +35,7 @@ def largest_memory():
 @functools.cache
 def why_never_with(gpus):
     """Look each number of GPUs up once: Snakemake calls input functions again and again."""
-    return why_never(gpus, SITE, CONFIG["model"], cluster_nodes())
+    return why_never(gpus, SITE, CONFIG.model, cluster_nodes())
 
 
 def refuse_impossible_clips():
@@ -44,7 +44,7 @@ def refuse_impossible_clips():
         return
     auto = gpus_of_auto_clips()
     for clip in list(CLIPS.values()):
-        wanted = clip.settings["gpus"]
+        wanted = clip.settings.gpus
         if problem := why_never_with(auto if wanted == AUTO else wanted):
             TABLE.refuse(clip, "gpus", problem)
 
@@ -59,11 +59,11 @@ def cpu_job(stage, cpus=1, mb=asking.STAGE_MB, backend=None):
     Only the time is a function: over ten thousand clips, Snakemake takes minutes to call each.
     """
 
-    @quick
     def runtime(wildcards, attempt):
         if not hasattr(wildcards, "clip"):
             return asking.fixed_minutes(SITE, attempt)
-        pace = clip_of(wildcards).settings[backend] if backend else "mediapipe"
+        chosen = clip_of(wildcards).settings
+        pace = getattr(chosen, backend) if backend else "mediapipe"
         return asking.stage_minutes(stage, work_of(wildcards), SITE, attempt, pace)
 
     submitted = {"runtime": runtime, "cpus_per_task": cpus, **SITE.cpu_options}
@@ -82,16 +82,16 @@ def gpus_of_auto_clips():
 
 
 def gpus_of(wildcards):
-    wanted = clip_of(wildcards).settings["gpus"]
+    wanted = clip_of(wildcards).settings.gpus
     return gpus_of_auto_clips() if wanted == AUTO else wanted
 
 
 def of_gpus(function):
     """Return a resource that depends on the clip's GPUs, a constant when all clips want as many."""
-    wanted = {clip.settings["gpus"] for clip in CLIPS.values()}
+    wanted = {clip.settings.gpus for clip in CLIPS.values()}
     if len(wanted) == 1 and AUTO not in wanted:
         return function(*wanted)
-    return quick(lambda wildcards: function(gpus_of(wildcards)))
+    return lambda wildcards: function(gpus_of(wildcards))
 
 
 def nodes(gpus):
@@ -107,12 +107,12 @@ def gpu_job():
 
     def runtime(wildcards, attempt):
         return asking.sampling_minutes(
-            work_of(wildcards), gpus_of(wildcards), SITE, CONFIG["model"], attempt
+            work_of(wildcards), gpus_of(wildcards), SITE, CONFIG.model, attempt
         )
 
     def memory(wildcards, attempt):
         ranks = ranks_of_node(gpus_of(wildcards))
-        return asking.sampling_mb(ranks, CONFIG["model"], attempt, largest_memory())
+        return asking.sampling_mb(ranks, CONFIG.model, attempt, largest_memory())
 
     def extra(gpus):
         warning = SITE.warning_seconds
@@ -122,7 +122,7 @@ def gpu_job():
         return f"--gpus-per-node={kind}{ranks_of_node(gpus)}{signalled}"
 
     submitted = {
-        "runtime": quick(runtime),
+        "runtime": runtime,
         "cpus_per_task": of_gpus(lambda gpus: SITE.cpus_per_gpu * ranks_of_node(gpus)),
         "nodes": of_gpus(nodes),
         # One task a node: torchrun starts the ranks.
@@ -132,7 +132,7 @@ def gpu_job():
         **own_tasks(),
     }
     return {
-        "mem_mb": quick(memory),
+        "mem_mb": memory,
         "gpu": of_gpus(int),
         **(submitted if SUBMITS else {}),
     }
@@ -143,22 +143,10 @@ def own_tasks():
 
     The plugin would start it on one node of its allocation, with all of its GPUs.
     """
-    wanted = {clip.settings["gpus"] for clip in CLIPS.values()} - {AUTO}
+    wanted = {clip.settings.gpus for clip in CLIPS.values()} - {AUTO}
     if max(wanted, default=1) <= SITE.gpus_per_node:
         return {}
     return {
         "mpi": of_gpus(lambda gpus: "srun" if nodes(gpus) > 1 else None),
         "tasks": of_gpus(lambda gpus: nodes(gpus) if nodes(gpus) > 1 else None),
     }
-
-
-@quick
-def launch_options(wildcards, output, resources):
-    """Return where the sampler's ranks run; not a reason to sample again."""
-    options = ["--gpus", str(resources.gpu)]
-    compiling = {True: "on", False: "off"}.get(CONFIG["compile"], CONFIG["compile"])
-    options += [f"--device={CONFIG['device']}", f"--compile={compiling}"]
-    if workflow.remote_exec:
-        options += ["--nodes", str(resources.nodes)]
-        options += ["--scratch", SITE.scratch] if SITE.scratch else []
-    return options

@@ -6,20 +6,21 @@ rule person_mask:
         video=driving_video,
         timeline=f"{CLIP}/timeline.json",
         keypoints=f"{CLIP}/keypoints.npz",
-        weights=mask_weights,
+        weights=backend_weights("mask_backend", "sam2", own="sam2_checkpoint"),
     output:
         f"{CLIP}/person_mask.mp4",
     log:
         f"{LOGS}/person_mask/{{clip}}.log",
     group:
-        "prepare"
+        "prepare:{clip}:"
     conda:
         "../../envs/preprocess.yaml"
     threads: 2
     resources:
         **cpu_job("person_mask", cpus=2, backend="mask_backend"),
     params:
-        settings=settings("mask_backend"),
+        settings=settings(PersonMaskSettings),
+        weights=backend_content("mask_backend"),
         version=1,
     shell:
         'python "$SCRIPTS"/person_mask.py --clip {wildcards.clip} --log {log:q}'
@@ -36,13 +37,13 @@ rule mask:
     log:
         f"{LOGS}/mask/{{clip}}.log",
     group:
-        "prepare"
+        "prepare:{clip}:"
     conda:
         "../../envs/preprocess.yaml"
     resources:
         **cpu_job("mask"),
     params:
-        settings=settings("mask_iterations", "mask_kernel", "mask_w_len", "mask_h_len"),
+        settings=settings(MaskSettings),
         version=1,
     shell:
         'python "$SCRIPTS"/mask.py --clip {wildcards.clip} --log {log:q}'
@@ -59,7 +60,7 @@ rule background:
     log:
         f"{LOGS}/background/{{clip}}.log",
     group:
-        "prepare"
+        "prepare:{clip}:"
     conda:
         "../../envs/preprocess.yaml"
     resources:

@@ -1,7 +1,11 @@
 """Where the weights come from: pinned, fetched once, verified, and linked into model folders."""
 
-
-include: "weights.smk"
+# What was done stands among the results, not beside the copy: who removes the copy runs no finished
+# clip again. The tiny model is not worth one.
+PREPARED = f"{RESULTS}/.prepared/{{model}}.json"
+PREPARED_MODEL = []
+if CONFIG.model != "tiny":
+    PREPARED_MODEL = ancient(PREPARED.format(model=CONFIG.model))
 
 
 rule tiny_model:
@@ -36,7 +40,7 @@ rule download_diffusers:
         **cpu_job("download"),
     params:
         options=MODEL_OPTIONS,
-        needs=model_needs,
+        needs=needs_of_model,
         force=force_option,
         version=1,
     shell:
@@ -51,7 +55,7 @@ use rule download_diffusers as download_files with:
         model=one_of("files"),
 
 
-# Other pins of the model's own repositories mean another conversion, and so other samples.
+# Other contents mean another conversion, and so other samples.
 use rule download_diffusers as download_original with:
     output:
         sources=f"{MODELS}/{{model}}/sources.json",
@@ -59,9 +63,9 @@ use rule download_diffusers as download_original with:
         model=one_of("original"),
     params:
         options=MODEL_OPTIONS,
-        needs=model_needs,
+        needs=needs_of_model,
         force=force_option,
-        pins=model_pins,
+        weights=converted_content,
         version=1,
 
 
@@ -95,7 +99,7 @@ rule prepare:
     log:
         f"{LOGS}/prepare/{{model}}.log",
     wildcard_constraints:
-        model=re.escape(CONFIG["model"]),
+        model=re.escape(CONFIG.model),
     conda:
         "../../envs/sample.yaml"
     threads: 4
@@ -103,7 +107,7 @@ rule prepare:
         **cpu_job("prepare", cpus=4, mb=asking.PREPARE_MB),
     params:
         model=lambda wildcards, input: os.path.dirname(input[0]),
-        weights=weights_revision,
+        weights=model_content,
         version=1,
     shell:
         'python "$SCRIPTS"/prepare_model.py --model {params.model:q} --output {output:q} --log {log:q}'
@@ -111,7 +115,7 @@ rule prepare:
 
 rule download:
     input:
-        [folder_anchor(name) for name in {CONFIG["model"]: None, **NEEDED_PARTS}],
+        [folder_anchor(name) for name in {CONFIG.model: None, **NEEDED_PARTS}],
     log:
         f"{LOGS}/download.log",
     localrule: True

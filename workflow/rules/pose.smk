@@ -5,20 +5,21 @@ rule keypoints:
     input:
         video=driving_video,
         timeline=f"{CLIP}/timeline.json",
-        weights=pose_weights,
+        weights=backend_weights("pose_backend", "vitpose"),
     output:
         f"{CLIP}/keypoints.npz",
     log:
         f"{LOGS}/keypoints/{{clip}}.log",
     group:
-        "prepare"
+        "prepare:{clip}:"
     conda:
         "../../envs/preprocess.yaml"
     threads: 2
     resources:
         **cpu_job("keypoints", cpus=2, backend="pose_backend"),
     params:
-        settings=settings("pose_backend", "person"),
+        settings=settings(KeypointSettings),
+        weights=backend_content("pose_backend"),
         version=1,
     shell:
         'python "$SCRIPTS"/keypoints.py --clip {wildcards.clip} --log {log:q}'
@@ -29,20 +30,21 @@ rule keypoints:
 rule reference_keypoints:
     input:
         reference=f"{CLIP}/src_ref.png",
-        weights=pose_weights,
+        weights=backend_weights("pose_backend", "vitpose"),
     output:
         f"{CLIP}/reference_keypoints.npz",
     log:
         f"{LOGS}/reference_keypoints/{{clip}}.log",
     group:
-        "prepare"
+        "prepare:{clip}:"
     conda:
         "../../envs/preprocess.yaml"
     threads: 2
     resources:
         **cpu_job("reference_keypoints", cpus=2),
     params:
-        settings=settings("pose_backend"),
+        settings=settings(PoseBackend),
+        weights=backend_content("pose_backend"),
         version=1,
     shell:
         'python "$SCRIPTS"/reference_keypoints.py --clip {wildcards.clip} --log {log:q}'
@@ -54,20 +56,20 @@ rule pose_video:
     input:
         timeline=f"{CLIP}/timeline.json",
         keypoints=f"{CLIP}/keypoints.npz",
-        reference=retarget_input("src_ref.png"),
-        reference_keypoints=retarget_input("reference_keypoints.npz"),
+        reference=branch(retargets, then=f"{CLIP}/src_ref.png"),
+        reference_keypoints=branch(retargets, then=f"{CLIP}/reference_keypoints.npz"),
     output:
         f"{CLIP}/src_pose.mp4",
     log:
         f"{LOGS}/pose_video/{{clip}}.log",
     group:
-        "prepare"
+        "prepare:{clip}:"
     conda:
         "../../envs/preprocess.yaml"
     resources:
         **cpu_job("pose_video"),
     params:
-        settings=settings("smooth_pose"),
+        settings=settings(PoseSettings),
         version=1,
     shell:
         'python "$SCRIPTS"/pose_video.py --clip {wildcards.clip} --log {log:q}'
@@ -87,13 +89,13 @@ rule face_video:
     log:
         f"{LOGS}/face_video/{{clip}}.log",
     group:
-        "prepare"
+        "prepare:{clip}:"
     conda:
         "../../envs/preprocess.yaml"
     resources:
         **cpu_job("face_video"),
     params:
-        settings=settings("smooth_face"),
+        settings=settings(FaceSettings),
         version=1,
     shell:
         'python "$SCRIPTS"/face_video.py --clip {wildcards.clip} --log {log:q}'

@@ -7,8 +7,8 @@ rule preview:
         timeline=f"{CLIP}/timeline.json",
         keypoints=f"{CLIP}/keypoints.npz",
         pose=f"{CLIP}/src_pose.mp4",
-        person_mask=replacement_input("person_mask.mp4"),
-        mask=replacement_input("src_mask.mp4"),
+        person_mask=branch(replaces, then=f"{CLIP}/person_mask.mp4"),
+        mask=branch(replaces, then=f"{CLIP}/src_mask.mp4"),
         # Not read: it joins all of a clip's preparation into one submission.
         reference=ancient(f"{CLIP}/src_ref.png"),
     output:
@@ -22,13 +22,13 @@ rule preview:
     log:
         f"{LOGS}/preview/{{clip}}.log",
     group:
-        "prepare"
+        "prepare:{clip}:"
     conda:
         "../../envs/preprocess.yaml"
     resources:
         **cpu_job("preview"),
     params:
-        settings=settings("smooth_face"),
+        settings=settings(FaceSettings),
         version=1,
     shell:
         'python "$SCRIPTS"/preview.py --clip {wildcards.clip} --log {log:q}'
@@ -47,20 +47,20 @@ rule provenance:
         sampling=f"{CLIP}/sampling.json",
         result=f"{CLIP}/{{clip}}.mp4",
         model=MODEL_INDEX,
-        loras=if_any(has_loras, own_loras),
-        weights=if_any(parts_beside_model, anchors_beside_model),
+        loras=own_loras,
+        weights=anchors_beside_model,
     output:
         f"{CLIP}/{{clip}}.json",
     log:
         f"{LOGS}/provenance/{{clip}}.log",
     group:
-        "finish"
+        "finish:{clip}:"
     conda:
         "../../envs/preprocess.yaml"
     resources:
         **cpu_job("provenance"),
     params:
-        settings=settings(*load_schema("settings")["properties"]),
+        settings=settings(ClipSettings),
         weights=text_of_parts_beside_model,
         version=1,
     shell:
@@ -94,7 +94,7 @@ rule page:
     log:
         f"{LOGS}/page/{{clip}}.log",
     group:
-        "finish"
+        "finish:{clip}:"
     conda:
         "../../envs/preprocess.yaml"
     resources:

@@ -1,96 +1,118 @@
 """Around a run: its note for `recover`, its progress over all clips, and why clips failed.
 
-Beside the scheduler, a thread reports the progress, ends jobs that can never start and puts
-pre-empted ones back into the queue.
+Beside the scheduler, a thread reports the progress. On SLURM it also ends jobs that can never start
+and puts pre-empted ones back into the queue.
 """
 
 import threading
 import time
+from importlib.util import find_spec
 
 from animate.cluster.hopeless import cancel_hopeless, hopeless_jobs
-from animate.cluster.overview import find_failures, overview
 from animate.cluster.queue import jobs_of, requeue_preempted, waiting
 from animate.cluster.recovery import forget_run, note_run
-from animate.errors import ClipError
+from animate.watch.failures import failures
+from animate.watch.overview import overview
+from animate.watch.records import Job, RunRecords
+from animate.watch.submission import fail_unsubmitted_jobs
 
 RUN_NOTE = Path(LOGS, "run.json")
 REPORT_SECONDS = 60
 STARTED = time.time()
+READERS_OF_WEIGHTS = {
+    "convert",
+    "prepare",
+    "prompt",
+    "sample",
+    "keypoints",
+    "reference_keypoints",
+    "person_mask",
+}
+RECORDS = RunRecords()
+# Jobs that were cancelled because they could never start, by their numbers in the queue.
+HOPELESS = {}
 
 
-def unfinished_jobs():
-    """Return the unfinished jobs of each clip that this run works on."""
-    found = {}
-    for job in list(workflow.dag.needrun_jobs()):
-        if clip := job.wildcards_dict.get("clip"):
-            found.setdefault(clip, []).append(job)
-    return found
+def planned_jobs():
+    """Return the jobs of this run, by Snakemake's numbers."""
+    return {
+        job.jobid: Job(
+            job.rule.name, job.wildcards_dict.get("clip", ""), tuple(map(Path, job.log))
+        )
+        for job in workflow.dag.needrun_jobs()
+    }
+
+
+def restore_weights():
+    """Before jobs that read weights: check the headers, fetch what vanished from the cache."""
+    if not READERS_OF_WEIGHTS & RECORDS.rules:
+        return
+    # With --sdm conda Snakemake itself may have none of the packages.
+    if find_spec("huggingface_hub") is None:
+        logger.warning("the weights are not checked: run snakemake download")
+        return
+    for name, parts in NEEDED_PARTS.items():
+        # A folder without it is yet to be made by a job.
+        if os.path.exists(f"{MODELS}/{name}/sources.json"):
+            # What was converted is no longer read.
+            need = need_text(name, [part for part in parts if not part.convert])
+            log = f"{LOGS}/restore/{name}.log"
+            shell(
+                'python "$SCRIPTS"/download_model.py {MODEL_OPTIONS} --needs {need:q} --log {log:q}'
+            )
 
 
 def watch_run():
     """Look after the run once a minute, beside the scheduler."""
-    total, said, told, doubtful = len(unfinished_jobs()), None, set(), set()
+    said, doubtful = None, set()
     while True:
         time.sleep(REPORT_SECONDS)
-        queue = []
-        # Without an answer of SLURM, the next look will do.
-        with contextlib.suppress(ClipError):
-            queue = jobs_of(Path.cwd())
-            requeue_preempted(Path.cwd(), STARTED)
+        queue = [] if workflow.local_exec else look_after_queue()
         # SLURM's reasons change: only what two looks find is believed.
         hopeless = hopeless_jobs(queue)
-        end_hopeless_jobs(hopeless & doubtful, told)
+        end_hopeless_jobs(hopeless & doubtful)
         doubtful = hopeless
-        logs = {clip: Path(LOGS, "sample", f"{clip}.log") for clip in unfinished_jobs()}
-        line = ", ".join(filter(None, [overview(logs, total, STARTED), waiting(queue)]))
-        if line != said:
-            logger.info(line)
-        said = line
+        line = overview(RECORDS.unfinished, RECORDS.clip_count, STARTED)
+        seen = line, waiting(queue)
+        if seen != said:
+            logger.info(", ".join(filter(None, seen)))
+        said = seen
 
 
-def end_hopeless_jobs(jobs, told):
-    """Cancel jobs that can never start; `told`: clips of which that was said."""
-    for job in cancel_hopeless(jobs):
-        if job.clip not in told:
-            logger.error(str(job))
-            told.add(job.clip)
+def look_after_queue():
+    """Put pre-empted jobs back into SLURM's queue; return those that wait or run."""
+    # Without an answer of SLURM, the next look will do.
+    with contextlib.suppress(ClipError):
+        requeue_preempted(Path.cwd(), STARTED)
+        return jobs_of(Path.cwd())
+    return []
 
 
-def fail_unsubmitted_jobs():
-    """Have a job fail when its submission does: the plugin would wait for it without a word."""
-    from snakemake_executor_plugin_slurm import Executor
-    from snakemake_interface_executor_plugins.executors.base import SubmittedJobInfo
-
-    submit = Executor.run_job
-
-    def run_job(executor, job):
-        try:
-            submit(executor, job)
-        except Exception as error:
-            info = SubmittedJobInfo(job)
-            executor._report_job_error_threadsafe(info, f"not submitted: {error}")
-
-    Executor.run_job = run_job
+def end_hopeless_jobs(jobs):
+    """Cancel jobs that can never start, and say so once a clip."""
+    told = {found.job.clip for found in HOPELESS.values()}
+    for found in cancel_hopeless(jobs):
+        HOPELESS[found.job.number] = found
+        if found.job.clip not in told:
+            logger.error(str(found))
+            told.add(found.job.clip)
 
 
-def summarise_failures(consoles):
-    console = "".join(Path(file).read_text("utf-8") for file in consoles)
-    logs = {
-        clip: [Path(log) for job in jobs for log in job.log]
-        for clip, jobs in unfinished_jobs().items()
-    }
-    failures = find_failures(console, logs, STARTED)
-    if failures:
-        lines = "\n".join(map(str, failures))
+def summarise_failures():
+    reasons = {number: found.reason for number, found in HOPELESS.items()}
+    found = failures(RECORDS.faults, reasons, STARTED)
+    if found:
+        lines = "\n".join(map(str, found))
         logger.error(
-            f"{len(failures)} of {len(CLIPS)} clips failed,"
-            f" {len(logs) - len(failures)} more are not finished; the same command goes on:\n{lines}"
+            f"{len(found)} of {len(CLIPS)} clips failed,"
+            f" {len(RECORDS.unfinished) - len(found)} more are not finished; the same command goes on:"
+            f"\n{lines}"
         )
 
 
 def end_run():
     forget_run(RUN_NOTE)
-    if any(job.rule.name == "provenance" for job in workflow.dag.jobs):
+    if RECORDS.rules & {"provenance", "page"}:
         shell(
             'python "$SCRIPTS"/manifest.py --config {CONFIG_TEXT:q}'
             " --log {LOGS:q}/manifest.log --output {RESULTS:q}/manifest.json"
@@ -98,13 +120,15 @@ def end_run():
 
 
 onstart:
+    RECORDS.plan(planned_jobs())
+    logger.addHandler(RECORDS)
     restore_weights()
     # A tool that runs beside a run, as `recover --nolock` does, must not take its place.
     if workflow.execution_settings.lock:
         note_run(RUN_NOTE)
     if not workflow.local_exec:
         fail_unsubmitted_jobs()
-        threading.Thread(target=watch_run, daemon=True).start()
+    threading.Thread(target=watch_run, daemon=True).start()
 
 
 onsuccess:
@@ -112,5 +136,5 @@ onsuccess:
 
 
 onerror:
-    summarise_failures(log)
+    summarise_failures()
     end_run()

@@ -11,11 +11,11 @@ rule prompt:
     conda:
         "../../envs/sample.yaml"
     resources:
-        **cpu_job("prompt", mb=asking.text_encoder_mb(CONFIG["model"])),
+        **cpu_job("prompt", mb=asking.text_encoder_mb(CONFIG.model)),
     params:
         text=lambda wildcards: PROMPT_TEXTS[wildcards.key],
         model=lambda wildcards, input: os.path.dirname(input[0]),
-        weights=weights_revision,
+        weights=model_content,
         version=1,
     shell:
         'python "$SCRIPTS"/encode_prompt.py --log {log:q} --model {params.model:q}'
@@ -29,12 +29,12 @@ rule sample:
         pose=f"{CLIP}/src_pose.mp4",
         face=f"{CLIP}/src_face.mp4",
         reference=f"{CLIP}/src_ref.png",
-        background=replacement_input("src_bg.mp4"),
-        mask=replacement_input("src_mask.mp4"),
+        background=branch(replaces, then=f"{CLIP}/src_bg.mp4"),
+        mask=branch(replaces, then=f"{CLIP}/src_mask.mp4"),
         prompt=prompt_embedding,
-        negative_prompt=if_any(is_guided, negative_prompt_embedding),
-        loras=if_any(has_loras, own_loras),
-        hub_loras=if_any(has_loras, hub_lora_anchors),
+        negative_prompt=negative_prompt_embedding,
+        loras=own_loras,
+        hub_loras=hub_lora_anchors,
     output:
         video=f"{CLIP}/sampled.mp4",
         job=f"{CLIP}/sampled.json",
@@ -50,10 +50,10 @@ rule sample:
         **gpu_job(),
     params:
         # Only params that do not depend on input or output make a job run again.
-        settings=settings(*SAMPLING_SETTINGS),
+        settings=settings(SamplingSettings),
         job=sampler_job,
         launch=launch_options,
-        weights=weights_revision,
+        weights=sampler_content,
         version=1,
     shell:
         "printf '%s' {params.job:q} > {output.job:q} && "
@@ -70,7 +70,7 @@ rule mux:
     log:
         f"{LOGS}/mux/{{clip}}.log",
     group:
-        "finish"
+        "finish:{clip}:"
     conda:
         "../../envs/preprocess.yaml"
     resources:

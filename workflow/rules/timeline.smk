@@ -4,19 +4,20 @@
 rule timeline:
     input:
         video=driving_video,
-        frame_shape=frame_shape_image,
+        # Animation takes the shape of the reference image, replacement that of the driving video.
+        frame_shape=branch(replaces, otherwise=f"{CLIP}/src_ref.png"),
     output:
         f"{CLIP}/timeline.json",
     log:
         f"{LOGS}/timeline/{{clip}}.log",
     group:
-        "prepare"
+        "prepare:{clip}:"
     conda:
         "../../envs/preprocess.yaml"
     resources:
         **cpu_job("timeline"),
     params:
-        settings=settings("resolution_area", "fps", "start", "end"),
+        settings=settings(TimelineSettings),
         version=1,
     shell:
         'python "$SCRIPTS"/timeline.py --clip {wildcards.clip} --log {log:q}'
@@ -32,7 +33,7 @@ rule reference:
     log:
         f"{LOGS}/reference/{{clip}}.log",
     group:
-        "prepare"
+        "prepare:{clip}:"
     conda:
         "../../envs/preprocess.yaml"
     resources:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from animate.config.settings import FaceSettings
 from animate.pose.face import CROP_SIZE, crop_face, face_track
 from animate.pose.keypoints import Keypoints
 from animate.stage import run_stage, stage_parser
@@ -12,7 +13,7 @@ from animate.video.timeline import Timeline
 def main(args):
     timeline = Timeline.from_json(args.timeline)
     faces = Keypoints.load(args.keypoints).face
-    rate = timeline.frame_rate if args.settings["smooth_face"] else None
+    rate = timeline.frame_rate if args.settings.smooth_face else None
     boxes = face_track(faces, timeline.source_size, rate)
     with VideoWriter(args.output, (CROP_SIZE, CROP_SIZE), timeline.frame_rate) as video:
         for frame, box in zip(read_frames(args.video, timeline), boxes, strict=True):
@@ -20,7 +21,7 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = stage_parser(__doc__)
+    parser = stage_parser(__doc__, FaceSettings)
     for name in ("video", "timeline", "keypoints", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     run_stage(main, parser)

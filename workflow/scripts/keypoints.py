@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from animate.config.settings import KeypointSettings
 from animate.errors import ClipError
 from animate.pose.backends import backend, backend_options
 from animate.pose.detector_gpu import detector_gpu
@@ -11,11 +12,11 @@ from animate.video.timeline import Timeline
 
 
 def main(args):
-    name = args.settings["pose_backend"]
+    name = args.settings.pose_backend
     frames = read_frames(args.video, Timeline.from_json(args.timeline))
     options = backend_options(name, args.weights, args.device)
     with detector_gpu(name, args.device):
-        keypoints = backend(name).detect(frames, person=args.settings["person"], **options)
+        keypoints = backend(name).detect(frames, person=args.settings.person, **options)
     if not keypoints.found.any():
         raise ClipError(
             f"pose_backend {name} finds no person in driving video {args.video}; use a video that"
@@ -25,7 +26,7 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = stage_parser(__doc__)
+    parser = stage_parser(__doc__, KeypointSettings)
     for name in ("video", "timeline", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--weights", type=Path, nargs="?", help="sources.json beside the weights")

@@ -1,8 +1,8 @@
 """Write the record of a whole run: every clip, finished or not, and what made it."""
 
-import json
 from pathlib import Path
 
+from animate.config.configuration import Configuration
 from animate.config.table import read_table
 from animate.results.manifest import make_manifest, write_manifest
 from animate.stage import run_stage, stage_parser
@@ -10,12 +10,14 @@ from animate.stage import run_stage, stage_parser
 
 def main(args) -> None:
     """Write the manifest to `--output`."""
-    table = read_table(args.config["clips"], args.config)
+    table = read_table(args.config.clips, args.config)
     write_manifest(args.output, make_manifest(args.config, table))
 
 
 if __name__ == "__main__":
     parser = stage_parser(__doc__)
-    parser.add_argument("--config", type=json.loads, required=True, help="complete, as JSON text")
+    parser.add_argument(
+        "--config", type=Configuration.model_validate_json, required=True, help="as JSON text"
+    )
     parser.add_argument("--output", type=Path, required=True)
     run_stage(main, parser)

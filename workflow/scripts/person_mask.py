@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from animate.config.settings import PersonMaskSettings
 from animate.errors import ClipError
 from animate.matte import backend, backend_options
 from animate.pose.detector_gpu import detector_gpu
@@ -17,7 +18,7 @@ def main(args):
     place = Letterbox(timeline.source_size, timeline.model_size)
     body = place.points(in_sight(Keypoints.load(args.keypoints)).body)
     frames = map(place.image, read_frames(args.video, timeline))
-    name = args.settings["mask_backend"]
+    name = args.settings.mask_backend
     options = backend_options(name, args.weights, args.device)
     with (
         detector_gpu(name, args.device),
@@ -35,7 +36,7 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = stage_parser(__doc__)
+    parser = stage_parser(__doc__, PersonMaskSettings)
     for name in ("video", "timeline", "keypoints", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--weights", type=Path, nargs="?", help="sources.json beside the weights")

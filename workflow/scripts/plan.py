@@ -1,8 +1,8 @@
 """Print and write what each clip of the table will take, and which clips cannot run."""
 
-import json
 from pathlib import Path
 
+from animate.config.configuration import Configuration
 from animate.config.table import read_table
 from animate.stage import run_stage, stage_parser
 
@@ -14,10 +14,10 @@ def main(args) -> None:
     from animate.cluster.site import Site
 
     config = args.config
-    table = read_table(config["clips"], config)
-    site, model = Site.of(config), config["model"]
+    table = read_table(config.clips, config)
+    site, model = Site.of(config), config.model
     nodes = ask_nodes() if site.check_nodes else []
-    lines = plan_clips(table, config["results"], site, model, args.auto_gpus, nodes)
+    lines = plan_clips(table, config.results, site, model, args.auto_gpus, nodes)
     rows = table_rows(list(lines))
     write_plan(args.output, rows)
     print(aligned(rows))
@@ -25,7 +25,9 @@ def main(args) -> None:
 
 if __name__ == "__main__":
     parser = stage_parser(__doc__)
-    parser.add_argument("--config", type=json.loads, required=True, help="complete, as JSON text")
+    parser.add_argument(
+        "--config", type=Configuration.model_validate_json, required=True, help="as JSON text"
+    )
     parser.add_argument("--auto-gpus", type=int, default=1, help="GPUs of clips with gpus: auto")
     parser.add_argument("--output", type=Path, required=True, help=".tsv file to write")
     run_stage(main, parser)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from animate.config.settings import PoseSettings
 from animate.pose.drawing import draw_pose
 from animate.pose.keypoints import Keypoints
 from animate.pose.retarget import retarget
@@ -16,7 +17,7 @@ from animate.video.timeline import Timeline
 def main(args):
     timeline = Timeline.from_json(args.timeline)
     keypoints, frame_size = Keypoints.load(args.keypoints), timeline.source_size
-    if args.settings["smooth_pose"]:
+    if args.settings.smooth_pose:
         keypoints = smooth_keypoints(keypoints, float(timeline.frame_rate))
     if args.reference_keypoints:
         reference_size = load_reference(args.reference).shape[1::-1]
@@ -31,7 +32,7 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = stage_parser(__doc__)
+    parser = stage_parser(__doc__, PoseSettings)
     for name in ("timeline", "keypoints", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("reference", "reference-keypoints"):

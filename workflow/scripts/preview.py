@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from animate.atomic import atomic_output
+from animate.config.settings import FaceSettings
 from animate.pose.face import face_track
 from animate.pose.keypoints import Keypoints
 from animate.results.metrics import mask_metrics, pose_metrics
@@ -16,7 +17,7 @@ from animate.video.timeline import Timeline
 def main(args):
     timeline = Timeline.from_json(args.timeline)
     keypoints = Keypoints.load(args.keypoints)
-    rate = timeline.frame_rate if args.settings["smooth_face"] else None
+    rate = timeline.frame_rate if args.settings.smooth_face else None
     boxes = face_track(keypoints.face, timeline.source_size, rate)
     frames = read_frames(args.video, timeline)
     shown = moments(timeline.frame_count)
@@ -30,7 +31,7 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = stage_parser(__doc__)
+    parser = stage_parser(__doc__, FaceSettings)
     for name in ("video", "timeline", "keypoints", "pose", "sheet", "metrics"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("person-mask", "mask"):

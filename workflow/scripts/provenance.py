@@ -40,6 +40,7 @@ if __name__ == "__main__":
         "model",
     ):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--settings", type=json.loads, required=True, help="as JSON text")
     parser.add_argument("--loras", type=Path, nargs="*", default=[])
     parser.add_argument("--weights", type=json.loads, default={}, help="{sources.json: [part]}")
     parser.add_argument("--output", type=Path, required=True)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from animate.config.settings import PoseBackend
 from animate.errors import ClipError
 from animate.pose.backends import backend, backend_options
 from animate.pose.detector_gpu import detector_gpu
@@ -10,7 +11,7 @@ from animate.video.reference import load_reference
 
 
 def main(args):
-    name = args.settings["pose_backend"]
+    name = args.settings.pose_backend
     picture = load_reference(args.reference)
     options = backend_options(name, args.weights, args.device)
     with detector_gpu(name, args.device):
@@ -24,7 +25,7 @@ def main(args):
 
 
 if __name__ == "__main__":
-    parser = stage_parser(__doc__)
+    parser = stage_parser(__doc__, PoseBackend)
     parser.add_argument("--reference", type=Path, required=True)
     parser.add_argument("--weights", type=Path, nargs="?", help="sources.json beside the weights")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")

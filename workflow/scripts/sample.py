@@ -30,16 +30,22 @@ def main(arguments: argparse.Namespace) -> None:
         with ExitStack() as beside:
             features = beside.enter_context(ReferenceFeatures(job, model)) if rank == 0 else None
             # Imported here so that nothing that can start before waits for torch.
-            spare_imports()
             from animate.devices.machine import choose_device, machine_of
-            from animate.devices.world import join_world
-            from animate.sampling.run import run_job
+            from animate.devices.world import ALONE, join_world
+            from animate.sampling.weights import early_weights
 
             device = choose_device(arguments.device, model)
+            alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
+            weights = early_weights(job, model, machine_of(ALONE, device).device)
+            early = beside.enter_context(weights) if alone else None
+            # What follows takes longest, and weights are read meanwhile.
+            spare_imports("transformers")
+            from animate.sampling.run import run_job
+
             options = {"compiling": arguments.compile, "staged": arguments.staged}
             with join_world(device) as world:
                 encode = features and features.wait
-                run_job(job, machine_of(world, device, **options), progress, encode)
+                run_job(job, machine_of(world, device, **options), progress, encode, early)
                 # This process ends with the world.
                 beside.close()
     except ClipError as error:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from animate.config.schema import parse_area
+from animate.config.fields import parse_area
+from animate.config.settings import TimelineSettings
 from animate.stage import run_stage, stage_parser
 from animate.video.reference import load_reference
 from animate.video.timeline import make_timeline
@@ -13,17 +14,17 @@ def main(args):
     shape = load_reference(args.frame_shape).shape[1::-1] if args.frame_shape else None
     timeline = make_timeline(
         args.video,
-        resolution_area=parse_area(settings["resolution_area"]),
-        fps=settings["fps"],
-        start=settings["start"],
-        end=settings["end"],
+        resolution_area=parse_area(settings.resolution_area),
+        fps=settings.fps,
+        start=settings.start,
+        end=settings.end,
         frame_shape=shape,
     )
     timeline.to_json(args.output)
 
 
 if __name__ == "__main__":
-    parser = stage_parser(__doc__)
+    parser = stage_parser(__doc__, TimelineSettings)
     parser.add_argument("--video", type=Path, required=True)
     parser.add_argument("--frame-shape", type=Path, nargs="?", help="image of the wanted shape")
     parser.add_argument("--output", type=Path, required=True)

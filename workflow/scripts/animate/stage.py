@@ -1,24 +1,33 @@
 """How a rule's script runs: arguments in, a log file, one line for an error a user can mend."""
 
 import argparse
-import json
 import logging
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, Protocol
 
 from animate.errors import ClipError
 
 LOG_FORMAT = "%(asctime)s %(message)s"
 
 
-def stage_parser(description: str) -> argparse.ArgumentParser:
-    """Return a parser with the options every stage shares: `--clip`, `--log`, `--settings`."""
+class Settings(Protocol):
+    """A declaration of settings."""
+
+    def model_validate_json(self, text: str) -> Any:
+        """Return the values in a JSON text; ValueError when one is refused."""
+
+
+def stage_parser(description: str, settings: Settings | None = None) -> argparse.ArgumentParser:
+    """Return a parser with `--clip`, `--log` and, for a stage that has any, `--settings`."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--clip", default="", help="clip name, for messages")
     parser.add_argument("--log", type=Path, help="log file; standard error when absent")
-    parser.add_argument("--settings", type=json.loads, default={}, help="settings, as JSON text")
+    if settings:
+        read = settings.model_validate_json
+        parser.add_argument("--settings", type=read, required=True, help="as JSON text")
     return parser
 
 

@@ -5,15 +5,9 @@ from collections.abc import Iterable
 from animate.cluster.jobs import sampling_mb
 from animate.cluster.nodes import Node, Request, why_no_node
 from animate.cluster.site import Site
-from animate.config.schema import load_schema
+from animate.config.settings import DEGREES
 
 AUTO = "auto"
-
-
-def degrees() -> list[int]:
-    """Return the numbers of GPUs that can share a clip, in ascending order."""
-    allowed = load_schema("settings")["properties"]["gpus"]["enum"]
-    return sorted(value for value in allowed if value != AUTO)
 
 
 def auto_gpus(available: int, per_node: int, clips: int) -> int:
@@ -22,7 +16,7 @@ def auto_gpus(available: int, per_node: int, clips: int) -> int:
     One while there are more clips than GPUs, and at most those of one node, which are linked.
     """
     share = min(available // max(clips, 1), per_node)
-    return max((degree for degree in degrees() if degree <= share), default=1)
+    return max((degree for degree in DEGREES if degree <= share), default=1)
 
 
 def node_count(gpus: int, per_node: int) -> int:

@@ -11,7 +11,8 @@ from animate.cluster.cost import Cost, sampling_cost
 from animate.cluster.gpus import AUTO, node_count, why_never
 from animate.cluster.nodes import Node
 from animate.cluster.site import Site
-from animate.cluster.work import Work, clip_work, frame_rate
+from animate.cluster.work import Work, clip_work
+from animate.config.fields import frame_rate
 from animate.config.table import Clip, Table
 from animate.errors import ClipError
 from animate.parallel.plan import GIB, Sizes, plan_memory
@@ -66,7 +67,7 @@ def plan_clips(
         return why_never(gpus, site, model, nodes)
 
     for clip in table.clips.values():
-        wanted = clip.settings["gpus"]
+        wanted = clip.settings.gpus
         yield _line(clip, results, site, model, auto_gpus if wanted == AUTO else wanted, why)
     for number, mistakes in table.row_mistakes.items():
         yield Line(f"(row {number})", refusal="; ".join(mistakes))
@@ -105,11 +106,11 @@ def _frames_by_header(clip: Clip) -> int:
             source_rate = stream.average_rate
     except (av.error.FFmpegError, IndexError, OSError, TypeError) as error:
         raise ClipError(f"driving video {clip.video} cannot be read; use another file") from error
-    start, end = clip.settings["start"] or 0, clip.settings["end"] or length
+    start, end = clip.settings.start or 0, clip.settings.end or length
     if start >= length:
         raise ClipError(f"start is {start} s, but {clip.video} lasts {length:.2f} s; set it lower")
     seconds = min(end, length) - start
-    return max(1, round(seconds * frame_rate(clip.settings["fps"], source_rate)))
+    return max(1, round(seconds * frame_rate(clip.settings.fps, source_rate)))
 
 
 def _peak(work: Work, gpus: int, site: Site) -> float:

@@ -12,19 +12,35 @@ from animate.errors import ClipError
 
 # As in profiles/slurm: the names of this workflow's jobs start with it.
 JOB_NAMES = "wan-animate"
-FIELDS = "%i\t%T\t%P\t%r\t%V\t%Z\t%j"
+FIELDS = "%i\t%T\t%P\t%r\t%V\t%Z\t%j\t%k"
 PATIENCE_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Job:
-    """A job in the queue: its state, its partitions, why it waits, and the time it came, as ISO."""
+    """A job in the queue: its state, its partitions, why it waits, and the time it came, as ISO.
+
+    `comment` is what Snakemake's plugin says of it there.
+    """
 
     number: str
     state: str
     partition: str
     reason: str
     submitted: str
+    comment: str
+
+    @property
+    def clip(self) -> str:
+        """The clip of the job, "" for one that many share.
+
+        Its groups are named GROUP:CLIP: in the rules; what has no group has its wildcards there.
+        """
+        _, group, rest = self.comment.partition(":")
+        if group:
+            return rest.partition(":")[0]
+        rule, _, wildcards = self.comment.partition("_wildcards_")
+        return wildcards if rule.endswith("sample") else ""
 
 
 def jobs_of(folder: Path, *options: str) -> list[Job]:
@@ -44,11 +60,11 @@ def jobs_of(folder: Path, *options: str) -> list[Job]:
     except (subprocess.TimeoutExpired, subprocess.CalledProcessError) as error:
         said = (error.stderr or "no answer").strip()
         raise ClipError(f"squeue failed: {said}; try again when SLURM answers") from error
-    # The name comes last: it may hold anything.
+    # The comment comes last: it may hold anything.
     rows = [line.split("\t", FIELDS.count("\t")) for line in listed.stdout.splitlines()]
     here = str(folder.resolve())
     return [
-        Job(*row[:5])
+        Job(*row[:5], comment=row[7])
         for row in rows
         if len(row) > FIELDS.count("\t") and row[5] == here and row[6].startswith(JOB_NAMES)
     ]

@@ -1,42 +1,15 @@
-"""What one cluster offers: the `cluster:` section of the configuration."""
+"""What one cluster offers, as the resources of its jobs."""
 
-from dataclasses import dataclass, fields
-from typing import Any
-
-from animate.config.schema import load_schema
+from animate.config.configuration import ClusterConfig, Configuration
 
 
-@dataclass(frozen=True)
-class Site:
-    """The settings of a site; None leaves a choice to SLURM. See the schema for each one."""
-
-    account: str | None
-    partition: str | None
-    constraint: str | None
-    qos: str | None
-    gpu_partition: str | None
-    gpu_constraint: str | None
-    gpu_model: str | None
-    gpu_memory_gb: float
-    gpu_speed: float
-    gpus_per_node: int
-    cpus_per_gpu: int
-    max_gpus: int
-    max_minutes: int
-    min_minutes: int
-    warning_seconds: int
-    scratch: str | None
-    network: str
-    check_nodes: bool
+class Site(ClusterConfig):
+    """The `cluster:` section of the configuration; None leaves a choice to SLURM."""
 
     @classmethod
-    def of(cls, config: dict[str, Any]) -> "Site":
-        """Return the site of a checked configuration, the schema's default where it is silent."""
-        properties = load_schema("config")["properties"]["cluster"]["properties"]
-        given = config["cluster"]
-        return cls(
-            **{f.name: given.get(f.name, properties[f.name]["default"]) for f in fields(cls)}
-        )
+    def of(cls, config: Configuration) -> "Site":
+        """Return the site of a configuration."""
+        return cls(**dict(config.cluster))
 
     @property
     def cpu_options(self) -> dict[str, str]:

@@ -2,11 +2,10 @@
 
 import json
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 
-from animate.config.schema import parse_area
+from animate.config.fields import frame_rate, parse_area
 from animate.config.table import Clip
 from animate.sampling.segments import segment_count
 
@@ -55,20 +54,20 @@ def clip_work(clip: Clip, results: str) -> Work:
         frames, pixels = _read_timeline(timeline, Path(timeline).stat().st_mtime_ns)
         known = True
     except FileNotFoundError:
-        estimate = [settings[name] for name in ("fps", "start", "end", "resolution_area")]
+        estimate = [settings.fps, settings.start, settings.end, settings.resolution_area]
         frames, pixels = _estimate(clip.video, *estimate)
         known = False
     return Work(
         frames=frames,
         known=known,
         pixels=pixels,
-        segment_frames=settings["segment_frames"],
-        conditioning_frames=settings["conditioning_frames"],
-        steps=settings["steps"],
-        branches=2 if settings["guidance_scale"] > 1 else 1,
+        segment_frames=settings.segment_frames,
+        conditioning_frames=settings.conditioning_frames,
+        steps=settings.steps,
+        branches=2 if settings.guidance_scale > 1 else 1,
         encoded=2 if clip.mode == "replace" else 1,
-        precision=settings["precision"],
-        vae_precision=settings["vae_precision"],
+        precision=settings.precision,
+        vae_precision=settings.vae_precision,
     )
 
 
@@ -79,14 +78,9 @@ def _read_timeline(path: str, changed: int) -> tuple[int, int]:
     return values["frame_count"], width * height
 
 
-def frame_rate(fps: str | float, source: Fraction | int) -> Fraction:
-    """Return the frames per second that the setting `fps` means for a source of that rate."""
-    return Fraction(source) if fps == "source" else Fraction(str(fps))
-
-
 @lru_cache(maxsize=256)
 def _estimate(
-    video: str, fps: str | float, start: float | None, end: float | None, area: str
+    video: str, fps: str, start: float | None, end: float | None, area: str
 ) -> tuple[int, int]:
     if end is None:
         shortest, longest = SECONDS

@@ -1,97 +1,283 @@
-"""Which value of a setting holds for a clip: from the schema, the config, a preset or its row."""
+"""The settings of a clip, declared once, by the stage that reads them.
+
+Each class is what one rule hands its script; `ClipSettings` is all of them: what `defaults:`, a
+preset and a row of the table may state. Add a setting here, and use it.
+"""
 
 import os.path
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-import yaml
+from pydantic import ConfigDict, Field, model_validator
 
-from animate.config.schema import Mistake, find_mistakes, load_schema, nearest_name, schema_defaults
+from animate.config.fields import (
+    Area,
+    AsList,
+    Declared,
+    FourNPlusOne,
+    FrameRate,
+    Seconds,
+    checked,
+    setting,
+)
 
-
-def complete_config(config: dict[str, Any]) -> dict[str, Any]:
-    """Return `config` with the schema's defaults for every key that is absent."""
-    return schema_defaults("config") | {k: v for k, v in config.items() if v is not None}
-
-
-def config_mistakes(config: dict[str, Any]) -> list[Mistake]:
-    """Return every mistake of a configuration, unknown presets included."""
-    mistakes = list(find_mistakes("config", config))
-    preset = (config.get("defaults") or {}).get("preset")
-    if isinstance(preset, str):
-        mistakes += preset_mistakes(preset, config, "defaults.preset")
-    for name, group in (config.get("presets") or {}).items():
-        if isinstance(group, dict) and "preset" in group:
-            mistakes.append(Mistake(f"presets.{name}.preset", "a preset cannot name a preset"))
-    return mistakes
-
-
-def preset_mistakes(preset: str, config: dict[str, Any], key: str = "preset") -> list[Mistake]:
-    """Return the mistake of naming a preset that the configuration does not have."""
-    presets = list(config.get("presets") or {})
-    if preset in presets:
-        return []
-    return [
-        Mistake(key, f"'{preset}' is no preset of config.yaml; {nearest_name(preset, presets)}")
-    ]
+NEGATIVE_PROMPT = (
+    "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，"
+    "JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，"
+    "手指融合，静止不动的画面，杂乱的背景，三条腿，背景人很多，倒着走"
+)
+REPOSITORY = r"^[\w-][\w.-]*/[\w-][\w.-]*$"
+REPOSITORY_FILE = r"^[\w-][\w.-]*(/[\w-][\w.-]*)*$"
+REVISION = r"^[\w-][\w.-]*$"
+# Numbers of GPUs that share the transformer's 40 heads evenly.
+DEGREES = (1, 2, 4, 5, 8, 10, 20, 40)
+REPLACE = {"mode": "replace"}
 
 
-def resolve(row: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """Return the value of every setting for one clip.
+class Lora(Declared):
+    """A LoRA: a file of one's own, or one of a repository of the hub."""
 
-    The more specific wins: the row, the preset it names, the config's `defaults`, the preset these
-    name, the schema. Within one level a setting beats the preset.
-    """
-    defaults = config["defaults"]
-    base = schema_defaults("settings")
-    default_preset = defaults.get("preset", base["preset"])
-    preset = row.get("preset", default_preset)
-    presets = config["presets"]
-    resolved = base | presets.get(default_preset, {}) | defaults
-    if "preset" in row:
-        resolved |= presets[preset]
-    return resolved | row | {"preset": preset}
+    model_config = ConfigDict(
+        json_schema_extra={
+            "allowed": "path, or repo and file (and revision); weight and strict are optional"
+        }
+    )
 
+    path: str | None = setting(None, "A file, relative to the table", "a path", min_length=1)
+    repo: str | None = setting(None, "A repository of the hub", "OWNER/NAME", pattern=REPOSITORY)
+    file: str | None = setting(
+        None,
+        "A file in it, which is downloaded and pinned",
+        "a path in it",
+        pattern=REPOSITORY_FILE,
+    )
+    revision: str = setting("main", "Its branch, tag or commit", "a name", pattern=REVISION)
+    weight: float = setting(1.0, "Factor it is merged with")
+    strict: bool = setting(
+        True,
+        "Every key of the file must fit the model. With `false`, keys without a place and tensors"
+        " of another shape are left out, and the sampler's log says which",
+    )
 
-def combination_mistakes(settings: dict[str, Any]) -> list[Mistake]:
-    """Return mistakes that no single value shows."""
-    mistakes = []
-    if settings["conditioning_frames"] >= settings["segment_frames"]:
-        problem = "must be fewer than segment_frames, or no segment makes progress"
-        mistakes.append(Mistake("conditioning_frames", problem))
-    start, end = settings["start"] or 0, settings["end"]
-    if end is not None and end <= start:
-        mistakes.append(Mistake("end", f"{end} s is not after the start at {start} s"))
-    return mistakes
+    @model_validator(mode="after")
+    def _is_one_or_the_other(self) -> "Lora":
+        of_hub = {"repo", "file", "revision"} & self.model_fields_set
+        if bool(self.path) == bool(self.repo and self.file) or (self.path and of_hub):
+            raise ValueError("not allowed")
+        return self
 
-
-def parse_cell(setting: str, text: str) -> Any:
-    """Return the value of a table's cell, which is text in a CSV.
-
-    A text that does not have the setting's type comes back as it is, for the schema to refuse.
-    """
-    types = load_schema("settings")["properties"][setting]["type"]
-    if types == "string":
-        return text
-    try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        return text
-    if isinstance(value, float) and value.is_integer() and types == "integer":
-        return int(value)
-    return value if isinstance(value, bool | int | float | str | list | dict) else text
+    def location(self, models: str) -> str:
+        """Return where the file is; those of the hub lie below the folder `models`."""
+        return self.path or f"{models}/loras/{self.repo}/{self.revision}/{self.file}"
 
 
-def lora_files(loras: list[dict], table_folder: Path, models: str) -> list[dict[str, Any]]:
-    """Return each LoRA with path, weight and revision; those of the hub lie below `models`."""
-    return [_complete_lora({"weight": 1.0, **lora}, table_folder, models) for lora in loras]
+LORA_LIST = (
+    "a list such as [{path: style.safetensors, weight: 0.8}, {repo: owner/name, file:"
+    " x.safetensors}]"
+)
 
 
-def _complete_lora(lora: dict, table_folder: Path, models: str) -> dict[str, Any]:
-    if "path" in lora:
-        return {**lora, "path": relative_to_table(lora["path"], table_folder)}
-    lora = {"revision": "main", **lora}
-    return {**lora, "path": f"{models}/loras/{lora['repo']}/{lora['revision']}/{lora['file']}"}
+class TimelineSettings(Declared):
+    """Which frames of the driving video are used, and their size."""
+
+    resolution_area: Area = setting(
+        "1280x720",
+        "Width x height in pixels; only the product counts, the shape is the clip's own",
+        "WIDTHxHEIGHT, such as 1280x720, from 64x64 to 4096x4096 in area",
+    )
+    fps: FrameRate = setting(
+        "30",
+        "Frames per second of the result",
+        "a number from 1 to 120, a ratio such as 30000/1001, or source",
+    )
+    start: Seconds | None = setting(
+        None,
+        "Second of the driving video at which the clip starts",
+        "a number of seconds, 0 or more, or a time such as 1:30",
+        ge=0,
+    )
+    end: Seconds | None = setting(
+        None,
+        "Second of the driving video at which the clip ends",
+        "a number of seconds above 0, or a time such as 1:30",
+        gt=0,
+    )
+
+
+class PoseBackend(Declared):
+    """Who finds points."""
+
+    pose_backend: Literal["mediapipe", "vitpose"] = setting(
+        "mediapipe", "Who finds body, hands and face"
+    )
+
+
+class KeypointSettings(PoseBackend):
+    """Whose points are found in the driving video."""
+
+    person: str = setting(
+        "largest",
+        "Whom to follow when there are several people",
+        "largest, center, or a point such as 640,360, in pixels of the upright first frame",
+        pattern=r"^(largest|center|[0-9.]+ *, *[0-9.]+)$",
+    )
+
+
+class PoseSettings(Declared):
+    """How the pose is drawn."""
+
+    smooth_pose: bool = setting(False, "Steady body and hands with a One-Euro filter")
+
+
+class FaceSettings(Declared):
+    """How faces are cut out."""
+
+    smooth_face: bool = setting(True, "Steady the face crop with a One-Euro filter")
+
+
+class PersonMaskSettings(Declared):
+    """Who finds the outline that the character takes."""
+
+    mask_backend: Literal["mediapipe", "sam2"] = setting(
+        "mediapipe", "Who finds the person's outline", used_with=REPLACE
+    )
+
+
+class MaskSettings(Declared):
+    """How the outline grows to the mask."""
+
+    mask_iterations: int = setting(
+        3, "How often the mask is dilated", used_with=REPLACE, ge=0, le=50
+    )
+    mask_kernel: int = setting(
+        7, "Side of the dilation's square, in pixels", used_with=REPLACE, ge=1, le=101
+    )
+    mask_w_len: int = setting(
+        1,
+        "Columns of the grid whose touched cells are filled; 1 fills the bounding box",
+        used_with=REPLACE,
+        ge=1,
+        le=200,
+    )
+    mask_h_len: int = setting(1, "Rows of that grid", used_with=REPLACE, ge=1, le=200)
+
+
+class SamplingSettings(Declared):
+    """How a clip is sampled; the defaults are the official ones."""
+
+    segment_frames: FourNPlusOne = setting(
+        77,
+        "Frames sampled together",
+        "4n + 1, from 5 to 201 (5, 9, ..., 49, ..., 77, ...)",
+        ge=5,
+        le=201,
+    )
+    steps: int = setting(20, "Denoising steps per segment", ge=1, le=200)
+    guidance_scale: float = setting(
+        1.0,
+        "Classifier-free guidance; above 1 each step costs two forwards",
+        "a number from 1 to 20 (1 switches guidance off)",
+        ge=1,
+        le=20,
+    )
+    conditioning_frames: Annotated[int, checked(lambda v: v in (1, 5))] = setting(
+        1, "Last frames of a segment that the next one starts from", "1 or 5"
+    )
+    shift: float = setting(5.0, "Shift of the noise schedule", gt=0, le=20)
+    solver: Literal["unipc", "dpm++"] = setting("unipc", "Solver of the flow equation")
+    seed: int = setting(
+        0, "Seed of the noise", "a whole number from 0 to 2^63 - 1", ge=0, le=2**63 - 1
+    )
+    relighting_lora: bool | Literal["auto"] = setting(
+        "auto",
+        "Merge the model's relighting LoRA; auto means in replacement mode, when it is there",
+        "auto, true or false",
+    )
+    loras: Annotated[tuple[Lora, ...], AsList, Field(strict=False)] = setting(
+        (), "LoRA files merged into the weights", LORA_LIST
+    )
+    precision: Literal["bf16", "fp8"] = setting(
+        "bf16",
+        "Arithmetic of the blocks' linear layers on a GPU; fp8 is faster, 2.6% from bf16 on random"
+        " weights",
+    )
+    vae_precision: Literal["bf16", "fp32"] = setting(
+        "bf16",
+        "Arithmetic of the VAE on a GPU; fp32, as in the official code, takes twice the memory and"
+        " is slower, bf16 is 1.2% from it when decoding",
+    )
+    color_match: float = setting(
+        0.0,
+        "Largest correction of a segment's mean colour towards the reference's; 0 is off",
+        ge=0,
+        le=0.5,
+    )
+
+
+class ClipSettings(
+    SamplingSettings,
+    MaskSettings,
+    PersonMaskSettings,
+    FaceSettings,
+    PoseSettings,
+    KeypointSettings,
+    TimelineSettings,
+):
+    """All settings of a clip."""
+
+    preset: str = setting(
+        "standard",
+        "Named group of settings under `presets:`",
+        "the name of a preset in config.yaml",
+    )
+    prompt: str = setting(
+        "视频中的人在做动作",
+        "What the text encoder reads; the model was trained with the default",
+        min_length=1,
+    )
+    negative_prompt: str = setting(
+        NEGATIVE_PROMPT, "Used when guidance_scale is above 1", min_length=1
+    )
+    retarget: Literal["none", "basic"] = setting(
+        "none",
+        "Basic gives the pose the reference person's proportions and place, in animate mode",
+        used_with={"mode": "animate"},
+    )
+    sam2_checkpoint: str = setting(
+        "",
+        "SAM 2 or 2.1 checkpoint of any size, under its released name; the official one when empty",
+        "a path, absolute or relative to the table, such as sam2.1_hiera_tiny.pt",
+        used_with={"mask_backend": "sam2"} | REPLACE,
+    )
+    gpus: Annotated[int, checked(DEGREES.__contains__)] | Literal["auto"] = setting(
+        1,
+        "GPUs that share the clip (Ulysses degree); auto shares the machine's GPUs among the clips",
+        "a divisor of 40 from 1 to 40, or auto",
+    )
+
+    def text_for(self, stage: type[Declared]) -> str:
+        """Return the values that a stage reads, as JSON text."""
+        return self.model_dump_json(include=set(stage.model_fields))
+
+    def sampling(self, models: str) -> dict[str, Any]:
+        """Return what the sampler reads, as JSON values; `models` is the folder of LoRAs."""
+        values = self.model_dump(mode="json", include=set(SamplingSettings.model_fields))
+        own = ("weight", "strict")
+        values["loras"] = [
+            {"path": lora.location(models)} | {name: getattr(lora, name) for name in own}
+            for lora in self.loras
+        ]
+        return values
+
+    def relative_to(self, table_folder: Path) -> "ClipSettings":
+        """Return the settings with the user's files as seen from the working directory."""
+        own = relative_to_table
+        loras = tuple(
+            lora.model_copy(update={"path": own(lora.path, table_folder)}) if lora.path else lora
+            for lora in self.loras
+        )
+        checkpoint = self.sam2_checkpoint and own(self.sam2_checkpoint, table_folder)
+        return self.model_copy(update={"loras": loras, "sam2_checkpoint": checkpoint})
 
 
 def relative_to_table(path: str, table_folder: Path) -> str:

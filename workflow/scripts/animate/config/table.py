@@ -4,12 +4,45 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
+from pydantic import ValidationError
 
-from animate.config import settings as settings_of
-from animate.config.schema import Mistake, find_mistakes, load_schema, nearest_name
+from animate.config.checks import combination_mistakes, ignored_settings, preset_mistakes
+from animate.config.configuration import Configuration
+from animate.config.fields import Declared, setting
+from animate.config.mistakes import Mistake, find_mistakes, mistakes_of, nearest_name
+from animate.config.resolve import resolve
+from animate.config.settings import ClipSettings, relative_to_table
+
+
+class Columns(Declared):
+    """The four columns that every table has; every setting may be one more."""
+
+    clip: str = setting(
+        ...,
+        "Name of the clip; its files are in `results/{clip}/`",
+        "1 to 100 of the letters A-Z and a-z, digits, `.`, `_` and `-`, starting with a letter or"
+        " digit; no name twice",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+    )
+    video: str = setting(
+        ...,
+        "The driving video, whose motion is used",
+        "a path with any letters, absolute or relative to the table",
+        min_length=1,
+    )
+    reference: str = setting(..., "The character image", "as above", min_length=1)
+    mode: Literal["animate", "replace"] = setting(
+        ...,
+        "`animate`: the character moves like the driving person, in the reference's frame shape;"
+        " `replace`: the character takes the person's place in the driving video",
+    )
+
+
+REQUIRED = list(Columns.model_fields)
+SETTINGS = list(ClipSettings.model_fields)
 
 
 @dataclass(frozen=True)
@@ -20,18 +53,22 @@ class Clip:
     video: str
     reference: str
     mode: str
-    settings: dict[str, Any]
+    settings: ClipSettings
     row: int = 0
 
 
 @dataclass
 class Table:
-    """The good clips by name, the mistakes of the file, and those of each refused row."""
+    """The good clips by name, the mistakes of the file, and those of each refused row.
+
+    `ignored` has the names of the clips whose row states a setting that they do not read.
+    """
 
     path: Path
     clips: dict[str, Clip] = field(default_factory=dict)
     file_mistakes: list[str] = field(default_factory=list)
     row_mistakes: dict[int, list[str]] = field(default_factory=dict)
+    ignored: dict[str, list[str]] = field(default_factory=dict)
 
     def refuse(self, clip: Clip, column: str, problem: str) -> None:
         """Move a good row to the refused ones."""
@@ -43,8 +80,8 @@ class Table:
         return self.file_mistakes + [line for lines in self.row_mistakes.values() for line in lines]
 
 
-def read_table(path: str | Path, config: dict[str, Any]) -> Table:
-    """Read clips.csv and check every cell against the schemas and the file system.
+def read_table(path: str | Path, config: Configuration) -> Table:
+    """Read clips.csv and check every cell against the declarations and the file system.
 
     Commas, semicolons and tabs separate; a byte-order mark and Windows line ends are fine. Rows
     count as in a spreadsheet: the header is row 1. No file of a clip is opened.
@@ -89,8 +126,7 @@ def _read_cells(path: Path) -> list[list[str]]:
 
 
 def _header_mistakes(header: list[str]) -> Iterator[str]:
-    required = load_schema("clips")["required"]
-    known = required + list(load_schema("settings")["properties"])
+    known = REQUIRED + SETTINGS
     if not any(header):
         yield "row 1: empty; it must be clip,video,reference,mode"
         return
@@ -99,18 +135,20 @@ def _header_mistakes(header: list[str]) -> Iterator[str]:
             yield f"row 1, column '{name}': unknown; {nearest_name(name, known)}"
     for name in sorted({name for name in header if header.count(name) > 1}):
         yield f"row 1, column '{name}': stands {header.count(name)} times; keep one"
-    for name in required:
+    for name in REQUIRED:
         if name not in header:
             yield f"row 1: column '{name}' is missing"
 
 
-def _read_rows(table: Table, header: list[str], rows: list[list[str]], config: dict) -> None:
+def _read_rows(
+    table: Table, header: list[str], rows: list[list[str]], config: Configuration
+) -> None:
     first_row_of: dict[str, int] = {}
     for number, row in enumerate(rows, start=2):
         cells = {name: cell for name, cell in zip(header, row, strict=True) if cell}
         if not cells:
             continue
-        clip, mistakes = _read_row(cells, table.path.parent, config)
+        clip, mistakes, ignored = _read_row(cells, table.path.parent, config)
         name = cells.get("clip")
         if name in first_row_of:
             problem = f"'{name}' stands already in row {first_row_of[name]}; names must differ"
@@ -123,46 +161,49 @@ def _read_rows(table: Table, header: list[str], rows: list[list[str]], config: d
             ]
         else:
             table.clips[clip.name] = replace(clip, row=number)
+            for problem in ignored:
+                table.ignored.setdefault(problem, []).append(clip.name)
 
 
-def _read_row(cells: dict[str, str], folder: Path, config: dict) -> tuple[Clip | None, list]:
-    required = {key: cells[key] for key in load_schema("clips")["required"] if key in cells}
-    given = {key: _read_cell(key, cell) for key, cell in cells.items() if key not in required}
+def _read_row(
+    cells: dict[str, str], folder: Path, config: Configuration
+) -> tuple[Clip | None, list[Mistake], list[str]]:
+    """Return a row's clip, its mistakes, and which of its settings the clip does not read."""
+    required = {key: cells[key] for key in REQUIRED if key in cells}
+    given = {key: _read_cell(key, cells[key]) for key in SETTINGS if key in cells}
     row = {key: value for key, (value, _) in given.items()}
-    mistakes = list(find_mistakes("clips", required))
-    for key in filter(given.__contains__, load_schema("settings")["properties"]):
-        mistakes += given[key][1]
+    mistakes = find_mistakes(Columns, required)
+    mistakes += [mistake for _, found in given.values() for mistake in found]
     if "preset" in row:
-        mistakes += settings_of.preset_mistakes(row["preset"], config)
+        mistakes += preset_mistakes(row["preset"], config.presets)
     video, reference = (
-        settings_of.relative_to_table(required.get(key, ""), folder)
-        for key in ("video", "reference")
+        relative_to_table(required.get(key, ""), folder) for key in ("video", "reference")
     )
     mistakes += _file_mistakes({"video": video, "reference": reference}, required)
     if mistakes:
-        return None, mistakes
-    settings = settings_of.resolve(row, config)
-    mistakes += settings_of.combination_mistakes(settings)
-    if checkpoint := settings["sam2_checkpoint"]:
-        settings["sam2_checkpoint"] = settings_of.relative_to_table(checkpoint, folder)
-        if not Path(settings["sam2_checkpoint"]).is_file():
-            problem = f"no such file: '{settings['sam2_checkpoint']}'"
-            mistakes.append(Mistake("sam2_checkpoint", problem))
-    loras = settings["loras"]
-    settings["loras"] = settings_of.lora_files(loras, folder, config["models"])
+        return None, mistakes, []
+    settings = resolve(row, config).relative_to(folder)
+    mistakes += combination_mistakes(settings)
+    own = {"sam2_checkpoint": [settings.sam2_checkpoint]}
+    own["loras"] = [lora.path for lora in settings.loras]
     mistakes += [
-        Mistake("loras", f"no such file: '{file['path']}'")
-        for lora, file in zip(loras, settings["loras"], strict=True)
-        if "path" in lora and not Path(file["path"]).is_file()
+        Mistake(key, f"no such file: '{path}'")
+        for key, paths in own.items()
+        for path in filter(None, paths)
+        if not Path(path).is_file()
     ]
-    return Clip(required["clip"], video, reference, required["mode"], settings), mistakes
+    ignored = ignored_settings(row, settings, required["mode"])
+    clip = Clip(required["clip"], video, reference, required["mode"], settings)
+    return clip, mistakes, list(ignored)
 
 
 @cache
-def _read_cell(setting: str, text: str) -> tuple[Any, list[Mistake]]:
+def _read_cell(name: str, text: str) -> tuple[Any, list[Mistake]]:
     """Return a cell's value and its mistakes; most cells of a column are alike."""
-    value = settings_of.parse_cell(setting, text)
-    return value, list(find_mistakes("settings", {setting: value}))
+    try:
+        return getattr(ClipSettings.model_validate_strings({name: text}), name), []
+    except ValidationError as error:
+        return None, mistakes_of(error, ClipSettings)
 
 
 def _file_mistakes(paths: dict[str, str], required: dict[str, str]) -> Iterator[Mistake]:

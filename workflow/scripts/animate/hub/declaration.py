@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from animate.config.schema import find_mistakes
 from animate.errors import ClipError
+from animate.hub.document import document_mistakes
 
 if TYPE_CHECKING:
     from animate.config.table import Clip
@@ -56,7 +56,7 @@ class Part:
 
     def serves(self, clip: "Clip") -> bool:
         """Return whether the clip has every setting under `when`."""
-        resolved = {**clip.settings, "mode": clip.mode}
+        resolved = {**dict(clip.settings), "mode": clip.mode}
         return all(resolved.get(setting) in values for setting, values in self.when.items())
 
 
@@ -101,7 +101,7 @@ def read_declaration(path: Path) -> Declaration:
         document = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise ClipError(f"{path} cannot be read: {error}") from error
-    mistakes = [str(mistake) for mistake in find_mistakes("models", document)]
+    mistakes = document_mistakes(document)
     if not mistakes:
         mistakes = list(_unknown_repositories(document))
     if mistakes:

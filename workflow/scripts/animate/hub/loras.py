@@ -16,10 +16,10 @@ def hub_loras(clips: Iterable["Clip"]) -> dict[str, list[str]]:
     """Return the files of the hub's LoRAs in these clips, by the name of their model."""
     files: dict[str, list[str]] = {}
     for clip in clips:
-        for lora in clip.settings["loras"]:
-            if "repo" in lora:
-                wanted = files.setdefault(f"loras/{lora['repo']}/{lora['revision']}", [])
-                wanted += [] if lora["file"] in wanted else [lora["file"]]
+        for lora in clip.settings.loras:
+            if lora.repo:
+                wanted = files.setdefault(f"loras/{lora.repo}/{lora.revision}", [])
+                wanted += [] if lora.file in wanted else [lora.file]
     return files
 
 

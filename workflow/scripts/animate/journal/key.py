@@ -1,7 +1,6 @@
 """What a sampled clip is made from, as one hash: settings, inputs, weights, and the arithmetic."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from pathlib import Path
 
 from animate.config.job import Job
@@ -22,9 +21,7 @@ def job_key(job: Job, loras: Iterable[LoraFile]) -> str:
     by content, the model by its pinned hashes or the `file_identity` of its files. GPU, number of
     ranks and versions of packages stay out: a clip may go on elsewhere, and its record says so.
     """
-    settings = asdict(job.settings)
-    for resolved in ("loras", "relighting_lora"):
-        del settings[resolved]
+    settings = job.settings.model_dump(exclude={"loras", "relighting_lora"})
     return value_hash(
         {
             "version": SAMPLER_VERSION,

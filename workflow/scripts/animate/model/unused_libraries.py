@@ -6,8 +6,8 @@ import sys
 UNUSED = ("peft", "scipy", "sklearn")
 
 
-def spare_imports() -> None:
+def spare_imports(*more: str) -> None:
     """Have diffusers and transformers find none of them; call it before either is imported."""
-    for name in UNUSED:
+    for name in (*UNUSED, *more):
         # Python's own way to say that a module cannot be imported.
         sys.modules.setdefault(name, None)

@@ -21,6 +21,7 @@ from animate.parallel.plan import FSDP2, OFFLOAD, Plan, Workload, model_sizes, p
 from animate.parallel.sharding import Sharded
 from animate.parallel.ulysses import UlyssesSharding
 from animate.weights.checkpoint import empty_transformer
+from animate.weights.early import EarlyWeights
 from animate.weights.prepared import TRANSFORMER, transformer_folder
 
 
@@ -40,6 +41,7 @@ def build_transformer(
     workload: Workload,
     say: Callable[[str], None] = print,
     compiling: str = "auto",
+    early: EarlyWeights | None = None,
 ) -> Built:
     """Return the transformer of a model folder, ready to sample on every rank.
 
@@ -51,6 +53,8 @@ def build_transformer(
         loras: the LoRA files to merge.
         workload: of the largest segment that will be sampled.
         compiling: "auto", "on" or "off"; see `will_compile`.
+        early: weights whose reading has begun, for a rank alone; taken where they are of the folder
+            that is read.
 
     Raises:
         ClipError: see `plan_memory`, `fill_transformer`, `UlyssesSharding`, `check_fp8` and
@@ -83,7 +87,10 @@ def build_transformer(
 
     # Load.
     compiler = import_compiler(device) if compiled else None
-    fill_transformer(weights, source, device, store, loras, say, world)
+    begun = early if early and early.folder == source else None
+    fill_transformer(weights, source, device, store, loras, say, world, begun)
+    if early:
+        early.close()
 
     # Compile.
     if compiler:
@@ -130,5 +137,7 @@ def place(
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Return the free bytes of a GPU, None for a CPU."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+    """Return the bytes of a GPU that are free or this process's own, None for a CPU."""
+    if device.type != "cuda":
+        return None
+    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)

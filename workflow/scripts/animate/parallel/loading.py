@@ -17,6 +17,7 @@ from animate.config.lora_choice import LoraFile
 from animate.devices.world import ALONE, World
 from animate.kernels.fp8 import FP8, quantise_rows, scale_name
 from animate.weights.checkpoint import assign, fitting_tensors, restore_constants
+from animate.weights.early import EarlyWeights
 from animate.weights.lora.merge import LoraStack
 from animate.weights.original_names import transformer_names
 from animate.weights.reading import read_tensors
@@ -55,12 +56,14 @@ def fill_transformer(
     loras: Iterable[LoraFile] = (),
     say: Callable[[str], None] = print,
     world: World = ALONE,
+    early: EarlyWeights | None = None,
 ) -> None:
     """Read a folder's tensors into `store`, and compute the model's constants on `device`.
 
     The ranks read about as many bytes each. A rank holds its next tensors and the one at hand
     besides the store's, so no second copy of the weights. LoRA files are merged on the way, each
-    with its factor, in fp32; fp8 weights are rounded from that.
+    with its factor, in fp32; fp8 weights are rounded from that. `early` are the folder's tensors on
+    their way to a rank alone.
 
     Raises:
         ClipError: a tensor is missing, unexpected or misshapen, a file is damaged, or a LoRA does
@@ -76,7 +79,7 @@ def fill_transformer(
     # The order is that of rank 0: another node's copy of the model may be cut into other files.
     readers = _readers({name: expected[name].numel() for name in world.share(list(stored))}, world)
     own = (stored[name] for name, reader in readers.items() if reader == world.rank)
-    coming = read_tensors(own, device)
+    coming = early.read(own) if early else read_tensors(own, device)
     for name, reader in readers.items():
         kept = {name: parameters[name]}
         if parameters[name].dtype == FP8:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from animate.atomic import atomic_output
+from animate.config.configuration import Configuration
 from animate.config.table import Table
 from animate.hashing import file_hash
 from animate.installed import installed_versions
@@ -14,12 +15,12 @@ from animate.results.provenance import PACKAGES, read_json
 WORKFLOW = Path(__file__).parents[3]
 
 
-def make_manifest(config: dict[str, Any], table: Table) -> dict[str, Any]:
+def make_manifest(config: Configuration, table: Table) -> dict[str, Any]:
     """Return the manifest: one entry per clip with the hashes of its record and its video."""
-    results = Path(config["results"])
+    results = Path(config.results)
     return {
         "workflow": {"commit": workflow_commit(), "packages": installed_versions(PACKAGES)},
-        "config": config,
+        "config": config.model_dump(mode="json", exclude_unset=True),
         "table": {"path": str(table.path), "sha256": file_hash(table.path)},
         "clips": {name: _clip_entry(results / name / f"{name}.json") for name in table.clips},
         "refused": {str(row): lines for row, lines in table.row_mistakes.items()},

@@ -11,7 +11,6 @@ from diffusers import AutoencoderKLWan
 from animate.config.job import Job
 from animate.config.lora_choice import LoraFile
 from animate.devices.machine import Machine
-from animate.errors import ClipError
 from animate.model.parts import load_part
 from animate.model.transformer import SamplingTransformer
 from animate.model.vae import VideoCodec
@@ -19,7 +18,7 @@ from animate.parallel.build import build_transformer
 from animate.parallel.plan import Workload
 from animate.parallel.vae_split import SplitCodec
 from animate.weights.checkpoint import model_index
-from animate.weights.layout import RELIGHTING_LORA, relighting_lora
+from animate.weights.early import EarlyWeights
 
 
 @dataclass(frozen=True)
@@ -41,8 +40,11 @@ def load_models(
     workload: Workload,
     machine: Machine,
     say: Callable[[str], None],
+    early: EarlyWeights | None = None,
 ) -> Models:
     """Return the models of a folder with LoRAs merged; `workload` is that of the largest segment.
+
+    `early` are the transformer's weights, where their reading has begun.
 
     Raises:
         ClipError: the folder is no model's, or see `build_transformer`.
@@ -57,27 +59,13 @@ def load_models(
         workload,
         say,
         machine.compiling,
+        early,
     )
     exact = workload.vae_precision == "fp32"
     dtype = torch.float32 if exact else machine.dtype
     vae = load_part(AutoencoderKLWan, folder / "vae", dtype).to(machine.device)
     codec = SplitCodec(vae, machine.world.size, how["compiled"])
     return Models(transformer, codec, {**how, "vae_precision": workload.vae_precision})
-
-
-def job_loras(job: Job) -> list[LoraFile]:
-    """Return the LoRAs to merge for a job, the relighting LoRA first.
-
-    Raises:
-        ClipError: the relighting LoRA is asked for and the model has none.
-    """
-    path, wanted = relighting_lora(job.model), job.settings.relighting_lora
-    if wanted == "auto":
-        wanted = job.mode == "replace" and path is not None
-    if wanted and path is None:
-        missing = job.model / RELIGHTING_LORA
-        raise ClipError(f"relighting_lora is true, but the model has no {missing}")
-    return ([LoraFile(path)] if wanted else []) + list(job.settings.loras)
 
 
 def job_workload(job: Job, size: tuple[int, int]) -> Workload:

@@ -1,17 +1,50 @@
 """Progress of a clip by segment and step, with an estimate of the time left."""
 
+import json
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import TextIO
 
 
+@dataclass(frozen=True)
+class Sampled:
+    """How far a clip is: the segment and its step, from 1, that was sampled last, and of how many.
+
+    `seconds_left` are those until the last step, None while they are not known.
+    """
+
+    segment: int
+    segments: int
+    step: int
+    steps: int
+    seconds_left: float | None
+
+
+def progress_file(log: Path) -> Path:
+    """Return the JSON file beside a clip's log file that says how far the clip is."""
+    return log.with_suffix(".progress.json")
+
+
+def read_progress(log: Path, since: float) -> Sampled | None:
+    """Return how far the clip of a log file is, None where that was not written since a time."""
+    path = progress_file(log)
+    # There may be none yet, or one that another version wrote.
+    with suppress(OSError, ValueError, TypeError):
+        if path.stat().st_mtime >= since:
+            return Sampled(**json.loads(path.read_text("utf-8")))
+    return None
+
+
 class Progress:
     """Writes one line per event to standard output and, if given, appends it to a log file.
 
-    A `quiet` one writes nothing: of several ranks, one speaks.
+    Beside the log file stands how far the clip is, for programs: see `read_progress`. A `quiet` one
+    writes nothing: of several ranks, one speaks.
     """
 
     def __init__(
@@ -24,9 +57,11 @@ class Progress:
         self._clip = clip
         self._clock = clock
         self._streams: list[TextIO] = [] if quiet else [sys.stdout]
+        self._file: Path | None = None
         if log is not None and not quiet:
             log.parent.mkdir(parents=True, exist_ok=True)
             self._streams.append(log.open("a", encoding="utf-8"))
+            self._file = progress_file(log)
         self._last = clock()
         self._sampling: list[float] = []
         self._pauses: list[float] = []
@@ -47,10 +82,20 @@ class Progress:
             self._pauses.append(now - self._last)
         self._last = now
         line = f"segment {segment + 1}/{self._segments} step {step}/{self._steps}"
+        left = None
         if self._sampling:
-            left = duration(self._left(self._segments - segment - 1, self._steps - step))
-            line += f", {fmean(self._sampling):.2f} s per step, about {left} left"
+            left = self._left(self._segments - segment - 1, self._steps - step)
+            line += f", {fmean(self._sampling):.2f} s per step, about {duration(left)} left"
         self.say(line)
+        self._note(Sampled(segment + 1, self._segments, step, self._steps, left))
+
+    def _note(self, sampled: Sampled) -> None:
+        # A full disk ends a clip where its frames are stored, not here.
+        with suppress(OSError):
+            if self._file:
+                temporary = self._file.with_suffix(".part")
+                temporary.write_text(json.dumps(asdict(sampled)) + "\n", "utf-8")
+                temporary.replace(self._file)
 
     def _left(self, segments: int, steps: int) -> float:
         """Return the seconds of the steps left in this segment and of the segments after it."""

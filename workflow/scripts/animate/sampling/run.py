@@ -20,18 +20,27 @@ from animate.sampling.clip import (
     segment_sampler,
 )
 from animate.sampling.loop import sample_segments
-from animate.sampling.models import job_loras, job_workload, load_models
+from animate.sampling.models import job_workload, load_models
 from animate.sampling.progress import Progress
 from animate.sampling.segments import Segment
 from animate.sampling.stopping import stopping
+from animate.sampling.weights import job_loras
+from animate.weights.early import EarlyWeights
 
 Encode = Callable[[], torch.Tensor]
 
 
-def run_job(job: Job, machine: Machine, progress: Progress, encode: Encode | None = None) -> None:
+def run_job(
+    job: Job,
+    machine: Machine,
+    progress: Progress,
+    encode: Encode | None = None,
+    early: EarlyWeights | None = None,
+) -> None:
     """Sample a clip and write its video without sound; go on from the journal if there is one.
 
-    `encode` returns the reference's features on rank 0, where they are made elsewhere meanwhile.
+    `encode` returns the reference's features on rank 0, where they are made elsewhere meanwhile;
+    `early` are the transformer's weights, where their reading has begun.
 
     The video has as many frames as the pose video, at the same rate. The journal stays, for the
     rule that finishes the clip to remove.
@@ -45,12 +54,12 @@ def run_job(job: Job, machine: Machine, progress: Progress, encode: Encode | Non
         reference_features, machine.staged or job.model, job.inputs["reference"], *clip.info.size
     )
     if not machine.world.leads:
-        _sample(clip, loras, machine, progress, None, encode)
+        _sample(clip, loras, machine, progress, None, encode, early)
         return
     key = job_key(job, loras)
     where = job.journal, key, job.output, clip.info, len(clip.segments), progress.say
     with open_sink(*where) as sink:
-        _sample(clip, loras, machine, progress, sink, encode)
+        _sample(clip, loras, machine, progress, sink, encode, early)
     write_record(job.record, sink.made_by)
     progress.say(f"finished: {clip.info.frame_count} frames in {job.output}")
 
@@ -62,6 +71,7 @@ def _sample(
     progress: Progress,
     sink: Sink | None,
     encode: Encode,
+    early: EarlyWeights | None,
 ) -> None:
     """Sample the segments that are not finished; rank 0 puts them into its sink."""
     job, world = clip.job, machine.world
@@ -72,7 +82,8 @@ def _sample(
     tail = world.share_tensor(sink and sink.tail, machine.device) if finished else None
     weights = machine.staged or job.model
     progress.say(f"loading the model from {weights}")
-    models = load_models(weights, loras, job_workload(job, clip.info.size), machine, progress.say)
+    workload = job_workload(job, clip.info.size)
+    models = load_models(weights, loras, workload, machine, progress.say, early)
     progress.say("the model is loaded")
     sampler = segment_sampler(clip, models, machine, encode() if world.leads else None)
     made_by = describe(machine) | models.made_by if sink else {}

@@ -9,7 +9,6 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 from typing import BinaryIO, NamedTuple
@@ -19,11 +18,11 @@ import torch
 from animate.errors import ClipError
 from animate.weights.stored import StoredTensor
 
-PIECE = 8 << 20
+PIECE = 16 << 20
 THREADS = 8
 # Two for each thread: it reads into one while the other is on its way to the GPU.
 BUFFERS = 2 * THREADS
-# Bytes of tensors that may be on their way or wait; one tensor may be larger.
+# Bytes of tensors that may be on their way or wait.
 AHEAD = 512 << 20
 # How safetensors names the types that weights come in.
 TYPES = {
@@ -34,26 +33,64 @@ TYPES = {
 }
 
 
-def read_tensors(tensors: Iterable[StoredTensor], device: torch.device) -> Iterator[torch.Tensor]:
-    """Yield each tensor whole, on `device` and in its stored type, in the order given.
+class Reading:
+    """Stored tensors on their way to a device, from the moment this is made.
 
-    The next ones, up to `AHEAD` bytes, are read meanwhile.
-
-    Raises:
-        ClipError: a file cannot be read or ends early, or a tensor has a type that is no float.
+    An iterator of the tensors, whole, in their stored types and in the order given. At most `ahead`
+    bytes of them are on their way or wait; one tensor may be larger. Iterating raises a `ClipError`
+    when a file cannot be read or ends early, or a tensor has a type that is no float.
     """
-    coming: deque[_Coming] = deque()
-    ahead = 0
-    with ExitStack() as stack:
-        reader = stack.enter_context(_Reader(device))
-        for tensor in tensors:
-            coming.append(reader.start(tensor))
-            ahead += coming[-1].target.nbytes
-            while ahead > AHEAD and len(coming) > 1:
-                ahead -= coming[0].target.nbytes
-                yield reader.finish(coming.popleft())
-        while coming:
-            yield reader.finish(coming.popleft())
+
+    def __init__(self, tensors: Iterable[StoredTensor], device: torch.device, ahead: int):
+        self._left = iter(tensors)
+        self._reader = _Reader(device)
+        self._most, self._ahead = ahead, 0
+        self._coming: deque[_Coming] = deque()
+        self._fault: ClipError | None = None
+        self._fill()
+
+    def __enter__(self) -> "Reading":
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+    def __iter__(self) -> "Reading":
+        return self
+
+    def __next__(self) -> torch.Tensor:
+        self._fill()
+        if not self._coming:
+            if self._fault:
+                raise self._fault
+            raise StopIteration
+        coming = self._coming.popleft()
+        self._ahead -= coming.target.nbytes
+        return self._reader.finish(coming)
+
+    def close(self) -> None:
+        """Read no more, and forget what was not asked for."""
+        self._reader.close()
+        self._coming.clear()
+
+    def _fill(self) -> None:
+        while not self._fault and (self._ahead < self._most or not self._coming):
+            tensor = next(self._left, None)
+            if tensor is None:
+                return
+            try:
+                self._coming.append(self._reader.start(tensor))
+            except ClipError as error:
+                # It is said in its turn.
+                self._fault = error
+            else:
+                self._ahead += self._coming[-1].target.nbytes
+
+
+def read_tensors(tensors: Iterable[StoredTensor], device: torch.device) -> Iterator[torch.Tensor]:
+    """Yield each tensor as `Reading` does, which begins with the first."""
+    with Reading(tensors, device, AHEAD) as coming:
+        yield from coming
 
 
 def stored_type(tensor: StoredTensor) -> torch.dtype:
@@ -98,13 +135,13 @@ class _Reader:
         for memory in torch.empty(BUFFERS, PIECE, dtype=torch.uint8, pin_memory=True):
             self._buffers.put(_Buffer(memory, torch.cuda.Event(blocking=True)))
 
-    def __enter__(self) -> "_Reader":
-        return self
-
-    def __exit__(self, *failure: object) -> None:
+    def close(self) -> None:
+        """Start no more pieces, and wait for those under way."""
         self._pool.shutdown(cancel_futures=True)
         for file, _ in self._files.values():
             file.close()
+        # Page-locked memory.
+        self._buffers = SimpleQueue()
 
     def start(self, stored: StoredTensor) -> _Coming:
         """Have a tensor read; its memory is taken now."""

@@ -1,0 +1,93 @@
+"""Weights on their way to the device before the model that takes them is built."""
+
+import json
+import shutil
+import time
+
+import pytest
+import torch
+
+from animate.config.job import read_job
+from animate.devices.world import ALONE
+from animate.errors import ClipError
+from animate.parallel import loading
+from animate.parallel.build import build_transformer
+from animate.parallel.plan import Workload
+from animate.sampling.weights import early_weights
+from animate.weights import early as early_module
+from animate.weights.early import EarlyWeights
+from animate.weights.prepared import TRANSFORMER
+from animate.weights.stored import stored_tensors
+from sampler_clip import write_clip, write_model
+
+CPU = torch.device("cpu")
+SEGMENT = Workload(32, 32, 5)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return write_model(tmp_path_factory.mktemp("model"))
+
+
+def load(model, early=None):
+    said = []
+    loaded = build_transformer(
+        model, torch.float32, CPU, [], ALONE, SEGMENT, said.append, early=early
+    )
+    return loaded.model.state_dict()
+
+
+def test_early_weights_are_those_that_a_job_reads(model, monkeypatch):
+    expected = load(model)
+    with EarlyWeights(model / TRANSFORMER, CPU) as early:
+        monkeypatch.setattr(loading, "read_tensors", pytest.fail)
+        found = load(model, early)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_reading_begins_before_anybody_asks(model, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(model / TRANSFORMER, folder)
+    stored = list(stored_tensors(model / TRANSFORMER).values())
+    with EarlyWeights(folder, CPU) as early:
+        until = time.monotonic() + 30
+        while not all(p.done() for c in early._coming._coming for p in c.pieces):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        for file in folder.glob("*.safetensors"):
+            with file.open("r+b") as opened:
+                opened.truncate(0)
+        some = stored[1::3]
+        for tensor, expected in zip(early.read(some), some, strict=True):
+            assert torch.equal(tensor, expected.read())
+
+
+def test_weights_of_another_folder_are_not_taken(model, tmp_path):
+    other = write_model(tmp_path, seed=1)
+    with EarlyWeights(other / TRANSFORMER, CPU) as early:
+        found = load(model, early)
+    expected = load(model)
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_a_file_cut_meanwhile_is_named_by_who_loads(model, tmp_path, monkeypatch):
+    copy = tmp_path / "model"
+    shutil.copytree(model, copy)
+    monkeypatch.setattr(early_module, "AHEAD", 1)
+    with EarlyWeights(copy / TRANSFORMER, CPU) as early:
+        (file,) = (copy / TRANSFORMER).glob("*.safetensors")
+        with file.open("r+b") as opened:
+            opened.truncate(file.stat().st_size - 1)
+        with pytest.raises(ClipError, match="is damaged"):
+            load(copy, early)
+
+
+def test_what_is_wrong_with_the_folder_is_left_to_who_loads(model, tmp_path):
+    path = write_clip(tmp_path, model, 5, size=(32, 32))
+    settings = json.loads(path.read_text())
+    settings["model"] = str(tmp_path / "nowhere")
+    path.write_text(json.dumps(settings))
+    job = read_job(path)
+    with early_weights(job, job.model, CPU) as early:
+        assert early is None

@@ -1,0 +1,81 @@
+"""What the pinned weights are, as params: other contents run again what they feed."""
+
+from functools import cache
+
+from animate.hub.content import part_content, pin_parts
+from animate.hub.lock import read_lock
+
+
+@cache
+def declared_part(model, part):
+    return next(p for p in DECLARATION.models[model].parts if p.name == part)
+
+
+@cache
+def content_as_of(changed, parts):
+    lock = read_lock(Path(LOCK_FILE))
+    return [part_content(DECLARATION, lock, declared_part(*part)) for part in parts]
+
+
+def pinned_content(model, parts):
+    """Return a param: what the weights of a model's parts are. Other contents run a job again."""
+    if not parts:
+        return []
+    names = tuple((model, part.name) for part in parts)
+    found = content_as_of(lock_time(), names)
+    if not all(found) and records_params():
+        pin_now(parts)
+        found = content_as_of(lock_time(), names)
+    return found
+
+
+def lock_time():
+    return os.stat(LOCK_FILE).st_mtime_ns if os.path.exists(LOCK_FILE) else None
+
+
+def records_params():
+    """Whether Snakemake notes with which params a job ran: not in a dry run, nor in a SLURM job."""
+    runs = workflow.executor_plugin is not None and not workflow.dryrun
+    return runs and workflow.is_main_process
+
+
+def pin_now(parts):
+    try:
+        for name in pin_parts(DECLARATION, Path(LOCK_FILE), parts):
+            logger.info(f"pinned {name} in {LOCK_FILE}")
+    except ImportError:
+        refuse(
+            ["the weights are not pinned yet: run snakemake update_models once before"]
+        )
+    except ClipError as error:
+        refuse([str(error)])
+
+
+def model_content(wildcards):
+    """Return what the model's weights are that no clip has to ask for."""
+    return pinned_content(CONFIG.model, parts_of(CONFIG.model, []))
+
+
+def sampler_content(wildcards):
+    """Return what the weights are that a clip is sampled with: the model's, and its LoRAs'."""
+    clip = clip_of(wildcards)
+    found = pinned_content(CONFIG.model, parts_of(CONFIG.model, [clip]))
+    for name, files in hub_loras([clip]).items():
+        parts = [part for part in parts_of(name, [clip]) if part.name in files]
+        found = found + pinned_content(name, parts)
+    return found
+
+
+def backend_content(setting):
+    """Return a params function: what the weights are of the backend that a clip's setting names."""
+
+    def of_clip(wildcards):
+        parts = parts_of("preprocess", [clip_of(wildcards)])
+        return pinned_content("preprocess", [p for p in parts if setting in p.when])
+
+    return of_clip
+
+
+def converted_content(wildcards):
+    parts = NEEDED_PARTS.get(wildcards.model, [])
+    return pinned_content(wildcards.model, [part for part in parts if part.convert])

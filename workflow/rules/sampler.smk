@@ -1,0 +1,31 @@
+"""What the sampler is told of a clip, and where its ranks run."""
+
+from animate.config.job import INPUTS, NEGATIVE_PROMPT, REPLACE_INPUTS
+
+
+def sampler_job(wildcards, input, output):
+    """Return the settings file of sample.py as JSON text."""
+    clip = clip_of(wildcards)
+    roles = (*INPUTS, *REPLACE_INPUTS, NEGATIVE_PROMPT)
+    job = {
+        "clip": clip.name,
+        "mode": clip.mode,
+        "model": MODEL,
+        "inputs": {role: str(input[role]) for role in roles if input.get(role)},
+        "output": str(output.video),
+        "record": str(output.record),
+        "journal": f"{RESULTS}/{clip.name}/.journal",
+        "progress": f"{LOGS}/sample/{clip.name}.log",
+        "settings": clip.settings.sampling(CONFIG.models),
+    }
+    return json.dumps(job, ensure_ascii=False)
+
+
+def launch_options(wildcards, output, resources):
+    """Return where the sampler's ranks run; not a reason to sample again."""
+    options = ["--gpus", str(resources.gpu)]
+    options += [f"--device={CONFIG.device}", f"--compile={CONFIG.compile}"]
+    if workflow.remote_exec:
+        options += ["--nodes", str(resources.nodes)]
+        options += ["--scratch", SITE.scratch] if SITE.scratch else []
+    return options

@@ -1,0 +1,99 @@
+"""The configuration and the table, read once, and what a rule asks of its clip."""
+
+from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
+
+from animate.config.checks import config_mistakes
+from animate.config.configuration import Configuration, stated
+from animate.config.settings import (
+    ClipSettings,
+    FaceSettings,
+    KeypointSettings,
+    MaskSettings,
+    PersonMaskSettings,
+    PoseBackend,
+    PoseSettings,
+    SamplingSettings,
+    TimelineSettings,
+)
+from animate.config.table import read_table
+
+
+def refuse(mistakes):
+    count = f"{len(mistakes)} mistake{'s' if len(mistakes) > 1 else ''}"
+    lines = "\n".join(f"  {line}" for line in mistakes)
+    logger.error(
+        f"{count} in the configuration or the table; nothing was started:\n{lines}"
+    )
+    sys.exit(1)
+
+
+def load_config():
+    mistakes = [f"config, {mistake}" for mistake in config_mistakes(config)]
+    if mistakes:
+        refuse(mistakes)
+    return Configuration(**stated(config))
+
+
+CONFIG = load_config()
+# Where detectors run is no reason to run them again, so it is none of their params.
+os.environ.update(DETECTORS=CONFIG.detectors)
+CONFIG_TEXT = CONFIG.model_dump_json(exclude_unset=True)
+
+
+def load_table():
+    table = read_table(CONFIG.clips, CONFIG)
+    if table.file_mistakes:
+        refuse(table.file_mistakes)
+    return table
+
+
+TABLE = load_table()
+CLIPS = TABLE.clips
+RESULTS = CONFIG.results
+LOGS = CONFIG.logs
+MODEL = f"{CONFIG.models}/{CONFIG.model}"
+CLIP = f"{RESULTS}/{{clip}}"
+
+if not CLIPS and not TABLE.row_mistakes:
+    logger.warning(f"{CONFIG.clips} has no clips yet: add rows, see config/README.md")
+for ignored, names in TABLE.ignored.items():
+    shown = ", ".join(names[:5]) + (" and others" if names[5:] else "")
+    logger.warning(f"{CONFIG.clips} states {ignored}: ignored for {shown}")
+if CONFIG.model == "tiny":
+    logger.warning("The tiny model has random weights: its videos are noise by design.")
+
+
+wildcard_constraints:
+    clip="[A-Za-z0-9][A-Za-z0-9._-]*",
+
+
+def clip_of(wildcards):
+    if wildcards.clip not in CLIPS:
+        raise WorkflowError(f"no clip '{wildcards.clip}' in {CONFIG.clips}")
+    return CLIPS[wildcards.clip]
+
+
+def replaces(wildcards):
+    return clip_of(wildcards).mode == "replace"
+
+
+def retargets(wildcards):
+    return clip_of(wildcards).settings.retarget != "none" and not replaces(wildcards)
+
+
+def driving_video(wildcards):
+    return clip_of(wildcards).video
+
+
+def reference_image(wildcards):
+    return clip_of(wildcards).reference
+
+
+def settings(stage):
+    """Return a params function: the JSON text of the clip's settings that a stage reads."""
+
+    def of_clip(wildcards):
+        return clip_of(wildcards).settings.text_for(stage)
+
+    return of_clip

@@ -1,0 +1,53 @@
+"""What no single value shows: unknown presets, settings that do not fit, settings nobody reads."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from animate.config.configuration import Configuration, stated
+from animate.config.fields import extra_of
+from animate.config.mistakes import Mistake, find_mistakes, nearest_name
+from animate.config.settings import ClipSettings
+
+
+def config_mistakes(config: dict[str, Any]) -> list[Mistake]:
+    """Return every mistake of a configuration, unknown presets included."""
+    mistakes = find_mistakes(Configuration, stated(config))
+    preset = (config.get("defaults") or {}).get("preset")
+    if isinstance(preset, str):
+        mistakes += preset_mistakes(preset, config.get("presets") or {}, "defaults.preset")
+    for name, group in (config.get("presets") or {}).items():
+        if isinstance(group, dict) and "preset" in group:
+            mistakes.append(Mistake(f"presets.{name}.preset", "a preset cannot name a preset"))
+    return mistakes
+
+
+def preset_mistakes(preset: str, presets: Iterable[str], key: str = "preset") -> list[Mistake]:
+    """Return the mistake of naming a preset that the configuration does not have."""
+    known = list(presets)
+    if preset in known:
+        return []
+    problem = f"'{preset}' is no preset of config.yaml; {nearest_name(preset, known)}"
+    return [Mistake(key, problem)]
+
+
+def combination_mistakes(settings: ClipSettings) -> list[Mistake]:
+    """Return the mistakes of values that do not fit together."""
+    mistakes = []
+    if settings.conditioning_frames >= settings.segment_frames:
+        problem = "must be fewer than segment_frames, or no segment makes progress"
+        mistakes.append(Mistake("conditioning_frames", problem))
+    start, end = settings.start or 0, settings.end
+    if end is not None and end <= start:
+        mistakes.append(Mistake("end", f"{end:g} s is not after the start at {start:g} s"))
+    return mistakes
+
+
+def ignored_settings(stated: Iterable[str], settings: ClipSettings, mode: str) -> Iterator[str]:
+    """Yield those of the settings that a row states which its clip does not read, and why."""
+    values = {**dict(settings), "mode": mode}
+    for name in stated:
+        needed = extra_of(ClipSettings.model_fields[name], "used_with") or {}
+        for other, value in needed.items():
+            if values[other] != value:
+                yield f"'{name}', which is read with {other} {value} only"
+                break

@@ -1,0 +1,98 @@
+"""The keys of config.yaml, declared once."""
+
+from typing import Any, Literal
+
+from animate.config.fields import Declared, Switch, setting
+from animate.config.settings import ClipSettings
+
+
+class ClusterConfig(Declared):
+    """What a SLURM cluster offers, for `--profile slurm` and `snakemake plan`."""
+
+    account: str | None = setting(None, "Account that jobs are charged to")
+    qos: str | None = setting(None, "Quality of service of all jobs")
+    partition: str | None = setting(
+        None, "Partition of jobs without GPU; the cluster's default when empty"
+    )
+    constraint: str | None = setting(None, "Features a node without GPU must have")
+    gpu_partition: str | None = setting(None, "Partition of the sampler; `partition` when empty")
+    gpu_constraint: str | None = setting(None, "Features a GPU node must have")
+    gpu_model: str | None = setting(None, "GPU type as `sinfo -o %G` names it; any when empty")
+    gpu_memory_gb: float = setting(
+        80.0, "Memory of one GPU in GB; clips that need more are not planned", gt=0
+    )
+    gpu_speed: float = setting(0.5, "Speed of one GPU, an H200 being 1", gt=0)
+    gpus_per_node: int = setting(4, "GPUs of one node; a clip with more gets several nodes", ge=1)
+    cpus_per_gpu: int = setting(4, "CPUs to ask for with each GPU", ge=1)
+    max_gpus: int = setting(
+        8,
+        "GPUs that this project may hold at once; `gpus: auto` shares them among the clips",
+        ge=1,
+    )
+    max_minutes: int = setting(
+        1440,
+        "Longest time limit of the partition; a longer clip goes on in its next attempt",
+        ge=1,
+    )
+    min_minutes: int = setting(10, "Shortest time limit to ask for", ge=1)
+    warning_seconds: int = setting(
+        120,
+        "The sampler is told to stop this long before its time limit",
+        ge=0,
+        le=3600,
+    )
+    scratch: str | None = setting(
+        None,
+        "Folder on a node's own disk to copy the model to, such as `$SLURM_TMPDIR`; not copied when"
+        " empty",
+    )
+    network: Literal["login", "nodes"] = setting(
+        "login", "Where downloads run, on the login node or on compute nodes"
+    )
+    check_nodes: bool = setting(
+        True,
+        "Whether a clip that fits no node of the partition, as `sinfo` lists them, is refused;"
+        " `false` where nodes are listed only once they exist",
+    )
+
+
+class Configuration(Declared):
+    """config.yaml."""
+
+    clips: str = setting("config/clips.csv", "The table of clips", "the path of a CSV file")
+    results: str = setting("results", "Folder of the results", "a path")
+    models: str = setting("models", "Folder of the model weights", "a path")
+    logs: str = setting("logs", "Folder of the log files", "a path")
+    model: Literal["wan2.2-animate-14b", "wan2.2-animate-14b-original", "tiny"] = setting(
+        "wan2.2-animate-14b", "Which weights; `tiny` has random ones and makes noise by design"
+    )
+    detectors: Literal["auto", "cpu", "cuda"] = setting(
+        "auto",
+        "Where vitpose and sam2 run; auto takes a GPU when the job has one, cuda fails without",
+    )
+    device: Literal["auto", "cuda", "cpu"] = setting(
+        "auto", "Where the sampler runs; auto takes a GPU, and the CPU only for the tiny model"
+    )
+    compile: Switch = setting(
+        "auto",
+        "Whether the transformer is compiled on a GPU; auto goes on without a C compiler and"
+        " Python's headers, about 1.1 times slower, on refuses to",
+    )
+    defaults: ClipSettings = setting(
+        ClipSettings(),
+        "Settings of every clip that does not set its own",
+        "a mapping of settings",
+    )
+    presets: dict[str, ClipSettings] = setting(
+        {}, "Named groups of settings", "a mapping from a name to settings"
+    )
+    cluster: ClusterConfig = setting(
+        ClusterConfig(),
+        "What a SLURM cluster offers, for `--profile slurm` and `snakemake plan`",
+        "a mapping of the keys below",
+    )
+
+
+def stated(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what a configuration states: an empty key states nothing."""
+    return {key: value for key, value in config.items() if value is not None}

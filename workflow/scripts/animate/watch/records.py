@@ -1,0 +1,94 @@
+"""The jobs of a run, followed through the records that Snakemake hands to loggers."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from snakemake_interface_logger_plugins.common import LogEvent
+
+# What Snakemake adds to each message about a job that it submitted.
+HINT = (
+    "For further error details see the cluster/cloud log and the log files of the involved rule(s)."
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job that a run has to do: its rule, its clip, "" if it has none, and its log files."""
+
+    rule: str
+    clip: str
+    logs: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What Snakemake said of a failed job, its number in the queue, "" if none, and its logs."""
+
+    said: str
+    number: str
+    logs: tuple[Path, ...]
+
+
+class RunRecords(logging.Handler):
+    """Knows which jobs of a run are unfinished, and why those failed that did.
+
+    A handler of Snakemake's logger gets the same records as a plugin of its logger interface, and
+    needs no installation.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.rules: frozenset[str] = frozenset()
+        self.clip_count = 0
+        self._jobs: dict[int, Job] = {}
+        self._faults: dict[int, Fault] = {}
+
+    def plan(self, jobs: Mapping[int, Job]) -> None:
+        """Follow these jobs, by Snakemake's numbers."""
+        self._jobs = dict(jobs)
+        self.rules = frozenset(job.rule for job in jobs.values())
+        self.clip_count = len(self.unfinished)
+
+    @property
+    def unfinished(self) -> dict[str, list[Job]]:
+        """The unfinished jobs of each clip that has any."""
+        found: dict[str, list[Job]] = {}
+        with self.lock:
+            for job in self._jobs.values():
+                if job.clip:
+                    found.setdefault(job.clip, []).append(job)
+        return found
+
+    @property
+    def faults(self) -> dict[str, Fault]:
+        """The last fault of each clip with a job that failed and was not finished since."""
+        with self.lock:
+            return {self._jobs[n].clip: f for n, f in self._faults.items() if self._jobs[n].clip}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take one record; a handler's lock is held meanwhile."""
+        event = getattr(record, "event", None)
+        if event == LogEvent.JOB_FINISHED:
+            self._jobs.pop(record.job_id, None)
+            self._faults.pop(record.job_id, None)
+        elif event == LogEvent.GROUP_ERROR:
+            number = getattr(record, "external_jobid", "")
+            logs = [log for job in record.job_error_info for log in job["log"]]
+            logs += record.aux_logs
+            for job in record.job_error_info:
+                self._note(job["jobid"], "", number, logs)
+        # Those of a group follow it, indented, and say less.
+        elif event == LogEvent.JOB_ERROR and not record.indent:
+            said, number = record.rule_msg or "", record.aux.get("external_jobid", "")
+            self._note(record.jobid, said.removesuffix(HINT), number, record.log)
+
+    def _note(self, job: int, said: str, number: Any, logs: list[str]) -> None:
+        if job in self._jobs:
+            # The last one comes last.
+            self._faults.pop(job, None)
+            self._faults[job] = Fault(
+                said.strip(), str(number), tuple(map(Path, filter(None, logs)))
+            )

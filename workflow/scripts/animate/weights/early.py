@@ -1,0 +1,47 @@
+"""The transformer's weights on their way to the device while Python imports what will use them."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import torch
+
+from animate.weights.reading import AHEAD, Reading
+from animate.weights.stored import StoredTensor, stored_tensors
+
+# Of a GPU's free memory, what they may fill before anybody has planned it.
+SHARE = 1 / 3
+
+
+class EarlyWeights:
+    """The tensors of a transformer's folder, read from the moment this is made.
+
+    Raises:
+        ClipError: see `stored_tensors`.
+    """
+
+    def __init__(self, folder: Path, device: torch.device):
+        self.folder = folder
+        tensors = list(stored_tensors(folder).values())
+        self._names = iter([tensor.name for tensor in tensors])
+        ahead = AHEAD
+        if device.type == "cuda":
+            ahead = int(torch.cuda.mem_get_info(device)[0] * SHARE)
+        self._coming = Reading(tensors, device, ahead)
+
+    def __enter__(self) -> "EarlyWeights":
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Read no more, and give back the memory of what nobody asked for."""
+        self._coming.close()
+
+    def read(self, wanted: Iterable[StoredTensor]) -> Iterator[torch.Tensor]:
+        """Yield some of the folder's tensors, asked for in the order of `stored_tensors`."""
+        for stored in wanted:
+            for name, tensor in zip(self._names, self._coming, strict=False):
+                if name == stored.name:
+                    yield tensor
+                    break
