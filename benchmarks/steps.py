@@ -41,7 +41,7 @@ from animate.devices.world import ALONE, join_world
 from animate.kernels.attention import KERNELS, choose_attention
 from animate.model.parts import load_part
 from animate.model.transformer import TEXT_TOKENS, SamplingTransformer
-from animate.model.vae import VideoCodec, WanCodec
+from animate.model.vae import VideoCodec
 from animate.parallel import build
 from animate.parallel.build import common_plan
 from animate.parallel.plan import FSDP2, OFFLOAD, REPLICATED, Plan, Workload
@@ -49,6 +49,7 @@ from animate.sampling.models import Models, load_models
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
 from animate.weights.prepared import transformer_folder
+from wan_codec import WanCodec
 from whole_model import load_transformer
 
 SIZES = (Video(832, 464, 77), Video(960, 720, 77), FULL)

@@ -21,7 +21,6 @@ from animate.model.attention import attention
 from animate.model.ops import Ops
 from animate.model.token_sharding import NoSharding, TokenSharding
 from animate.model.transformer import SamplingTransformer
-from animate.model.vae import WanCodec
 from animate.parallel import build
 from animate.parallel.loading import Resident, fill_transformer
 from animate.parallel.offload import Offloaded
@@ -35,6 +34,7 @@ from animate.weights.layout import RELIGHTING_LORA
 from animate.weights.prepare import prepare
 from animate.weights.prepared import COPY, transformer_folder
 from golden_model import DATA, RememberedMotion, load_golden_transformer, relative_error
+from wan_codec import WanCodec
 from whole_model import load_transformer
 
 CPU = torch.device("cpu")
@@ -216,7 +216,7 @@ def check_rows() -> None:
         assert torch.equal(rows.gather(own, 1), picture)
         first, last = int(own[0, 0, 0, 0]), int(own[0, -1, 0, 0])
         for above, below in ((1, 1), (0, 1)):
-            edged = rows.padded(own, 1, above, below)
+            edged = rows.with_halo(own, 1, above, below)
             expected = [n if n <= units else 0 for n in range(first - above, last + below + 1)]
             assert torch.equal(edged, torch.tensor(expected).view(1, -1, 1, 1).expand_as(edged))
 

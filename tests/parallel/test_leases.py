@@ -37,7 +37,7 @@ def hold_one(device, folder, events):
 
 
 def hold(folder, count, events, seconds):
-    """Hold devices for a while and report when they were got and let go."""
+    """Hold devices for a while and report when they were taken and released."""
     with lease(DEVICES, count, folder, lambda line: None) as held:
         events.put(("got", held))
         time.sleep(seconds)

@@ -22,7 +22,6 @@ from animate.errors import ClipError
 from animate.model import text
 from animate.model.parts import load_part
 from animate.model.text import tokenize
-from animate.model.vae import WanCodec
 from animate.parallel.vae_split import SplitCodec
 from animate.weights import convert
 from animate.weights.convert import convert_checkpoint, convert_transformer
@@ -42,6 +41,7 @@ from golden_model import (
     transformer_part,
     write_original_transformer,
 )
+from wan_codec import WanCodec
 from whole_model import load_transformer
 
 TOLERANCE = 1e-5

@@ -174,27 +174,27 @@ def test_a_constant_velocity_is_followed_to_its_end(solver, shift, steps):
 
 def test_color_match_moves_within_its_bound():
     generator = torch.Generator().manual_seed(0)
-    painted = torch.rand(1, 3, 5, 16, 16, generator=generator) * 0.4 - 0.2
+    sampled = torch.rand(1, 3, 5, 16, 16, generator=generator) * 0.4 - 0.2
     reference = torch.full((1, 3, 16, 16), 0.5) + 0.1 * torch.randn(1, 3, 16, 16)
     frames = SegmentFrames(pose=None, face=None)
-    near = match_colors(painted, frames, reference, 0.5)
+    near = match_colors(sampled, frames, reference, 0.5)
     assert torch.allclose(statistics(near)[0], statistics(reference)[0], atol=0.02)
-    bounded = match_colors(painted, frames, reference, 0.05)
-    change = statistics(bounded)[0] - statistics(painted)[0]
+    bounded = match_colors(sampled, frames, reference, 0.05)
+    change = statistics(bounded)[0] - statistics(sampled)[0]
     assert torch.allclose(change, torch.full((3,), 0.1), atol=1e-4)
 
 
 def test_color_match_in_replacement_follows_the_kept_background():
-    painted = torch.zeros(1, 3, 2, 16, 16)
+    sampled = torch.zeros(1, 3, 2, 16, 16)
     background = np.full((2, 16, 16, 3), 140, np.uint8)
     mask = np.zeros((2, 16, 16, 3), np.uint8)
     mask[:, 4:12] = 255
     background[mask > 0] = 0
     frames = SegmentFrames(background, background, background, mask)
-    matched = match_colors(painted, frames, torch.ones(1, 3, 16, 16), 0.5)
-    assert torch.allclose(matched, torch.full_like(painted, 140 / 127.5 - 1), atol=1e-3)
+    matched = match_colors(sampled, frames, torch.ones(1, 3, 16, 16), 0.5)
+    assert torch.allclose(matched, torch.full_like(sampled, 140 / 127.5 - 1), atol=1e-3)
     everything = SegmentFrames(background, background, background, np.full_like(mask, 255))
-    assert torch.equal(match_colors(painted, everything, torch.ones(1, 3, 4, 4), 0.5), painted)
+    assert torch.equal(match_colors(sampled, everything, torch.ones(1, 3, 4, 4), 0.5), sampled)
 
 
 def test_progress_estimates_the_time_left(tmp_path, capsys):

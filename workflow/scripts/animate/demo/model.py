@@ -1,4 +1,4 @@
-"""A model with Wan2.2-Animate's layout and classes, tiny, with random weights: it paints noise."""
+"""A model with Wan2.2-Animate's layout and classes, tiny, with random weights: it makes noise."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""GPUs that a process holds for itself: one lock file per device, let go when the process dies.
+"""GPUs that a process holds for itself: one lock file per device, released when the process dies.
 
 A lock is named after the device's UUID: one card may be called `0`, `GPU-...` or, by a SLURM job
 that counts its own from 0, another number. Containers see each other's locks only when they share

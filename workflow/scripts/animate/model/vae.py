@@ -1,37 +1,15 @@
-"""Videos to standardised latents and back, with the Wan 2.1 VAE."""
+"""What the sampler asks of a VAE: videos to standardised latents and back."""
 
 from typing import Protocol
 
 import torch
-from diffusers import AutoencoderKLWan
 
 
 class VideoCodec(Protocol):
-    """What the sampler asks of a VAE: 8x8 pixels and 4 frames (the first alone) per latent."""
+    """A VAE with 8x8 pixels and 4 frames (the first alone) per latent."""
 
     def encode(self, video: torch.Tensor) -> torch.Tensor:
         """Return latents (1, 16, 1 + F // 4, h / 8, w / 8) of a video (1, 3, F, h, w) in -1..1."""
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Return the video (1, 3, F, h, w) of latents, clamped to -1..1, fp32."""
-
-
-class WanCodec:
-    """`AutoencoderKLWan` with its latents standardised as the transformer knows them."""
-
-    def __init__(self, vae: AutoencoderKLWan):
-        self._vae = vae.eval().requires_grad_(False)
-        shape = (1, -1, 1, 1, 1)
-        self._mean = torch.tensor(vae.config.latents_mean, device=vae.device).view(shape)
-        self._std = torch.tensor(vae.config.latents_std, device=vae.device).view(shape)
-
-    def encode(self, video: torch.Tensor) -> torch.Tensor:
-        """Return the mean latents of `video`, fp32; see `VideoCodec`."""
-        video = video.to(self._vae.device, self._vae.dtype)
-        latents = self._vae.encode(video).latent_dist.mode().float()
-        return (latents - self._mean) / self._std
-
-    def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Return the video of `latents`; see `VideoCodec`."""
-        latents = latents.float() * self._std + self._mean
-        return self._vae.decode(latents.to(self._vae.dtype)).sample.float().clamp(-1, 1)

@@ -1,4 +1,4 @@
-"""A picture's rows spread over ranks, with the rows that convolutions need from the neighbours."""
+"""The rows of frames sharded over ranks, with the halo that convolutions need: neighbours' rows."""
 
 import torch
 import torch.distributed as dist
@@ -15,8 +15,8 @@ class WholeRows:
         """Return all rows of every process's `x`."""
         return x
 
-    def padded(self, x: torch.Tensor, dim: int, above: int, below: int) -> torch.Tensor:
-        """Return `x` with the neighbours' adjoining rows, zeros at the picture's edges."""
+    def with_halo(self, x: torch.Tensor, dim: int, above: int, below: int) -> torch.Tensor:
+        """Return `x` with one row of each neighbour asked for, zeros at the frame's edges."""
         padding = [0, 0] * (x.ndim - 1 - dim) + [above, below]
         return torch.nn.functional.pad(x, padding)
 
@@ -28,7 +28,7 @@ class SharedRows(WholeRows):
     """
 
     def __init__(self, units: int):
-        """`units` are the rows of the smallest picture, the latents."""
+        """`units` are the rows of the smallest frames, the latents."""
         rank, ranks = dist.get_rank(), dist.get_world_size()
         self._units = [len(part) for part in torch.arange(units).tensor_split(min(units, ranks))]
         last = len(self._units) - 1
@@ -53,8 +53,8 @@ class SharedRows(WholeRows):
         parts = zip(shares, self._units, strict=False)
         return torch.cat([share.narrow(dim, 0, units * scale) for share, units in parts], dim)
 
-    def padded(self, x: torch.Tensor, dim: int, above: int, below: int) -> torch.Tensor:
-        """Return `x` with the neighbours' adjoining rows, zeros at the picture's edges."""
+    def with_halo(self, x: torch.Tensor, dim: int, above: int, below: int) -> torch.Tensor:
+        """Return `x` with one row of each neighbour asked for, zeros at the frame's edges."""
         first = x.narrow(dim, 0, 1).contiguous()
         last = x.narrow(dim, x.shape[dim] - 1, 1).contiguous()
         over, under = torch.zeros_like(first), torch.zeros_like(first)

@@ -86,7 +86,7 @@ class UlyssesSharding:
         sizes = part_sizes(split[0].shape[3])
         return list(zip(*(x.split(sizes, 3) for x in split), strict=True))
 
-    def _send(self, part: tuple[torch.Tensor, ...]) -> "_Arriving":
+    def _send(self, part: tuple[torch.Tensor, ...]) -> "_Transfer":
         """Start to send each rank its heads of this rank's tokens (B, L, 3, heads, D)."""
         batch, length, n, heads, size = part[0].shape
         sent = part[0].new_empty(n, batch, length, len(part), heads, size)
@@ -94,7 +94,7 @@ class UlyssesSharding:
             _wide(sent)[:, :, :, place] = _wide(x).permute(2, 0, 1, 3, 4)
         return self._exchange(sent)
 
-    def _return(self, part: "_Arriving", length: int) -> "_Arriving":
+    def _return(self, part: "_Transfer", length: int) -> "_Transfer":
         """Attend to what arrived and start to send each rank its tokens (B, L, heads, D)."""
         tokens = part.tensor().transpose(0, 1).flatten(1, 2)
         padding = tokens.shape[1] - length
@@ -103,14 +103,14 @@ class UlyssesSharding:
             out = F.pad(out, (0, 0, 0, 0, 0, padding))
         return self._exchange(out.unflatten(1, (self._ranks, -1)).transpose(0, 1).contiguous())
 
-    def _exchange(self, sent: torch.Tensor) -> "_Arriving":
+    def _exchange(self, sent: torch.Tensor) -> "_Transfer":
         """Start to send rank r the r-th row of `sent` (ranks, ...), while this rank goes on."""
         received = torch.empty_like(sent)
         work = dist.all_to_all_single(received, sent, group=self._group, async_op=True)
-        return _Arriving(received, work)
+        return _Transfer(received, work)
 
 
-class _Arriving:
+class _Transfer:
     """What the ranks send to this one, (ranks, ...), on its way."""
 
     def __init__(self, received: torch.Tensor, work: dist.Work):

@@ -1,4 +1,4 @@
-"""The sampler's VAE: each rank encodes and decodes its rows of the pictures."""
+"""The sampler's VAE: each rank encodes and decodes its rows of the frames."""
 
 import torch
 import torch.distributed as dist

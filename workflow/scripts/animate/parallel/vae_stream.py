@@ -3,8 +3,8 @@
 The weights sit in diffusers' `AutoencoderKLWan`; the forward is ours. Activations are (T, h, w, C)
 of one video, so norms run over adjacent values and convolutions get the layout that tensor cores
 want; a convolution's past is laid before its input in the same pass that normalises it. Every
-rank has a part of the rows; convolutions take one row from each neighbour, and the attention of
-the middle gathers keys and values, so the split changes only how a kernel may round.
+rank has a shard of the rows; convolutions take a halo of one row from each neighbour, and the
+attention of the middle gathers keys and values, so the split changes only how a kernel may round.
 """
 
 from collections.abc import Callable, Iterator
@@ -103,7 +103,7 @@ class VaeStream:
     def _downsample(self, x, layer: nn.Module, memory: Memory, rows: WholeRows) -> torch.Tensor:
         conv = layer.resample[1]
         # The original pads one row below and one column to the right.
-        x = F.pad(rows.padded(x, 1, 0, 1), (0, 0, 0, 1)).permute(0, 3, 1, 2)
+        x = F.pad(rows.with_halo(x, 1, 0, 1), (0, 0, 0, 1)).permute(0, 3, 1, 2)
         x = F.conv2d(x, conv.weight, conv.bias, stride=2).permute(0, 2, 3, 1)
         if layer.mode != "downsample3d":
             return x
@@ -126,7 +126,7 @@ class VaeStream:
                 x = x.permute(0, 3, 1, 2, 4).flatten(0, 1)
         conv = layer.resample[1]
         x = x.repeat_interleave(2, 1).repeat_interleave(2, 2)
-        x = rows.padded(x, 1, 1, 1).permute(0, 3, 1, 2)
+        x = rows.with_halo(x, 1, 1, 1).permute(0, 3, 1, 2)
         x = F.conv2d(x, conv.weight, conv.bias, padding=(0, 1))
         return x.permute(0, 2, 3, 1).contiguous()
 
@@ -143,7 +143,7 @@ def _convolve(x: torch.Tensor, conv: nn.Conv3d, rows: WholeRows) -> torch.Tensor
     if type(rows) is WholeRows:
         padding = (1, 1)
     else:
-        x, padding = rows.padded(x, 1, 1, 1), (0, 1)
+        x, padding = rows.with_halo(x, 1, 1, 1), (0, 1)
     if x.device.type == "cpu":
         return _convolve_frames(x, conv, padding)
     out = F.conv3d(x.permute(3, 0, 1, 2)[None], conv.weight, conv.bias, padding=(0, *padding))

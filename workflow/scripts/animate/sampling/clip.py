@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import torch
 
-from animate.ahead import ahead
 from animate.config.job import Job
 from animate.devices.machine import Machine
 from animate.errors import ClipError
 from animate.model.image import reference_video
 from animate.model.text import load_prompt
+from animate.prefetch import prefetch
 from animate.sampling.conditions import SegmentFrames, check_lengths, read_frames
 from animate.sampling.loop import SegmentSampler
 from animate.sampling.models import Models
@@ -76,7 +76,7 @@ def frames_of(clip: Clip, finished: int, machine: Machine) -> Iterator[SegmentFr
     """
     videos, left = _videos(clip.job), clip.segments[finished:]
     world = machine.world
-    own = ahead(read_frames(videos, left)) if world.leads else iter(())
+    own = prefetch(read_frames(videos, left)) if world.leads else iter(())
     for _ in left:
         frames = next(own, None)
         if world.size > 1:

@@ -1,6 +1,6 @@
 """A bounded guard against the drift of colour and contrast over a long clip.
 
-Each segment starts from frames painted before it, so a small change of colour grows from segment
+Each segment starts from frames sampled before it, so a small change of colour grows from segment
 to segment. The guard moves a segment's mean and contrast per channel towards the reference image's
 (animation) or, where the background is kept, towards the background's (replacement). What it
 costs: one linear change of colour for the whole segment, so where it acts, neighbouring segments
@@ -15,20 +15,20 @@ Statistics = tuple[torch.Tensor, torch.Tensor]
 
 
 def match_colors(
-    painted: torch.Tensor, frames: SegmentFrames, reference: torch.Tensor, bound: float
+    sampled: torch.Tensor, frames: SegmentFrames, reference: torch.Tensor, bound: float
 ) -> torch.Tensor:
-    """Return painted frames (1, 3, F, h, w) with their colours moved towards what they should be.
+    """Return sampled frames (1, 3, F, h, w) with their colours moved towards what they should be.
 
     `reference` is (1, 3, h, w); all are in -1..1. `bound` limits the change of a channel's mean, as
     a part of the whole range, and of its contrast, as a factor 1 - bound to 1 + bound.
     """
     if frames.background is None:
-        return move_colors(painted, statistics(painted), statistics(reference), bound)
-    kept = torch.from_numpy(frames.mask[..., 0] <= MASK_THRESHOLD).to(painted.device)
+        return move_colors(sampled, statistics(sampled), statistics(reference), bound)
+    kept = torch.from_numpy(frames.mask[..., 0] <= MASK_THRESHOLD).to(sampled.device)
     if not kept.any():
-        return painted
-    wanted = to_video(frames.background)[0, :, kept.cpu()].to(painted.device)
-    return move_colors(painted, statistics(painted[0, :, kept]), statistics(wanted), bound)
+        return sampled
+    wanted = to_video(frames.background)[0, :, kept.cpu()].to(sampled.device)
+    return move_colors(sampled, statistics(sampled[0, :, kept]), statistics(wanted), bound)
 
 
 def statistics(pixels: torch.Tensor) -> Statistics:

@@ -1,7 +1,7 @@
 """Which frames of a clip each segment samples.
 
 Consecutive segments overlap by the conditioning frames. The last one is filled up by playing the
-clip back and forth, and what it paints beyond the clip's end is dropped.
+clip back and forth, and what it samples beyond the clip's end is dropped.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 class Segment:
     """One segment of a clip.
 
-    `sources` are the clip's frames it is conditioned on; of the frames it paints, those from
+    `sources` are the clip's frames it is conditioned on; of the frames it samples, those from
     `overlap` on are new, and the first `new_frames` of them belong to the clip.
     """
 

@@ -1,4 +1,4 @@
-"""A clip that is told to stop: it ends after the step at hand, its finished segments kept."""
+"""How SIGTERM and SIGUSR1 end a clip: after the present step, its finished segments kept."""
 
 import signal
 from collections.abc import Callable, Iterator

@@ -12,9 +12,9 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, Interpolation
 
-from animate.ahead import ahead
 from animate.atomic import atomic_output
 from animate.errors import ClipError
+from animate.prefetch import prefetch
 from animate.video.source import upright_frames
 from animate.video.timeline import Timeline
 
@@ -46,7 +46,7 @@ def read_frames(video: Path, timeline: Timeline) -> Iterator[np.ndarray]:
     """
     wanted = iter(timeline.source_indices)
     index = next(wanted, None)
-    for position, frame in enumerate(ahead(upright_frames(Path(video), timeline.picture))):
+    for position, frame in enumerate(prefetch(upright_frames(Path(video), timeline.picture))):
         while index == position:
             yield frame
             index = next(wanted, None)

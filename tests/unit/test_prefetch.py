@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from animate.ahead import ahead
+from animate.prefetch import prefetch
 
 
 def counted(made: list[int], stop: int):
@@ -21,7 +21,7 @@ def test_the_next_item_is_made_while_one_is_in_use():
         reached.set()
         yield 1
 
-    stream = ahead(items())
+    stream = prefetch(items())
     assert next(stream) == 0
     assert reached.wait(10)
     assert list(stream) == [1]
@@ -29,7 +29,7 @@ def test_the_next_item_is_made_while_one_is_in_use():
 
 def test_order_is_kept_and_no_more_than_one_is_made_ahead():
     made: list[int] = []
-    for number in ahead(counted(made, 50)):
+    for number in prefetch(counted(made, 50)):
         assert len(made) <= number + 2
     assert made == list(range(50))
 
@@ -39,7 +39,7 @@ def test_an_error_comes_after_the_items_before_it():
         yield "first"
         raise ValueError("no second")
 
-    stream = ahead(broken())
+    stream = prefetch(broken())
     assert next(stream) == "first"
     with pytest.raises(ValueError, match="no second"):
         next(stream)
@@ -47,7 +47,7 @@ def test_an_error_comes_after_the_items_before_it():
 
 def test_a_stream_left_early_leaves_no_thread():
     before = threading.active_count()
-    stream = ahead(counted([], 10))
+    stream = prefetch(counted([], 10))
     next(stream)
     stream.close()
     assert threading.active_count() == before

@@ -7,7 +7,7 @@ from typing import TypeVar
 Item = TypeVar("Item")
 
 
-def ahead(items: Iterable[Item]) -> Iterator[Item]:
+def prefetch(items: Iterable[Item]) -> Iterator[Item]:
     """Yield `items`, each made on a thread of its own while the one before is in use.
 
     Two items are in memory at a time; what making one raises is raised in its turn.

@@ -1,0 +1,159 @@
+"""A block of the transformer: what is sharded, prefetched and compiled.
+
+Shapes: B batch, L tokens of this process, H heads, D head size, C model width, T latent frames (the
+reference's first).
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from animate.model.attention import attend_within_frames, attention, attention_with_repeats
+from animate.model.ops import Ops
+
+KeysValues = tuple[torch.Tensor, torch.Tensor]
+WeightsHere = Callable[[], AbstractContextManager]
+
+
+@dataclass(frozen=True)
+class BlockConstants:
+    """A block's keys and values: text and image (B, n, H, D), face (B, T, n, H, D) or None.
+
+    Text's last key is that of padding; it stands for `padding` keys.
+    """
+
+    text: KeysValues
+    padding: int
+    image: KeysValues
+    face: KeysValues | None
+
+
+class SamplingBlock(nn.Module):
+    """One transformer block and the face adapter after it, if any: what is sharded and compiled."""
+
+    def __init__(self, block: nn.Module, face: nn.Module | None, ops: Ops):
+        super().__init__()
+        self.block = block
+        self.face = face
+        self.ops = ops
+        self._compiled: Callable | None = None
+        self._weights_here: WeightsHere = nullcontext
+
+    def compile_forward(self) -> None:
+        """Compile `forward`, on first use.
+
+        What brings the weights stays outside, be it PyTorch's hooks or `prefetch_by`.
+        """
+        self._compiled = torch.compile(self._step, dynamic=False)
+
+    def prefetch_by(self, weights_here: WeightsHere) -> None:
+        """Enter the context of `weights_here()`, which brings the weights, in each use of them."""
+        self._weights_here = weights_here
+
+    def constants(
+        self,
+        text: torch.Tensor,
+        padding: int,
+        image: torch.Tensor | KeysValues,
+        face: torch.Tensor,
+    ) -> BlockConstants:
+        """Return the block's keys and values of embedded text, image (B, n, C), face (B, T, n, C).
+
+        Text ends with one token that stands for `padding` ones. `image` may be the keys and values
+        of an earlier call.
+        """
+        with self._weights_here():
+            return self._constants(text, padding, image, face)
+
+    def _constants(self, text, padding: int, image, face) -> BlockConstants:
+        attn = self.block.attn2
+        heads = (attn.heads, -1)
+        keys = attn.norm_k(attn.to_k(text)).unflatten(2, heads)
+        values = attn.to_v(text).unflatten(2, heads)
+        if torch.is_tensor(image):
+            image_keys = attn.norm_added_k(attn.add_k_proj(image)).unflatten(2, heads)
+            image = (image_keys, attn.add_v_proj(image).unflatten(2, heads))
+        return BlockConstants((keys, values), padding, image, self._face_constants(face))
+
+    def _face_constants(self, face: torch.Tensor) -> KeysValues | None:
+        adapter = self.face
+        if adapter is None:
+            return None
+        features = adapter.pre_norm_kv(face)
+        keys = adapter.norm_k(adapter.to_k(features).unflatten(-1, (adapter.heads, -1)))
+        return keys, adapter.to_v(features).unflatten(-1, (adapter.heads, -1))
+
+    def forward(
+        self,
+        x: torch.Tensor,
+        time: torch.Tensor,
+        constants: BlockConstants,
+        rotary: tuple[torch.Tensor, torch.Tensor],
+        length: int,
+        first_token: int,
+        frame_tokens: int,
+    ) -> torch.Tensor:
+        """Return the residual stream (B, L, C) fp32 after this block.
+
+        `time` is (B, 6, C) fp32; of all `length` tokens this process's begin with `first_token`.
+        """
+        with self._weights_here():
+            step = self._compiled or self._step
+            return step(x, time, constants, rotary, length, first_token, frame_tokens)
+
+    def _step(
+        self, x, time, constants: BlockConstants, rotary, length: int, first_token, frame_tokens
+    ) -> torch.Tensor:
+        block = self.block
+        modulation = (block.scale_shift_table.float() + time).chunk(6, dim=1)
+        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = modulation
+        dtype = block.attn2.to_k.weight.dtype
+
+        h = (layer_norm(x, block.norm1) * (1 + scale_1) + shift_1).to(dtype)
+        x = x + self._self_attention(h, rotary, length).float() * gate_1
+        h = layer_norm(x, block.norm2).to(dtype)
+        x = x + self._cross_attention(h, constants).float()
+        h = (layer_norm(x, block.norm3) * (1 + scale_2) + shift_2).to(dtype)
+        x = x + self.ops.feed_forward(block.ffn, h).float() * gate_2
+        if self.face is not None:
+            x = x + self._face_attention(x, constants.face, first_token, frame_tokens).float()
+        return x
+
+    def _self_attention(self, h, rotary, length: int) -> torch.Tensor:
+        attn = self.block.attn1
+        heads, ops = (attn.heads, -1), self.ops
+        h = ops.qkv_input(h)
+        q = ops.norm_rotate(attn.to_q(h), attn.norm_q, *rotary).unflatten(2, heads)
+        k = ops.norm_rotate(attn.to_k(h), attn.norm_k, *rotary).unflatten(2, heads)
+        v = attn.to_v(h).unflatten(2, heads)
+        return attn.to_out[0](ops.attend(q, k, v, length).flatten(2))
+
+    def _cross_attention(self, h, constants: BlockConstants) -> torch.Tensor:
+        attn = self.block.attn2
+        return attn.to_out[0](_attend_conditions(attn.to_q(h), attn.norm_q, constants))
+
+    def _face_attention(self, x, face: KeysValues, first_token, frame_tokens) -> torch.Tensor:
+        adapter = self.face
+        h = layer_norm(x, adapter.pre_norm_q).to(adapter.to_k.weight.dtype)
+        q = adapter.norm_q(adapter.to_q(h).unflatten(2, (adapter.heads, -1)))
+        out = attend_within_frames(q, *face, first_token, frame_tokens)
+        return adapter.to_out(out.flatten(2))
+
+
+def _attend_conditions(
+    q: torch.Tensor, norm: nn.RMSNorm, constants: BlockConstants
+) -> torch.Tensor:
+    """Return what normalised queries (B, L, C) find in text plus what they find in the image."""
+    q = norm(q).unflatten(2, (constants.text[0].shape[2], -1))
+    text = attention_with_repeats(q, *constants.text, constants.padding)
+    return (text + attention(q, *constants.image)).flatten(2)
+
+
+def layer_norm(x: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
+    """Return the norm of `x` (..., C) fp32, with weight and bias in fp32."""
+    weight, bias = (None if p is None else p.float() for p in (norm.weight, norm.bias))
+    return F.layer_norm(x, norm.normalized_shape, weight, bias, norm.eps)
