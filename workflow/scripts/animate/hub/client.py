@@ -14,30 +14,30 @@ from huggingface_hub.utils import get_token
 
 from animate.errors import ClipError
 
-ATTEMPTS = 6
-LONGEST_PAUSE = 30.0
+PAUSES = 1, 2, 4, 8, 16
 PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-HTTP_LOGGERS = ("httpx2", "httpcore2")
 
 T = TypeVar("T")
 
 
 def keep_addresses_out_of_logs() -> None:
     """Silence the HTTP libraries: a redirect's address carries a signature that opens the file."""
-    for name in HTTP_LOGGERS:
+    for name in ("httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def patiently(call: Callable[[], T], what: str) -> T:
-    """Return what the call returns; repeat it, with growing pauses, after errors that pass."""
-    for attempt in range(1, ATTEMPTS):
+    """Return what the call returns; repeat it, with growing pauses, after errors that pass.
+
+    huggingface_hub's own `http_backoff` gives up when a connection breaks inside a body.
+    """
+    for pause in PAUSES:
         try:
             return call()
         except (httpx2.HTTPError, OSError) as error:
             if not _passes(error):
                 raise
-            pause = min(2.0 ** (attempt - 1), LONGEST_PAUSE)
-            logging.warning("%s: %s; again in %.0f s", what, _brief(error), pause)
+            logging.warning("%s: %s; again in %d s", what, _brief(error), pause)
             time.sleep(pause)
     return call()
 
@@ -45,59 +45,54 @@ def patiently(call: Callable[[], T], what: str) -> T:
 @contextmanager
 def explained(repository: str, file: str = "") -> Iterator[None]:
     """Turn the errors of hub calls about a repository, or a file of it, into a `ClipError`."""
-    subject = f"repository {repository}" + (f", file {file}" if file else "")
     try:
         yield
-    except OfflineModeIsEnabled as error:
-        raise ClipError(
-            f"{subject} is not in the cache and HF_HUB_OFFLINE is set: run `snakemake download`"
-            " where there is a network, or set `path` in config/models.yaml"
-        ) from error
-    except HfHubHTTPError as error:
-        raise ClipError(f"{subject}: {_refusal(repository, error)}") from error
-    except httpx2.HTTPError as error:
-        raise ClipError(
-            f"{subject}: {constants.ENDPOINT} does not answer ({_brief(error)}): check the network,"
-            " then start again; what has arrived is kept"
-        ) from error
-    except OSError as error:
-        raise ClipError(f"{subject}: {_storage_problem(error)}") from error
+    except (httpx2.HTTPError, OSError) as error:
+        subject = f"repository {repository}" + (f", file {file}" if file else "")
+        raise ClipError(f"{subject}{_explanation(repository, error)}") from error
 
 
-def _refusal(repository: str, error: HfHubHTTPError) -> str:
-    status = error.response.status_code
+def _explanation(repository: str, error: Exception) -> str:
+    if isinstance(error, OfflineModeIsEnabled):
+        return (
+            " is not in the cache and HF_HUB_OFFLINE is set: run `snakemake download` where there"
+            " is a network, or set `path` in config/models.yaml"
+        )
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
     if status in (401, 403):
         known = "the token that is set has no access" if get_token() else "it asks for a token"
         return (
-            f"{known} (HTTP {status}): accept the terms at {constants.ENDPOINT}/{repository}, then"
-            " run `hf auth login` or set HF_TOKEN"
+            f": {known} (HTTP {status}): accept the terms at {constants.ENDPOINT}/{repository},"
+            " then run `hf auth login` or set HF_TOKEN"
         )
     if status == 404:
         return (
-            "it is not on the hub, or not at this revision (HTTP 404): correct it in"
+            ": it is not on the hub, or not at this revision (HTTP 404): correct it in"
             " config/models.yaml or `loras` of the clip, or run `snakemake update_models`"
         )
-    return f"the hub answers HTTP {status}: start again later; what has arrived is kept"
-
-
-def _storage_problem(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            "the disk of the cache is full: free space, or move `cache` in config/models.yaml;"
-            " what has arrived is kept"
-        )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{error.filename} cannot be written: set `cache` in config/models.yaml"
-    return f"{error}: start again; what has arrived is kept"
+    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f": {error.filename} cannot be written: set `cache` in config/models.yaml"
+    if status:
+        problem = f"the hub answers HTTP {status}: start again later"
+    elif isinstance(error, httpx2.HTTPError):
+        problem = f"{constants.ENDPOINT} does not answer ({_brief(error)}): check the network, then"
+        problem += " start again"
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+        problem = "the disk of the cache is full: free space, or move `cache` in config/models.yaml"
+    else:
+        problem = f"{error}: start again"
+    return f": {problem}; what has arrived is kept"
 
 
 def _passes(error: Exception) -> bool:
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code in PASSING_STATUS
-    if isinstance(error, OfflineModeIsEnabled):
-        return False
     # huggingface_hub reports a body of the wrong length as an OSError without a number.
-    return isinstance(error, httpx2.TransportError) or error.errno is None
+    return isinstance(error, httpx2.TransportError) or (
+        isinstance(error, OSError)
+        and error.errno is None
+        and not isinstance(error, OfflineModeIsEnabled)
+    )
 
 
 def _brief(error: Exception) -> str:
