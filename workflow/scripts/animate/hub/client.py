@@ -29,7 +29,8 @@ def keep_addresses_out_of_logs() -> None:
 def patiently(call: Callable[[], T], what: str) -> T:
     """Return what the call returns; repeat it, with growing pauses, after errors that pass.
 
-    huggingface_hub's own `http_backoff` gives up when a connection breaks inside a body.
+    huggingface_hub's `http_backoff` and `http_get` give up when a body breaks off or, for files,
+    when the hub answers 500 or 503.
     """
     for pause in PAUSES:
         try:
@@ -49,50 +50,48 @@ def explained(repository: str, file: str = "") -> Iterator[None]:
         yield
     except (httpx2.HTTPError, OSError) as error:
         subject = f"repository {repository}" + (f", file {file}" if file else "")
-        raise ClipError(f"{subject}{_explanation(repository, error)}") from error
+        raise ClipError(f"{subject}: {_explanation(repository, error)}") from error
 
 
 def _explanation(repository: str, error: Exception) -> str:
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    number = getattr(error, "errno", None)
     if isinstance(error, OfflineModeIsEnabled):
         return (
-            " is not in the cache and HF_HUB_OFFLINE is set: run `snakemake download` where there"
-            " is a network, or set `path` in config/models.yaml"
+            "it is not in the cache and HF_HUB_OFFLINE is set: run `snakemake download` where"
+            " there is a network, or set `path` in config/models.yaml"
         )
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
     if status in (401, 403):
         known = "the token that is set has no access" if get_token() else "it asks for a token"
         return (
-            f": {known} (HTTP {status}): accept the terms at {constants.ENDPOINT}/{repository},"
-            " then run `hf auth login` or set HF_TOKEN"
+            f"{known} (HTTP {status}): accept the terms at {constants.ENDPOINT}/{repository}, then"
+            " run `hf auth login` or set HF_TOKEN"
         )
     if status == 404:
         return (
-            ": it is not on the hub, or not at this revision (HTTP 404): correct it in"
+            "it is not on the hub, or not at this revision (HTTP 404): correct it in"
             " config/models.yaml or `loras` of the clip, or run `snakemake update_models`"
         )
-    if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f": {error.filename} cannot be written: set `cache` in config/models.yaml"
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"{error.filename} cannot be written: set `cache` in config/models.yaml"
+    problem = f"{error}: start again"
     if status:
         problem = f"the hub answers HTTP {status}: start again later"
     elif isinstance(error, httpx2.HTTPError):
         problem = f"{constants.ENDPOINT} does not answer ({_brief(error)}): check the network, then"
         problem += " start again"
-    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+    elif number in (errno.ENOSPC, errno.EDQUOT):
         problem = "the disk of the cache is full: free space, or move `cache` in config/models.yaml"
-    else:
-        problem = f"{error}: start again"
-    return f": {problem}; what has arrived is kept"
+    return f"{problem}; what has arrived is kept"
 
 
 def _passes(error: Exception) -> bool:
     if isinstance(error, HfHubHTTPError):
         return error.response.status_code in PASSING_STATUS
+    if isinstance(error, OfflineModeIsEnabled):
+        return False
     # huggingface_hub reports a body of the wrong length as an OSError without a number.
-    return isinstance(error, httpx2.TransportError) or (
-        isinstance(error, OSError)
-        and error.errno is None
-        and not isinstance(error, OfflineModeIsEnabled)
-    )
+    return isinstance(error, httpx2.TransportError) or getattr(error, "errno", 0) is None
 
 
 def _brief(error: Exception) -> str:

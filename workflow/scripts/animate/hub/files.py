@@ -3,9 +3,9 @@
 Layout of the cache: https://huggingface.co/docs/huggingface_hub/guides/manage-cache
 """
 
+import glob
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -33,25 +33,24 @@ class ModelFile:
     commit: str | None
     name: str
     path: Path
-    size: int
     pin: LockedFile | None
     part: str = ""
     place: str = ""
 
     @property
+    def size(self) -> int:
+        """Bytes."""
+        return self.pin.size if self.commit else self.path.stat().st_size
+
+    @property
     def root(self) -> Path:
         """The folder that has the file under its name on the hub."""
-        return self.path.parents[len(PurePosixPath(self.name).parts) - 1]
+        return self.path.parents[self.name.count("/")]
 
     @property
     def blob(self) -> Path:
         """Where the cache has the content, under its hash; `path` is a link to it."""
         return self.root.parents[1] / "blobs" / self.pin.blob
-
-    @property
-    def cache(self) -> Path:
-        """The folder of the cache."""
-        return self.root.parents[2]
 
 
 def cache_folder(declaration: Declaration) -> Path:
@@ -59,41 +58,48 @@ def cache_folder(declaration: Declaration) -> Path:
     return declaration.cache or Path(constants.HF_HUB_CACHE)
 
 
-def hub_file(
-    declaration: Declaration, repository: str, commit: str, name: str, pin: LockedFile, **place: str
-) -> ModelFile:
+def hub_file(cache: Path, name: str, commit: str, file: str, pin: LockedFile, **of) -> ModelFile:
     """Return a file of a repository at a commit, as the cache has it or will."""
-    # A LoRA's repository is declared as OWNER/NAME@REVISION.
-    repository = repository.partition("@")[0]
-    folder = cache_folder(declaration) / repo_folder_name(repo_id=repository, repo_type="model")
-    path = folder / "snapshots" / commit / name
-    return ModelFile(repository, commit, name, path, pin.size, pin, **place)
+    repository = name.partition("@")[0]
+    folder = cache / repo_folder_name(repo_id=repository, repo_type="model")
+    return ModelFile(repository, commit, file, folder / "snapshots" / commit / file, pin, **of)
 
 
 def model_files(declaration: Declaration, lock: Lock, parts: Iterable[Part]) -> list[ModelFile]:
-    """Return every file of the parts; a `ClipError` names a pattern that no file matches.
+    """Return every file of the parts.
 
     A repository that is not pinned yet and has no folder contributes nothing.
+
+    Raises:
+        ClipError: no file matches a pattern, or the folder is not there.
     """
-    return [file for part in parts for file in _part_files(declaration, lock, part)]
+    files = []
+    for part in parts:
+        repository, own = part.repository, declaration.repositories[part.repository].path
+        locked = lock.get(repository)
+        pins = locked.files if locked else {}
+        if own is None and not (locked and locked.looked_up):
+            continue
+        for name in _selected(part, _names(own) if own else pins):
+            of = {"part": part.name, "place": str(PurePosixPath(part.folder, name))}
+            if own:
+                files.append(ModelFile(repository, None, name, own / name, pins.get(name), **of))
+            else:
+                cache = cache_folder(declaration)
+                files.append(hub_file(cache, repository, locked.commit, name, pins[name], **of))
+    return files
 
 
 def chosen(names: Iterable[str], choices: Iterable[str]) -> list[str]:
     """Return the names that match the first of these patterns that has a match."""
-    names = list(names)
     found = (list(filter_repo_objects(names, allow_patterns=pattern)) for pattern in choices)
     return next(filter(None, found), [])
-
-
-def has_size(path: Path, size: int) -> bool:
-    """Return whether a file is there with this many bytes."""
-    return path.is_file() and path.stat().st_size == size
 
 
 def sha256_of(path: Path, advance: Callable[[int], None] = lambda count: None) -> str:
     """Return a file's SHA-256, calling `advance` with the number of bytes of each read."""
     with path.open("rb") as file:
-        return sha_fileobj(CallbackIOWrapper(advance, file, "read"), 1 << 22).hex()
+        return sha_fileobj(CallbackIOWrapper(advance, file, "read")).hex()
 
 
 def fault_of(
@@ -127,8 +133,7 @@ class VerifiedFiles:
 
     def save(self, good: Iterable[Path], bad: Iterable[Path] = ()) -> None:
         """Note which files were found to be right and wrong, beside the model's files."""
-        self._stamps |= {str(path): _stamp(path) for path in good}
-        self._stamps |= dict.fromkeys(map(str, bad))
+        self._stamps |= {str(path): _stamp(path) for path in good} | dict.fromkeys(map(str, bad))
         with atomic_output(self._path) as temporary:
             temporary.write_text(json.dumps(self._stamps, indent=1), "utf-8")
 
@@ -138,35 +143,22 @@ def _stamp(path: Path) -> list[int]:
     return [status.st_size, status.st_mtime_ns]
 
 
-def _part_files(declaration: Declaration, lock: Lock, part: Part) -> Iterator[ModelFile]:
-    own_folder = declaration.repositories[part.repository].path
-    locked = lock.get(part.repository)
-    pins = locked.files if locked else {}
-    if own_folder is None and not (locked and locked.looked_up):
-        return
-    sizes = _sizes(own_folder) if own_folder else {name: pin.size for name, pin in pins.items()}
-    names = set(filter_repo_objects(sizes, allow_patterns=list(part.optional)))
+def _selected(part: Part, names: Iterable[str]) -> list[str]:
+    selected = set(filter_repo_objects(names, allow_patterns=list(part.optional)))
     for choices in part.files:
-        if not (found := chosen(sizes, choices)):
+        if not (found := chosen(names, choices)):
             shown = " or ".join(f"'{pattern}'" for pattern in choices)
             raise ClipError(
                 f"repository {part.repository} has no file {shown}: correct `files`, `revision` or"
                 " `path` in config/models.yaml, or `loras` of the clip"
             )
-        names.update(found)
-    for name in sorted(names):
-        place = {"part": part.name, "place": str(PurePosixPath(part.folder, name))}
-        if own_folder:
-            path, size, pin = own_folder / name, sizes[name], pins.get(name)
-            yield ModelFile(part.repository, None, name, path, size, pin, **place)
-        else:
-            yield hub_file(declaration, part.repository, locked.commit, name, pins[name], **place)
+        selected.update(found)
+    return sorted(selected)
 
 
-def _sizes(folder: Path) -> dict[str, int]:
+def _names(folder: Path) -> list[str]:
     if not folder.is_dir():
         raise ClipError(f"config/models.yaml: the folder {folder} under `path` does not exist")
-    paths = (
-        Path(root, name) for root, _, names in os.walk(folder, followlinks=True) for name in names
-    )
-    return {str(p.relative_to(folder)): p.stat().st_size for p in paths if p.is_file()}
+    # Unlike rglob, it follows links to folders.
+    names = glob.glob("**", root_dir=folder, recursive=True)  # noqa: PTH207
+    return [name for name in names if (folder / name).is_file()]

@@ -9,11 +9,12 @@ from pathlib import Path
 from huggingface_hub.utils import filter_repo_objects
 
 from animate.atomic import atomic_output
+from animate.errors import ClipError
 from animate.hub.declaration import INDEX, Declaration, Model, Part
-from animate.hub.files import ModelFile, VerifiedFiles, fault_of, model_files
+from animate.hub.files import ModelFile, VerifiedFiles, cache_folder, fault_of, model_files
 from animate.hub.lock import read_lock
 from animate.hub.pin import pin
-from animate.hub.preflight import DESCRIPTIONS, check_before_fetching, source_blamed
+from animate.hub.preflight import DESCRIPTIONS, check_before_fetching
 from animate.hub.progress import Progress, in_parallel
 from animate.hub.transfer import bring, replace_link
 from animate.model.architecture import check_architecture, check_headers
@@ -52,10 +53,13 @@ class Installation:
         check_before_fetching(self.model.layout, files)
         self.bring([file for file in files if file not in small], force)
         self._link(files)
-        with source_blamed():
+        try:
             check_headers(self.folder)
             if self.model.layout == "diffusers":
                 check_architecture(self.folder)
+        except ClipError as error:
+            remedy = "run `snakemake verify_models`, or correct its source in config/models.yaml"
+            raise ClipError(f"{error}; {remedy}") from error
         for file in files:
             if file.place == INDEX:
                 _write(self.folder / INDEX, file.path.read_text("utf-8"))
@@ -67,7 +71,7 @@ class Installation:
         # A folder of the user's may hold weights of the user's: only its headers are checked.
         new = [f for f in files if f.commit and (force or f.path not in verified)]
         if new:
-            bring(f"model {self.model.name}", new, force)
+            bring(f"model {self.model.name}", cache_folder(self.declaration), new, force)
             verified.save(good=[file.path for file in new])
 
     def unpinned(self) -> list[str]:

@@ -1,7 +1,6 @@
 """The pinned commit of each repository, with the size and SHA-256 of every file."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -41,7 +40,7 @@ class LockedRepository:
 
     revision: str
     commit: str
-    files: dict[str, LockedFile]
+    files: dict[str, LockedFile] = field(default_factory=dict)
     known: dict[str, dict[str, int | str]] = field(default_factory=dict)
     looked_up: bool = True
 
@@ -61,8 +60,13 @@ def read_lock(path: Path) -> Lock:
         return {}
     try:
         document = yaml.load(path.read_text("utf-8"), Loader=yaml.CSafeLoader) or {}
-        return {name: _repository(name, entry) for name, entry in document.items()}
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        lock = {}
+        for name, entry in document.items():
+            files = {file: LockedFile(**pins) for file, pins in entry.get("files", {}).items()}
+            rest = {"files": files, "looked_up": "files" in entry}
+            lock[name] = checked(name, LockedRepository(**entry | rest))
+        return lock
+    except (OSError, yaml.YAMLError, AttributeError, TypeError) as error:
         raise ClipError(
             f"{path} cannot be read ({error!r}): restore it, or delete it to pin anew"
         ) from error
@@ -70,50 +74,41 @@ def read_lock(path: Path) -> Lock:
 
 def write_lock(path: Path, lock: Lock) -> None:
     """Write the lock in one step, in a stable order."""
-    document = {name: _document(lock[name]) for name in sorted(lock)}
+    document = {}
+    for name, locked in sorted(lock.items()):
+        entry = document[name] = {"revision": locked.revision, "commit": locked.commit}
+        if locked.known:
+            entry["known"] = dict(sorted(locked.known.items()))
+        if locked.looked_up:
+            entry["files"] = {
+                file: {key: value for key, value in asdict(pin).items() if value is not None}
+                for file, pin in sorted(locked.files.items())
+            }
     with atomic_output(path) as temporary:
         temporary.write_text(HEADER + yaml.safe_dump(document, sort_keys=False), "utf-8")
 
 
-def check_names(repository: str, names: Iterable[str]) -> None:
-    """Raise a `ClipError` when a file's name could leave the model's folder."""
-    for name in names:
-        parts = PurePosixPath(name).parts
-        unsafe = not parts or name.startswith("/") or ".." in parts or "\\" in name
-        if unsafe or not name.isprintable():
-            raise ClipError(
-                f"repository {repository} offers the file {name!r}, whose name leaves the model's"
-                " folder: nothing was fetched; choose another revision or repository"
-            )
+def checked(name: str, locked: LockedRepository) -> LockedRepository:
+    """Return a repository's pins.
 
-
-def check_ids(repository: str, ids: Iterable[str | None]) -> None:
-    """Raise a `ClipError` when an id, which becomes a file's name in the cache, is no hash."""
-    for text in ids:
+    Raises:
+        ClipError: an id, which becomes a file's name in the cache, is no hash, or a file's name
+            leads out of the model's folder.
+    """
+    known = (pins["sha256"] for pins in locked.known.values() if "sha256" in pins)
+    for text in (locked.commit, *(file.blob for file in locked.files.values()), *known):
         if not HASH.fullmatch(str(text)):
             raise ClipError(
-                f"repository {repository} has the id {text!r}, which is no hash of 40 or 64"
-                " hexadecimal digits: nothing was fetched; restore config/models.lock.yaml, or"
-                " choose another revision or repository"
+                f"repository {name} has the id {text!r}, which is no hash of 40 or 64 hexadecimal"
+                " digits: nothing was fetched; restore config/models.lock.yaml, or choose another"
+                " revision or repository"
             )
-
-
-def _repository(name: str, entry: dict) -> LockedRepository:
-    files = {file: LockedFile(**pins) for file, pins in entry.get("files", {}).items()}
-    known = entry.get("known", {})
-    check_names(name, files)
-    digests = (pins["sha256"] for pins in known.values() if "sha256" in pins)
-    check_ids(name, (entry["commit"], *(file.blob for file in files.values()), *digests))
-    return LockedRepository(entry["revision"], entry["commit"], files, known, "files" in entry)
-
-
-def _document(locked: LockedRepository) -> dict:
-    document = {"revision": locked.revision, "commit": locked.commit}
-    if locked.known:
-        document["known"] = dict(sorted(locked.known.items()))
-    if locked.looked_up:
-        document["files"] = {
-            name: {key: value for key, value in asdict(file).items() if value is not None}
-            for name, file in sorted(locked.files.items())
-        }
-    return document
+    for file in locked.files:
+        parts = PurePosixPath(file).parts
+        unsafe = not parts or file.startswith("/") or ".." in parts or "\\" in file
+        if unsafe or not file.isprintable():
+            raise ClipError(
+                f"repository {name} offers the file {file!r}, whose name leaves the model's"
+                " folder: nothing was fetched; choose another revision or repository"
+            )
+    return locked

@@ -15,14 +15,7 @@ from animate.errors import ClipError
 from animate.hub.client import explained, patiently
 from animate.hub.declaration import Declaration, Repository
 from animate.hub.files import cache_folder, chosen, hub_file, sha256_of
-from animate.hub.lock import (
-    LockedFile,
-    LockedRepository,
-    check_ids,
-    check_names,
-    read_lock,
-    write_lock,
-)
+from animate.hub.lock import LockedFile, LockedRepository, checked, read_lock, write_lock
 from animate.hub.transfer import bring
 
 
@@ -34,21 +27,8 @@ def pin(
     `needed` are entries of parts' `files`. A changed `revision` is looked up anew. An entry that
     the pin has no file for, because it was declared later, is searched for at the pinned commit.
     """
-    repository = declaration.repositories[name]
-    if _serves(read_lock(lock_path).get(name), repository, needed):
-        return
-    with _alone(declaration, lock_path, name):
-        lock = read_lock(lock_path)
-        old = lock.get(name)
-        if not _serves(old, repository, needed):
-            same = old is not None and old.revision == repository.revision
-            revision = old.commit if same else repository.revision
-            new = _look_up(declaration, repository, revision)
-            if same:
-                new = _agreed(declaration, name, old, new)
-                # What another table's LoRAs need of the same commit stays pinned.
-                new = replace(new, files=old.files | new.files)
-            write_lock(lock_path, lock | {name: new})
+    if not _serves(read_lock(lock_path).get(name), declaration.repositories[name], needed):
+        _renew(declaration, lock_path, name, needed)
 
 
 def update_pins(declaration: Declaration, lock_path: Path) -> Iterator[str]:
@@ -56,15 +36,39 @@ def update_pins(declaration: Declaration, lock_path: Path) -> Iterator[str]:
     for name, repository in declaration.repositories.items():
         if repository.path:
             yield f"{name}: used in place at {repository.path}"
-            continue
-        with _alone(declaration, lock_path, name):
-            lock = read_lock(lock_path)
-            old = lock.get(name)
-            new = _look_up(declaration, repository, repository.revision)
-            if old and old.commit == new.commit:
-                new = _agreed(declaration, name, old, new)
-            write_lock(lock_path, lock | {name: new})
-        yield from _changes(name, old, new)
+        else:
+            yield from _changes(name, *_renew(declaration, lock_path, name))
+
+
+def _renew(
+    declaration: Declaration,
+    lock_path: Path,
+    name: str,
+    needed: list[tuple[str, ...]] | None = None,
+) -> tuple[LockedRepository | None, LockedRepository]:
+    """Look a repository up and pin it; return its pins before and after.
+
+    With `needed` a pinned commit stays, and nothing is done when another process was faster.
+    """
+    repository = declaration.repositories[name]
+    with _alone(declaration, lock_path, name):
+        lock = read_lock(lock_path)
+        old = lock.get(name)
+        if needed is not None and _serves(old, repository, needed):
+            return old, old
+        stays = needed is not None and old and old.revision == repository.revision
+        new = _look_up(declaration, repository, old.commit if stays else repository.revision)
+        if stays or (old and old.commit == new.commit):
+            new = _agreed(declaration, name, old, new)
+        write_lock(lock_path, lock | {name: new})
+    return old, new
+
+
+def _serves(
+    locked: LockedRepository | None, repository: Repository, needed: list[tuple[str, ...]]
+) -> bool:
+    pinned = locked is not None and locked.revision == repository.revision
+    return pinned and all(chosen(locked.files, choices) for choices in needed)
 
 
 @contextmanager
@@ -78,39 +82,28 @@ def _alone(declaration: Declaration, lock_path: Path, name: str) -> Iterator[Non
         yield
 
 
-def _serves(
-    locked: LockedRepository | None, repository: Repository, needed: list[tuple[str, ...]]
-) -> bool:
-    if locked is None or locked.revision != repository.revision:
-        return False
-    return all(chosen(locked.files, choices) for choices in needed)
-
-
 def _look_up(declaration: Declaration, repository: Repository, revision: str) -> LockedRepository:
     name, api = repository.name.partition("@")[0], HfApi()
     with explained(name):
         commit = patiently(lambda: api.model_info(name, revision=revision).sha, name)
-        check_ids(name, [commit])
+        found = checked(name, LockedRepository(repository.revision, commit))
         tree = list(api.list_repo_tree(name, recursive=True, revision=commit))
-    listed = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
-    check_names(name, listed)
-    patterns = declaration.patterns(repository.name)
-    files = {
-        file: LockedFile(entry.lfs.size, entry.lfs.sha256)
-        if (entry := listed[file]).lfs
+    listed = {
+        entry.path: LockedFile(entry.lfs.size, entry.lfs.sha256)
+        if entry.lfs
         else LockedFile(entry.size, "", git=entry.blob_id)
-        for file in filter_repo_objects(listed, allow_patterns=patterns)
+        for entry in tree
+        if isinstance(entry, RepoFile)
     }
-    check_ids(name, (file.blob for file in files.values()))
+    checked(name, replace(found, files=listed))
+    patterns = declaration.patterns(repository.name)
+    files = {file: listed[file] for file in filter_repo_objects(listed, allow_patterns=patterns)}
     # Of files outside large-file storage the hub tells the git hash only: they are fetched.
-    small = [
-        hub_file(declaration, name, commit, file, entry)
-        for file, entry in files.items()
-        if entry.git
-    ]
-    bring(name, small)
-    hashed = {f.name: replace(f.pin, sha256=sha256_of(f.path)) for f in small}
-    return LockedRepository(repository.revision, commit, files | hashed)
+    cache = cache_folder(declaration)
+    small = [hub_file(cache, name, commit, file, pin) for file, pin in files.items() if pin.git]
+    bring(name, cache, small)
+    hashed = {file.name: replace(file.pin, sha256=sha256_of(file.path)) for file in small}
+    return replace(found, files=files | hashed)
 
 
 def _agreed(
@@ -133,8 +126,10 @@ def _agreed(
                 " the hub, for the same commit: nothing large was fetched; look at HF_ENDPOINT, or"
                 " remove the repository from the lock to pin it anew"
             )
-    rest = {file: pins for file, pins in pinned.known.items() if file not in found.files}
-    return replace(found, known=rest)
+    # What another table's LoRAs need of the same commit stays pinned.
+    files = pinned.files | found.files
+    rest = {file: pins for file, pins in pinned.known.items() if file not in files}
+    return replace(found, files=files, known=rest)
 
 
 def _changes(name: str, old: LockedRepository | None, new: LockedRepository) -> Iterator[str]:

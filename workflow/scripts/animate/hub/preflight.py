@@ -2,8 +2,7 @@
 
 import logging
 import struct
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -14,7 +13,7 @@ from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_st
 from animate.errors import ClipError
 from animate.hub.client import explained, patiently
 from animate.hub.declaration import ORIGINAL
-from animate.hub.files import ModelFile, has_size
+from animate.hub.files import ModelFile
 from animate.model.architecture import check_architecture, check_headers, check_original
 
 WEIGHTS = ".safetensors"
@@ -47,16 +46,6 @@ def check_before_fetching(layout: str, files: Iterable[ModelFile]) -> None:
         )
 
 
-@contextmanager
-def source_blamed(source: str = "", root: str = "") -> Iterator[None]:
-    """Add to the errors of checks what to do, and `source`; leave out the folder `root`."""
-    try:
-        yield
-    except ClipError as error:
-        text = str(error).replace(f"{root}/", "") if root else error
-        raise ClipError(f"{source}{text}; correct its source in config/models.yaml") from error
-
-
 def _group(file: ModelFile) -> tuple[str, str]:
     return file.repository, str(PurePosixPath(file.place).parent)
 
@@ -75,16 +64,22 @@ def _check_folder(layout: str, folder: str, files: list[ModelFile]) -> None:
                 place.symlink_to(present.absolute())
             else:
                 _fetch_header(file, place)
-        with source_blamed(f"repository {files[0].repository}, {names}: ", root):
-            check_headers(Path(root))
+        try:
+            check_headers(Path(root, folder))
             if layout == "diffusers":
                 check_architecture(Path(root))
             if folder == ORIGINAL:
                 check_original(Path(root, folder))
+        except ClipError as error:
+            raise ClipError(
+                f"repository {files[0].repository}, {names}: {str(error).replace(f'{root}/', '')};"
+                " correct its source in config/models.yaml"
+            ) from error
 
 
 def _present(file: ModelFile) -> Path | None:
-    return next((path for path in (file.path, file.blob) if has_size(path, file.size)), None)
+    places = (path for path in (file.path, file.blob) if path.is_file())
+    return next((path for path in places if path.stat().st_size == file.size), None)
 
 
 def _fetch_header(file: ModelFile, path: Path) -> None:
@@ -114,8 +109,9 @@ def _part(file: ModelFile, start: int, count: int) -> bytes:
     timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
     with http_stream_backoff("GET", url, headers=headers, timeout=timeout, **once) as response:
         hf_raise_for_status(response)
-        answered = response.headers.get("Content-Range", "")
-        if response.status_code != 206 or not answered.startswith(f"bytes {span}/"):
+        answered = response.headers
+        is_part = response.status_code == 206 and "Content-Encoding" not in answered
+        if not is_part or not answered.get("Content-Range", "").startswith(f"bytes {span}/"):
             raise RangeIgnored(file.repository)
         for chunk in response.iter_raw():
             content += chunk

@@ -9,7 +9,6 @@ from typing import TypeVar
 from tqdm import tqdm
 
 THREADS = 8
-SECONDS_BETWEEN_LINES = {True: 0.5, False: 30.0}
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -24,11 +23,9 @@ class Progress(tqdm):
 
     def __init__(self, verb: str, total: int):
         self.stopped = False
-        seconds = SECONDS_BETWEEN_LINES[sys.stdout.isatty()]
-        bytes_shown = {"unit": "B", "unit_scale": True, "file": sys.stdout, "miniters": 1}
-        super().__init__(
-            desc=verb, total=total, mininterval=seconds, disable=not total, **bytes_shown
-        )
+        pace = {"delay": 0.5, "mininterval": 0.5 if sys.stdout.isatty() else 30.0, "miniters": 1}
+        unit = {"unit": "B", "unit_scale": True, "total": total, "disable": not total}
+        super().__init__(desc=verb, file=sys.stdout, **pace, **unit)
 
     def update(self, count: int = 1) -> None:
         """Note that this many more bytes are done; raise `Stopped` once the work is to end."""
@@ -49,7 +46,7 @@ class Progress(tqdm):
 def in_parallel(work: Callable[[T], R], files: Iterable[T], progress: Progress) -> list[R]:
     """Return the result for each file, in order; the first error, or Ctrl-C, stops the others.
 
-    tqdm's `thread_map` would wait for all files that are being fetched.
+    tqdm's `thread_map` would first let every file that is being fetched become whole.
     """
     with progress, ThreadPoolExecutor(THREADS) as pool:
         jobs = [pool.submit(work, file) for file in files]

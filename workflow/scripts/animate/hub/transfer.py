@@ -27,7 +27,7 @@ DAMAGED_ARRIVALS = 2
 SILENT_SECONDS = 900
 
 
-def bring(subject: str, files: list[ModelFile], force: bool = False) -> None:
+def bring(subject: str, cache: Path, files: list[ModelFile], force: bool = False) -> None:
     """Have files in the cache, each with its pinned content: hash what is there, fetch the rest.
 
     With `force` everything is fetched. What has arrived of a file survives any interruption.
@@ -36,10 +36,17 @@ def bring(subject: str, files: list[ModelFile], force: bool = False) -> None:
     Raises:
         ClipError: the disk is too small, or a file is refused, absent or arrives damaged.
     """
-    _check_space(subject, files, force)
+    absent = [f for f in files if force or not (f.path.is_file() or f.blob.is_file())]
+    needed = sum(f.size - max((size for size, _ in _partials(f.blob)), default=0) for f in absent)
+    disk = next(path for path in (cache, *cache.parents) if path.exists())
+    if needed > (free := shutil.disk_usage(disk).free):
+        raise ClipError(
+            f"{subject} needs {size_text(needed)} more and {cache} has {size_text(free)} free: free"
+            " space, or move `cache` in config/models.yaml"
+        )
     disable_progress_bars()
     progress = Progress("fetched and hashed", sum(file.size for file in files))
-    in_parallel(lambda file: _bring(file, progress, force), files, progress)
+    in_parallel(lambda file: _bring(file, cache, progress, force), files, progress)
 
 
 def replace_link(path: Path, target: str | Path) -> None:
@@ -50,23 +57,12 @@ def replace_link(path: Path, target: str | Path) -> None:
     temporary.replace(path)
 
 
-def _check_space(subject: str, files: list[ModelFile], force: bool) -> None:
-    absent = [f for f in files if force or not (f.path.is_file() or f.blob.is_file())]
-    needed = sum(f.size - max((size for size, _ in _partials(f.blob)), default=0) for f in absent)
-    for cache in {file.cache for file in absent}:
-        disk = next(path for path in (cache, *cache.parents) if path.exists())
-        if needed > (free := shutil.disk_usage(disk).free):
-            raise ClipError(
-                f"{subject} needs {size_text(needed)} more and {cache} has {size_text(free)} free:"
-                " free space, or move `cache` in config/models.yaml"
-            )
-
-
-def _bring(file: ModelFile, progress: Progress, force: bool) -> None:
-    if not force and not fault_of(file.path, file.pin, progress.update):
-        return
-    lock = file.cache / ".locks" / file.blob.parents[1].name / f"{file.blob.name}.lock"
+def _bring(file: ModelFile, cache: Path, progress: Progress, force: bool) -> None:
+    """Fetch a file where it is not as pinned, and link it to its blob."""
+    lock = cache / ".locks" / file.blob.parents[1].name / f"{file.blob.name}.lock"
     with explained(file.repository, file.name):
+        if not force and not fault_of(file.path, file.pin, progress.update):
+            return
         for folder in (lock.parent, file.blob.parent, file.path.parent):
             folder.mkdir(parents=True, exist_ok=True)
         # The lock only saves the second of two runs the work: Lustre and NFS may ignore it.
@@ -114,25 +110,23 @@ def _resume(part: Path, file: ModelFile, progress: Progress) -> None:
 def _own_partial(blob: Path) -> Path:
     """Return this process's partial file, which goes on where one that was left behind ends."""
     own = blob.with_name(f"{blob.name}.{platform.node()}-{os.getpid()}.incomplete")
-    *shorter, (_, longest) = [(0, own), *_partials(blob)]
+    own.touch()
+    *shorter, (_, longest) = _partials(blob)
     for _, part in shorter:
         part.unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
         longest.replace(own)
-    own.touch()
     return own
 
 
 def _partials(blob: Path) -> list[tuple[int, Path]]:
-    """Return the partial files of this process and of ended ones, with their sizes, ascending."""
+    """Return size and path of the partial files of this and of ended processes, ascending."""
     found = []
     for part in blob.parent.glob(f"{blob.name}.*-*.incomplete"):
         host, _, process = part.stem.removeprefix(f"{blob.name}.").rpartition("-")
-        ended = not Path("/proc", process).exists() or process == str(os.getpid())
+        ended = process == str(os.getpid()) or not Path("/proc", process).exists()
         with contextlib.suppress(FileNotFoundError):
-            status = part.stat()
-            if (
-                host == platform.node() and ended
-            ) or time.time() - status.st_mtime > SILENT_SECONDS:
-                found.append((status.st_size, part))
+            silent = time.time() - part.stat().st_mtime > SILENT_SECONDS
+            if silent or (ended and host == platform.node()):
+                found.append((part.stat().st_size, part))
     return sorted(found)

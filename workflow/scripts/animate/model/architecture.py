@@ -32,7 +32,7 @@ def check_headers(folder: Path) -> None:
                 pass
         except (SafetensorError, OSError) as error:
             raise ClipError(f"{path} is not a sound safetensors file ({error})") from error
-    for part in parts[1:]:
+    for part in parts:
         if any(path.exists() for path in part.glob("*.safetensors.index.json")):
             # Imported here because PyTorch takes seconds to load.
             from animate.model.stored import stored_tensors
