@@ -67,6 +67,17 @@ def test_cut_transfer_is_resumed(client, hub):
     assert first.sent + second.sent < 1.1 * BIG
 
 
+def test_stalled_transfer_is_resumed(client, hub):
+    add_big_file(hub)
+    hub.faults.stall_seconds["b/c.bin"] = 30
+    client.environment["HF_HUB_DOWNLOAD_TIMEOUT"] = "1"
+    began = time.monotonic()
+    client.run("download_model")
+    assert time.monotonic() - began < 30
+    assert client.installed() == wanted(hub)
+    assert [request.start > 0.2 * BIG for request in hub.downloads("b/c.bin")] == [False, True]
+
+
 def test_busy_hub_is_asked_again(client, hub):
     hub.faults.statuses |= {"info": [503], "tree": [429], "a.bin": [503, 429], "b/c.bin": [500]}
     client.run("download_model")
@@ -356,6 +367,13 @@ def killed(client, hub):
     hub.faults.bytes_per_second = float("inf")
     parts = client.folder.glob("cache/models--*/blobs/*.incomplete")
     return next(part for part in parts if part.stat().st_size > 0.2 * BIG)
+
+
+def test_rest_of_a_file_from_a_server_without_ranges_is_the_whole_file(client, hub, killed):
+    hub.faults.whole_files_only = True
+    client.run("download_model")
+    assert client.installed() == wanted(hub)
+    assert hub.downloads("b/c.bin")[-1].sent == BIG
 
 
 def of_another_machine(part, seconds):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
-from tqdm import tqdm
+from huggingface_hub.utils import tqdm
 
 THREADS = 8
 

@@ -44,7 +44,7 @@ def bring(subject: str, cache: Path, files: list[ModelFile], force: bool = False
             f"{subject} needs {size_text(needed)} more and {cache} has {size_text(free)} free: free"
             " space, or move `cache` in config/models.yaml"
         )
-    disable_progress_bars()
+    disable_progress_bars("huggingface_hub.http_get")
     progress = Progress("fetched and hashed", sum(file.size for file in files))
     in_parallel(lambda file: _bring(file, cache, progress, force), files, progress)
 
