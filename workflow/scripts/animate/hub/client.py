@@ -10,7 +10,7 @@ from typing import TypeVar
 import httpx2
 from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-from huggingface_hub.utils import get_token
+from huggingface_hub.utils import disable_progress_bars, get_token
 
 from animate.errors import ClipError
 
@@ -20,10 +20,14 @@ PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 T = TypeVar("T")
 
 
-def keep_addresses_out_of_logs() -> None:
-    """Silence the HTTP libraries: a redirect's address carries a signature that opens the file."""
+def quieten_libraries() -> None:
+    """Leave out what the libraries show of each request and of each file.
+
+    A redirect's address carries a signature that opens the file.
+    """
     for name in ("httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    disable_progress_bars("huggingface_hub.http_get")
 
 
 def patiently(call: Callable[[], T], what: str) -> T:

@@ -1,5 +1,6 @@
 """Whether a model is the right one, from the headers of its files, before the files are fetched."""
 
+import io
 import logging
 import struct
 from collections.abc import Iterable
@@ -8,7 +9,9 @@ from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 from huggingface_hub import constants, hf_hub_url
-from huggingface_hub.utils import build_hf_headers, hf_raise_for_status, http_stream_backoff
+from huggingface_hub.file_download import http_get
+from huggingface_hub.utils import build_hf_headers
+from tqdm.utils import CallbackIOWrapper
 
 from animate.errors import ClipError
 from animate.hub.client import explained, patiently
@@ -100,21 +103,18 @@ def _part(file: ModelFile, start: int, count: int) -> bytes:
     huggingface_hub's `parse_safetensors_file_metadata` reads all of a file whose server ignores
     ranges, and compares nothing with the file's size.
     """
-    span = f"{start}-{start + count - 1}"
-    # Compressed, parts would be counted otherwise.
-    headers = build_hf_headers() | {"Range": f"bytes={span}", "Accept-Encoding": "identity"}
-    url = hf_hub_url(file.repository, file.name, revision=file.commit)
-    content = b""
-    once = {"retry_on_exceptions": (), "retry_on_status_codes": ()}
-    timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
-    with http_stream_backoff("GET", url, headers=headers, timeout=timeout, **once) as response:
-        hf_raise_for_status(response)
-        answered = response.headers
-        is_part = response.status_code == 206 and "Content-Encoding" not in answered
-        if not is_part or not answered.get("Content-Range", "").startswith(f"bytes {span}/"):
+    body = io.BytesIO()
+
+    def refuse_more(_: int) -> None:
+        if body.tell() > count:
             raise RangeIgnored(file.repository)
-        for chunk in response.iter_raw():
-            content += chunk
-            if len(content) >= count:
-                return content[:count]
-    raise OSError(f"{len(content)} bytes instead of {count}")
+
+    # Compressed, parts would be counted otherwise.
+    span = {"Range": f"bytes={start}-{start + count - 1}", "Accept-Encoding": "identity"}
+    http_get(
+        hf_hub_url(file.repository, file.name, revision=file.commit),
+        CallbackIOWrapper(refuse_more, body, "write"),
+        headers=build_hf_headers() | span,
+        expected_size=count,
+    )
+    return body.getvalue()

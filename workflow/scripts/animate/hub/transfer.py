@@ -14,7 +14,7 @@ from pathlib import Path
 
 from huggingface_hub import hf_hub_url
 from huggingface_hub.file_download import http_get
-from huggingface_hub.utils import WeakFileLock, build_hf_headers, disable_progress_bars
+from huggingface_hub.utils import WeakFileLock, build_hf_headers
 from tqdm.utils import CallbackIOWrapper
 
 from animate.errors import ClipError
@@ -44,7 +44,6 @@ def bring(subject: str, cache: Path, files: list[ModelFile], force: bool = False
             f"{subject} needs {size_text(needed)} more and {cache} has {size_text(free)} free: free"
             " space, or move `cache` in config/models.yaml"
         )
-    disable_progress_bars("huggingface_hub.http_get")
     progress = Progress("fetched and hashed", sum(file.size for file in files))
     in_parallel(lambda file: _bring(file, cache, progress, force), files, progress)
 
