@@ -43,6 +43,7 @@ class Faults:
     token: str = ""
     bytes_per_second: float = float("inf")
     whole_files_only: bool = False
+    stall_seconds: dict[str, float] = field(default_factory=dict)
 
 
 class Hub:
@@ -186,6 +187,8 @@ def _handler(hub: Hub) -> type[BaseHTTPRequestHandler]:
                 end = int(len(body) * cut)
                 self.close_connection = True
             for position in range(start, end, CHUNK):
+                if position > len(body) / 2:
+                    time.sleep(hub.faults.stall_seconds.pop(file, 0))
                 chunk = body[position : min(position + CHUNK, end)]
                 try:
                     self.wfile.write(chunk)

@@ -12,10 +12,10 @@ from contextlib import contextmanager
 
 import pytest
 import yaml
+from huggingface_hub.utils import filter_repo_objects
 
 from animate.hub.declaration import read_declaration
 from animate.hub.lock import read_lock
-from animate.hub.names import matches
 from models.client import DECLARATION, SCRIPTS
 
 NAMES = ("a.bin", "b/c.bin", "config.json")
@@ -65,6 +65,17 @@ def test_cut_transfer_is_resumed(client, hub):
     assert first.sent == 0.3 * BIG
     assert second.start > 0.2 * BIG
     assert first.sent + second.sent < 1.1 * BIG
+
+
+def test_stalled_transfer_is_resumed(client, hub):
+    add_big_file(hub)
+    hub.faults.stall_seconds["b/c.bin"] = 30
+    client.environment["HF_HUB_DOWNLOAD_TIMEOUT"] = "1"
+    began = time.monotonic()
+    client.run("download_model")
+    assert time.monotonic() - began < 30
+    assert client.installed() == wanted(hub)
+    assert [request.start > 0.2 * BIG for request in hub.downloads("b/c.bin")] == [False, True]
 
 
 def test_busy_hub_is_asked_again(client, hub):
@@ -271,7 +282,8 @@ def test_shipped_pins_are_of_declared_files():
     locked = lock["Wan-AI/Wan2.2-Animate-14B"]
     assert locked.known.keys() | locked.files.keys()
     patterns = declaration.patterns("Wan-AI/Wan2.2-Animate-14B")
-    assert matches(locked.known, patterns) == list(locked.known)
+    declared = list(filter_repo_objects(locked.known, allow_patterns=patterns))
+    assert declared == list(locked.known)
     assert all(len(entry.commit) == 40 for entry in lock.values())
 
 
@@ -341,6 +353,77 @@ def test_killed_download_goes_on_where_it_was(client, hub):
     client.run("download_model")
     assert client.installed() == wanted(hub)
     assert sum(request.sent for request in hub.downloads("b/c.bin")) < 1.4 * BIG
+
+
+@pytest.fixture
+def killed(client, hub):
+    """Return the partial file of a download that was killed after more than half of it."""
+    add_big_file(hub)
+    hub.faults.bytes_per_second = 20_000_000
+    process = client.start("download_model")
+    wait_for(lambda: any(r.sent > 0.6 * BIG for r in hub.downloads("b/c.bin")))
+    process.kill()
+    process.communicate()
+    hub.faults.bytes_per_second = float("inf")
+    parts = client.folder.glob("cache/models--*/blobs/*.incomplete")
+    return next(part for part in parts if part.stat().st_size > 0.2 * BIG)
+
+
+def test_rest_of_a_file_from_a_server_without_ranges_is_the_whole_file(client, hub, killed):
+    hub.faults.whole_files_only = True
+    client.run("download_model")
+    assert client.installed() == wanted(hub)
+    assert hub.downloads("b/c.bin")[-1].sent == BIG
+
+
+def of_another_machine(part, seconds):
+    """Give a partial file the name that another machine's process would, written so long ago."""
+    digest = part.name.partition(".")[0]
+    other = part.rename(part.with_name(f"{digest}.other-node.cluster-999999999.incomplete"))
+    os.utime(other, (time.time() - seconds,) * 2)
+    return other
+
+
+def test_partial_file_of_another_machine_is_taken_over_once_it_is_silent(client, hub, killed):
+    other = of_another_machine(killed, 3600)
+    client.run("download_model")
+    assert client.installed() == wanted(hub)
+    assert sum(request.sent for request in hub.downloads("b/c.bin")) < 1.4 * BIG
+    assert not other.exists()
+
+
+def test_partial_file_that_another_machine_writes_is_left_to_it(client, hub, killed):
+    other = of_another_machine(killed, 0)
+    before = other.read_bytes()
+    client.run("download_model")
+    assert client.installed() == wanted(hub)
+    assert other.read_bytes() == before
+    assert hub.downloads("b/c.bin")[-1].start == 0
+
+
+def test_longest_of_several_partial_files_is_taken_and_no_other_is_left(client, hub, killed):
+    short = killed.with_name(killed.name.rpartition("-")[0] + "-999999999.incomplete")
+    short.write_bytes(killed.read_bytes()[:1000])
+    client.run("download_model")
+    assert client.installed() == wanted(hub)
+    assert hub.downloads("b/c.bin")[-1].start > 0.2 * BIG
+    assert not list(killed.parent.glob("*.incomplete"))
+
+
+def test_two_downloads_without_a_lock_between_them_are_both_right(client, hub):
+    """As on Lustre and NFS: a removed lock file is one that nobody else can hold."""
+    add_big_file(hub)
+    hub.faults.bytes_per_second = 10_000_000
+    first = client.start("download_model")
+    wait_for(lambda: any(r.sent > 0.3 * BIG for r in hub.downloads("b/c.bin")))
+    for lock in client.folder.glob("cache/.locks/*/*.lock"):
+        lock.unlink()
+    second = client.start("download_model")
+    outputs = [process.communicate(timeout=60)[0] for process in (first, second)]
+    assert [first.returncode, second.returncode] == [0, 0], outputs
+    assert client.installed() == wanted(hub)
+    assert [request.start for request in hub.downloads("b/c.bin")] == [0, 0]
+    assert not list(client.folder.rglob("*.incomplete"))
 
 
 def test_interrupted_download_ends_before_the_file_is_whole(client, hub):

@@ -4,8 +4,7 @@ import time
 
 import pytest
 
-from animate.hub.parallel import in_parallel
-from animate.hub.progress import Progress, Stopped
+from animate.hub.progress import Progress, Stopped, in_parallel
 
 
 def test_first_error_stops_the_others_whatever_their_order():
@@ -18,12 +17,12 @@ def test_first_error_stops_the_others_whatever_their_order():
         deadline = time.monotonic() + 10
         try:
             while time.monotonic() < deadline:
-                progress.reach(file, 0)
+                progress.update(0)
                 time.sleep(0.01)
         except Stopped:
             stopped.append(file)
             raise
 
     with pytest.raises(ValueError, match="bad"):
-        in_parallel(work, ["slow", "bad"], 2, progress)
+        in_parallel(work, ["slow", "bad"], progress)
     assert stopped == ["slow"]

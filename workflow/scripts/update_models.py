@@ -1,14 +1,14 @@
 """Pin what the declared branches and tags mean now, and print what changed."""
 
 from animate.hub.arguments import declared, models_parser
-from animate.hub.client import keep_addresses_out_of_logs
+from animate.hub.client import quieten_libraries
 from animate.hub.pin import update_pins
 from animate.stage import run_stage
 
 
 def main(args) -> None:
     """Rewrite the lock file."""
-    keep_addresses_out_of_logs()
+    quieten_libraries()
     for line in update_pins(declared(args), args.lock_file):
         print(line, flush=True)
 

@@ -15,8 +15,8 @@ def main(args) -> None:
     ]
     faults = [report(installation) for installation in chosen]
     for installation, bad in zip(chosen, faults, strict=True):
-        installation.mend(bad)
-    foreign = [str(file.path) for bad in faults for file in bad if not file.hub_file]
+        installation.bring(bad, force=True)
+    foreign = [str(file.path) for bad in faults for file in bad if not file.commit]
     if foreign:
         raise ClipError(
             f"{', '.join(foreign)} differ from the pinned commit: replace them, or remove `path`"
@@ -33,7 +33,7 @@ def report(installation):
     """Return what is wrong with a model's files and print it."""
     name, bad = installation.model.name, installation.faults()
     for file, fault in bad.items():
-        remedy = "to be fetched again" if file.hub_file else "not ours to change"
+        remedy = "to be fetched again" if file.commit else "not ours to change"
         print(f"{name}: {file.path}: {fault}; {remedy}", flush=True)
     count = sum(file.pin is not None for file in installation.files())
     print(f"{name}: {count - len(bad)} of {count} pinned files were good", flush=True)

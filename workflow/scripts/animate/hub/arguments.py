@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Iterator
 from pathlib import Path
 
-from animate.hub.client import keep_addresses_out_of_logs
+from animate.hub.client import quieten_libraries
 from animate.hub.declaration import Declaration, read_declaration
 from animate.hub.install import Installation
 from animate.hub.loras import with_loras
@@ -38,7 +38,7 @@ def installations(
     args: argparse.Namespace, parts_of: dict[str, list[str]]
 ) -> Iterator[Installation]:
     """Yield these parts of these models, as something to install in `--models`."""
-    keep_addresses_out_of_logs()
+    quieten_libraries()
     declaration = declared(args)
     for name, wanted in parts_of.items():
         model = declaration.models[name]

@@ -10,34 +10,39 @@ from typing import TypeVar
 import httpx2
 from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-from huggingface_hub.utils import get_token
+from huggingface_hub.utils import disable_progress_bars, get_token
 
 from animate.errors import ClipError
 
-ATTEMPTS = 6
-LONGEST_PAUSE = 30.0
+PAUSES = 1, 2, 4, 8, 16
 PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-HTTP_LOGGERS = ("httpx2", "httpcore2")
 
 T = TypeVar("T")
 
 
-def keep_addresses_out_of_logs() -> None:
-    """Silence the HTTP libraries: a redirect's address carries a signature that opens the file."""
-    for name in HTTP_LOGGERS:
+def quieten_libraries() -> None:
+    """Leave out what the libraries show of each request and of each file.
+
+    A redirect's address carries a signature that opens the file.
+    """
+    for name in ("httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)
+    disable_progress_bars("huggingface_hub.http_get")
 
 
 def patiently(call: Callable[[], T], what: str) -> T:
-    """Return what the call returns; repeat it, with growing pauses, after errors that pass."""
-    for attempt in range(1, ATTEMPTS):
+    """Return what the call returns; repeat it, with growing pauses, after errors that pass.
+
+    huggingface_hub's `http_backoff` and `http_get` give up when a body breaks off or, for files,
+    when the hub answers 500 or 503.
+    """
+    for pause in PAUSES:
         try:
             return call()
         except (httpx2.HTTPError, OSError) as error:
             if not _passes(error):
                 raise
-            pause = min(2.0 ** (attempt - 1), LONGEST_PAUSE)
-            logging.warning("%s: %s; again in %.0f s", what, _brief(error), pause)
+            logging.warning("%s: %s; again in %d s", what, _brief(error), pause)
             time.sleep(pause)
     return call()
 
@@ -45,27 +50,21 @@ def patiently(call: Callable[[], T], what: str) -> T:
 @contextmanager
 def explained(repository: str, file: str = "") -> Iterator[None]:
     """Turn the errors of hub calls about a repository, or a file of it, into a `ClipError`."""
-    subject = f"repository {repository}" + (f", file {file}" if file else "")
     try:
         yield
-    except OfflineModeIsEnabled as error:
-        raise ClipError(
-            f"{subject} is not in the cache and HF_HUB_OFFLINE is set: run `snakemake download`"
-            " where there is a network, or set `path` in config/models.yaml"
-        ) from error
-    except HfHubHTTPError as error:
-        raise ClipError(f"{subject}: {_refusal(repository, error)}") from error
-    except httpx2.HTTPError as error:
-        raise ClipError(
-            f"{subject}: {constants.ENDPOINT} does not answer ({_brief(error)}): check the network,"
-            " then start again; what has arrived is kept"
-        ) from error
-    except OSError as error:
-        raise ClipError(f"{subject}: {_storage_problem(error)}") from error
+    except (httpx2.HTTPError, OSError) as error:
+        subject = f"repository {repository}" + (f", file {file}" if file else "")
+        raise ClipError(f"{subject}: {_explanation(repository, error)}") from error
 
 
-def _refusal(repository: str, error: HfHubHTTPError) -> str:
-    status = error.response.status_code
+def _explanation(repository: str, error: Exception) -> str:
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    number = getattr(error, "errno", None)
+    if isinstance(error, OfflineModeIsEnabled):
+        return (
+            "it is not in the cache and HF_HUB_OFFLINE is set: run `snakemake download` where"
+            " there is a network, or set `path` in config/models.yaml"
+        )
     if status in (401, 403):
         known = "the token that is set has no access" if get_token() else "it asks for a token"
         return (
@@ -77,18 +76,17 @@ def _refusal(repository: str, error: HfHubHTTPError) -> str:
             "it is not on the hub, or not at this revision (HTTP 404): correct it in"
             " config/models.yaml or `loras` of the clip, or run `snakemake update_models`"
         )
-    return f"the hub answers HTTP {status}: start again later; what has arrived is kept"
-
-
-def _storage_problem(error: OSError) -> str:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return (
-            "the disk of the cache is full: free space, or move `cache` in config/models.yaml;"
-            " what has arrived is kept"
-        )
-    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if number in (errno.EACCES, errno.EPERM, errno.EROFS):
         return f"{error.filename} cannot be written: set `cache` in config/models.yaml"
-    return f"{error}: start again; what has arrived is kept"
+    problem = f"{error}: start again"
+    if status:
+        problem = f"the hub answers HTTP {status}: start again later"
+    elif isinstance(error, httpx2.HTTPError):
+        problem = f"{constants.ENDPOINT} does not answer ({_brief(error)}): check the network, then"
+        problem += " start again"
+    elif number in (errno.ENOSPC, errno.EDQUOT):
+        problem = "the disk of the cache is full: free space, or move `cache` in config/models.yaml"
+    return f"{problem}; what has arrived is kept"
 
 
 def _passes(error: Exception) -> bool:
@@ -97,7 +95,7 @@ def _passes(error: Exception) -> bool:
     if isinstance(error, OfflineModeIsEnabled):
         return False
     # huggingface_hub reports a body of the wrong length as an OSError without a number.
-    return isinstance(error, httpx2.TransportError) or error.errno is None
+    return isinstance(error, httpx2.TransportError) or getattr(error, "errno", 0) is None
 
 
 def _brief(error: Exception) -> str:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from animate.hub.declaration import Declaration, Part
 from animate.hub.lock import LockedRepository, read_lock
-from animate.hub.names import chosen, matches
 
 # Files that no program reads.
 FOR_PEOPLE = "*.md"
@@ -27,13 +26,20 @@ def part_content(declaration: Declaration, lock: dict[str, LockedRepository], pa
     locked = lock.get(part.repository)
     if locked is None or locked.revision != repository.revision:
         return ""
-    found = [chosen(locked.files, choices) for choices in part.files]
+    found = [_chosen(locked.files, choices) for choices in part.files]
     if not all(found):
         return ""
-    names = {*chain(*found), *matches(locked.files, part.optional)}
-    read = sorted(name for name in names if not fnmatchcase(name, FOR_PEOPLE))
+    optional = [_chosen(locked.files, [pattern]) for pattern in part.optional]
+    names = {*chain(*found, *optional)} - {*_chosen(locked.files, [FOR_PEOPLE])}
+    read = sorted(names)
     text = json.dumps([(name, locked.files[name].sha256) for name in read])
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _chosen(names: Iterable[str], choices: Iterable[str]) -> list[str]:
+    """Choose as `animate.hub.files.chosen` does, without the hub's library."""
+    found = ([name for name in names if fnmatchcase(name, pattern)] for pattern in choices)
+    return next(filter(None, found), [])
 
 
 def pin_parts(declaration: Declaration, lock_path: Path, parts: Iterable[Part]) -> list[str]:
@@ -49,10 +55,10 @@ def pin_parts(declaration: Declaration, lock_path: Path, parts: Iterable[Part]) 
             needed.setdefault(part.repository, []).extend(part.files)
     if needed:
         # Imported here because the hub's library takes half a second, and may not be installed.
-        from animate.hub.client import keep_addresses_out_of_logs
-        from animate.hub.pin import pinned
+        from animate.hub.client import quieten_libraries
+        from animate.hub.pin import pin
 
-        keep_addresses_out_of_logs()
+        quieten_libraries()
         for name, entries in needed.items():
-            pinned(declaration, lock_path, name, entries)
+            pin(declaration, lock_path, name, entries)
     return list(needed)

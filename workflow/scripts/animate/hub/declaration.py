@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,8 +40,8 @@ class Part:
     purpose: str
     repository: str
     files: tuple[tuple[str, ...], ...]
-    convert: bool
-    when: dict[str, list[Any]]
+    convert: bool = False
+    when: dict[str, list[Any]] = field(default_factory=dict)
     optional: tuple[str, ...] = ()
 
     @property
@@ -102,9 +102,7 @@ def read_declaration(path: Path) -> Declaration:
     except (OSError, yaml.YAMLError) as error:
         raise ClipError(f"{path} cannot be read: {error}") from error
     mistakes = document_mistakes(document)
-    if not mistakes:
-        mistakes = list(_unknown_repositories(document))
-    if mistakes:
+    if mistakes := mistakes or _unknown_repositories(document):
         raise ClipError(f"{path}: {'; '.join(mistakes)}")
     return Declaration(
         cache=_folder(document.get("cache")),
@@ -117,26 +115,20 @@ def read_declaration(path: Path) -> Declaration:
 
 
 def _model(name: str, entry: dict[str, Any]) -> Model:
-    defaults = {"convert": False, "when": {}}
-    parts = [
-        Part(**defaults | fields | {"name": part, "files": tuple(map(_choices, fields["files"]))})
-        for part, fields in entry["parts"].items()
-    ]
+    parts = []
+    for part, fields in entry["parts"].items():
+        files = [[file] if isinstance(file, str) else file for file in fields["files"]]
+        parts.append(Part(**fields | {"name": part, "files": tuple(map(tuple, files))}))
     return Model(name, tuple(parts))
 
 
-def _choices(entry: str | list[str]) -> tuple[str, ...]:
-    return (entry,) if isinstance(entry, str) else tuple(entry)
-
-
-def _unknown_repositories(document: dict[str, Any]) -> Iterable[str]:
-    for name, model in document["models"].items():
-        for part, fields in model["parts"].items():
-            if fields["repository"] not in document["repositories"]:
-                yield (
-                    f"models.{name}.parts.{part}.repository: '{fields['repository']}'"
-                    " is not under repositories"
-                )
+def _unknown_repositories(document: dict[str, Any]) -> list[str]:
+    return [
+        f"models.{name}.parts.{part}.repository: '{fields['repository']}' is not under repositories"
+        for name, model in document["models"].items()
+        for part, fields in model["parts"].items()
+        if fields["repository"] not in document["repositories"]
+    ]
 
 
 def _folder(text: str | None) -> Path | None:

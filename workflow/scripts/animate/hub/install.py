@@ -4,25 +4,21 @@ import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from animate.atomic import atomic_output
-from animate.hub.cache import Cache, has_size, replace_link
-from animate.hub.declaration import INDEX, Declaration, Model, Part
-from animate.hub.digest import VerifiedFiles, fault_of
-from animate.hub.headers import check_headers
-from animate.hub.lock import read_lock
-from animate.hub.names import matches
-from animate.hub.parallel import in_parallel
-from animate.hub.pin import pinned
-from animate.hub.preflight import check_before_fetching, describes_weights
-from animate.hub.progress import Progress
-from animate.hub.source import SourceFile, source_files
-from animate.hub.transfer import fetch
-from animate.weights.layout import RECORD
+from huggingface_hub.utils import filter_repo_objects
 
-PARALLEL_CHECKS = 4
+from animate.atomic import atomic_output
+from animate.errors import ClipError
+from animate.hub.declaration import INDEX, Declaration, Model, Part
+from animate.hub.files import ModelFile, VerifiedFiles, cache_folder, fault_of, model_files
+from animate.hub.lock import read_lock
+from animate.hub.pin import pin
+from animate.hub.preflight import DESCRIPTIONS, check_before_fetching
+from animate.hub.progress import Progress, in_parallel
+from animate.hub.transfer import bring, replace_link
+from animate.weights.architecture import check_architecture, check_headers
+from animate.weights.layout import RECORD
 
 
 @dataclass(frozen=True)
@@ -35,9 +31,9 @@ class Installation:
     parts: tuple[Part, ...]
     folder: Path
 
-    def files(self) -> list[SourceFile]:
+    def files(self) -> list[ModelFile]:
         """Return the files of the parts, as far as their repositories are pinned."""
-        return source_files(self.declaration, read_lock(self.lock_path), self.parts)
+        return model_files(self.declaration, read_lock(self.lock_path), self.parts)
 
     def install(self, force: bool = False) -> None:
         """Make the folder complete: pin, fetch what is missing, verify, link; the record last.
@@ -47,107 +43,79 @@ class Installation:
         Raises:
             ClipError: something cannot be pinned, fetched or linked, or is not what it should be.
         """
-        self._pin()
+        for repository in {part.repository: None for part in self.parts}:
+            if not self.declaration.repositories[repository].path:
+                needed = [f for p in self.parts if p.repository == repository for f in p.files]
+                pin(self.declaration, self.lock_path, repository, needed)
         files = self.files()
-        verified = VerifiedFiles(self.folder)
-        first = {file for file in files if describes_weights(file)}
-        self._bring(list(first), verified, force)
-        check_before_fetching(self.model, Cache.at(self.declaration.cache), files)
-        self._bring([file for file in files if file not in first], verified, force)
+        small = [file for file in files if file.name.endswith(DESCRIPTIONS)]
+        self.bring(small, force)
+        check_before_fetching(self.model.layout, files)
+        self.bring([file for file in files if file not in small], force)
         self._link(files)
-        check_headers(self.folder)
-        if self.model.layout == "diffusers":
-            from animate.hub.architecture import check_architecture
-
-            check_architecture(self.folder)
-            (index,) = (file.path for file in files if file.place == INDEX)
-            _write(self.folder / INDEX, index.read_text("utf-8"))
+        try:
+            check_headers(self.folder)
+            if self.model.layout == "diffusers":
+                check_architecture(self.folder)
+        except ClipError as error:
+            remedy = "run `snakemake verify_models`, or correct its source in config/models.yaml"
+            raise ClipError(f"{error}; {remedy}") from error
+        for file in files:
+            if file.place == INDEX:
+                _write(self.folder / INDEX, file.path.read_text("utf-8"))
         self._record(files)
+
+    def bring(self, files: Iterable[ModelFile], force: bool = False) -> None:
+        """Have the files in the cache, as far as they come from the hub, each as pinned."""
+        verified = VerifiedFiles(self.folder)
+        # A folder of the user's may hold weights of the user's: only its headers are checked.
+        new = [f for f in files if f.commit and (force or f.path not in verified)]
+        if new:
+            bring(f"model {self.model.name}", cache_folder(self.declaration), new, force)
+            verified.save(good=[file.path for file in new])
 
     def unpinned(self) -> list[str]:
         """Return the names of the parts whose files are not known yet."""
         known = {file.part for file in self.files()}
         return [part.name for part in self.parts if part.name not in known]
 
-    def faults(self) -> dict[SourceFile, str]:
+    def faults(self) -> dict[ModelFile, str]:
         """Hash every file that is pinned; return the bad ones, each with what is wrong."""
-        return hash_files(self.files(), VerifiedFiles(self.folder), only_new=False)
+        files = [file for file in self.files() if file.pin]
+        progress = Progress("hashed", sum(file.size for file in files))
+        faults = in_parallel(lambda f: fault_of(f.path, f.pin, progress.update), files, progress)
+        bad = {file: fault for file, fault in zip(files, faults, strict=True) if fault}
+        good = [file.path for file in files if file not in bad]
+        VerifiedFiles(self.folder).save(good, [file.path for file in bad])
+        return bad
 
-    def mend(self, bad: Iterable[SourceFile]) -> None:
-        """Fetch the files again, as far as they come from the hub."""
-        self._fetch(list(bad), VerifiedFiles(self.folder), force=True)
-
-    def _pin(self) -> None:
-        needed: dict[str, list[tuple[str, ...]]] = {}
-        for part in self.parts:
-            if not self.declaration.repositories[part.repository].path:
-                needed.setdefault(part.repository, []).extend(part.files)
-        for name, entries in needed.items():
-            pinned(self.declaration, self.lock_path, name, entries)
-
-    def _bring(self, files: list[SourceFile], verified: VerifiedFiles, force: bool = False) -> None:
-        """Have the files in the cache, each with the content that is pinned."""
-        self._fetch(files, verified, force)
-        # A folder of the user's may hold weights of the user's: only its headers are checked.
-        bad = hash_files([file for file in files if file.hub_file], verified, only_new=True)
-        self._fetch(list(bad), verified, force=True)
-
-    def _fetch(self, files: list[SourceFile], verified: VerifiedFiles, force: bool) -> None:
-        absent = [f for f in files if f.hub_file and (force or not has_size(f.path, f.size))]
-        cache = Cache.at(self.declaration.cache)
-        wanted = [file.hub_file for file in absent]
-        for file in fetch(f"model {self.model.name}", cache, wanted, force):
-            verified.add(cache.path(file))
-        verified.save()
-
-    def _link(self, files: Iterable[SourceFile]) -> None:
+    def _link(self, files: Iterable[ModelFile]) -> None:
         places = {self.folder / file.place: file.path for file in files if file.place != INDEX}
         # Another commit may have cut the weights into other files.
         for part in self.parts:
             root = self.folder / part.folder
             shown = {str(p.relative_to(root)): p for p in root.rglob("*") if p.is_symlink()}
-            for name in matches(shown, part.patterns):
+            for name in filter_repo_objects(shown, allow_patterns=list(part.patterns)):
                 if shown[name] not in places:
                     shown[name].unlink()
         for place, path in places.items():
             place.parent.mkdir(parents=True, exist_ok=True)
             replace_link(place, path.absolute())
 
-    def _record(self, files: Iterable[SourceFile]) -> None:
+    def _record(self, files: Iterable[ModelFile]) -> None:
         lock = read_lock(self.lock_path)
         path = self.folder / RECORD
         record = json.loads(path.read_text("utf-8")) if path.exists() else {}
-        record |= {
-            part.name: {
-                "repository": part.repository,
-                **_origin(self.declaration, lock, part),
-                "files": {f.place: f.pin and f.pin.sha256 for f in files if f.part == part.name},
-            }
-            for part in self.parts
-        }
+        for part in self.parts:
+            if own_folder := self.declaration.repositories[part.repository].path:
+                origin = {"path": str(own_folder)}
+            else:
+                locked = lock[part.repository]
+                origin = {"revision": locked.revision, "commit": locked.commit}
+            hashes = {f.place: f.pin and f.pin.sha256 for f in files if f.part == part.name}
+            record[part.name] = {"repository": part.repository, **origin, "files": hashes}
         _write(path, json.dumps(record, indent=2) + "\n")
         logging.info("model %s is complete in %s", self.model.name, self.folder)
-
-
-def hash_files(
-    files: Iterable[SourceFile], verified: VerifiedFiles, only_new: bool
-) -> dict[SourceFile, str]:
-    """Return the files whose content is not the pinned one, each with what is wrong.
-
-    With `only_new`, files that were verified before and are unchanged since are not read. Files
-    that have no pin are not read either.
-    """
-    files = [f for f in files if f.pin and not (only_new and f.path in verified)]
-    progress = Progress("verified", sum(file.size for file in files))
-
-    def check(file: SourceFile) -> str:
-        return fault_of(file.path, file.pin, partial(progress.reach, file.place))
-
-    faults = dict(zip(files, in_parallel(check, files, PARALLEL_CHECKS, progress), strict=True))
-    for file, fault in faults.items():
-        verified.discard(file.path) if fault else verified.add(file.path)
-    verified.save()
-    return {file: fault for file, fault in faults.items() if fault}
 
 
 def _write(path: Path, text: str) -> None:
@@ -155,10 +123,3 @@ def _write(path: Path, text: str) -> None:
     if not path.is_file() or path.read_text("utf-8") != text:
         with atomic_output(path) as temporary:
             temporary.write_text(text, "utf-8")
-
-
-def _origin(declaration: Declaration, lock: dict, part: Part) -> dict[str, str]:
-    path = declaration.repositories[part.repository].path
-    if path:
-        return {"path": str(path)}
-    return {"revision": lock[part.repository].revision, "commit": lock[part.repository].commit}

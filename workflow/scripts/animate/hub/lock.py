@@ -1,15 +1,13 @@
 """The pinned commit of each repository, with the size and SHA-256 of every file."""
 
 import re
-from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import yaml
 
 from animate.atomic import atomic_output
 from animate.errors import ClipError
-from animate.hub.names import checked_name, hub_name
 
 HEADER = (
     "# The pinned commit, sizes and SHA-256 of each repository. Written by the workflow; commit it."
@@ -42,29 +40,15 @@ class LockedRepository:
 
     revision: str
     commit: str
-    files: dict[str, LockedFile]
+    files: dict[str, LockedFile] = field(default_factory=dict)
     known: dict[str, dict[str, int | str]] = field(default_factory=dict)
     looked_up: bool = True
-
-    def hub_file(self, repository: str, name: str) -> "HubFile":
-        """Return a file with all that is needed to fetch it."""
-        return HubFile(hub_name(repository), self.commit, name, self.files[name])
 
     def pins(self, name: str) -> dict[str, int | str]:
         """Return size and SHA-256 of a file, as far as they are pinned or known."""
         if file := self.files.get(name):
             return {"size": file.size, "sha256": file.sha256}
         return self.known.get(name, {})
-
-
-@dataclass(frozen=True)
-class HubFile:
-    """A file of a repository at a commit, and what its content must be."""
-
-    repository: str
-    commit: str
-    name: str
-    pin: LockedFile
 
 
 Lock = dict[str, LockedRepository]
@@ -76,8 +60,13 @@ def read_lock(path: Path) -> Lock:
         return {}
     try:
         document = yaml.load(path.read_text("utf-8"), Loader=yaml.CSafeLoader) or {}
-        return {name: _repository(name, entry) for name, entry in document.items()}
-    except (OSError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        lock = {}
+        for name, entry in document.items():
+            files = {file: LockedFile(**pins) for file, pins in entry.get("files", {}).items()}
+            rest = {"files": files, "looked_up": "files" in entry}
+            lock[name] = checked(name, LockedRepository(**entry | rest))
+        return lock
+    except (OSError, yaml.YAMLError, AttributeError, TypeError) as error:
         raise ClipError(
             f"{path} cannot be read ({error!r}): restore it, or delete it to pin anew"
         ) from error
@@ -85,55 +74,41 @@ def read_lock(path: Path) -> Lock:
 
 def write_lock(path: Path, lock: Lock) -> None:
     """Write the lock in one step, in a stable order."""
-    document = {name: _document(lock[name]) for name in sorted(lock)}
+    document = {}
+    for name, locked in sorted(lock.items()):
+        entry = document[name] = {"revision": locked.revision, "commit": locked.commit}
+        if locked.known:
+            entry["known"] = dict(sorted(locked.known.items()))
+        if locked.looked_up:
+            entry["files"] = {
+                file: {key: value for key, value in asdict(pin).items() if value is not None}
+                for file, pin in sorted(locked.files.items())
+            }
     with atomic_output(path) as temporary:
         temporary.write_text(HEADER + yaml.safe_dump(document, sort_keys=False), "utf-8")
 
 
-def changes(name: str, old: LockedRepository | None, new: LockedRepository) -> Iterator[str]:
-    """Yield one line for each difference between two pins of a repository."""
-    if old is None:
-        yield f"{name}: pinned at {new.commit} ({new.revision}), {len(new.files)} files"
-        return
-    if old.commit == new.commit and old.files == new.files:
-        yield f"{name}: unchanged at {new.commit} ({new.revision})"
-        return
-    yield f"{name}: {old.commit} ({old.revision}) -> {new.commit} ({new.revision})"
-    for file in sorted(old.files.keys() | new.files.keys()):
-        before, after = old.files.get(file), new.files.get(file)
-        if before is None or after is None:
-            yield f"  {'removed' if after is None else 'added'} {file}"
-        elif before.sha256 != after.sha256:
-            yield f"  changed {file}: {before.size} -> {after.size} bytes"
+def checked(name: str, locked: LockedRepository) -> LockedRepository:
+    """Return a repository's pins.
 
-
-def check_ids(name: str, ids: Iterable[str | None]) -> None:
-    """Raise a `ClipError` when an id, which becomes a file's name in the cache, is no hash."""
-    for text in ids:
+    Raises:
+        ClipError: an id, which becomes a file's name in the cache, is no hash, or a file's name
+            leads out of the model's folder.
+    """
+    known = (pins["sha256"] for pins in locked.known.values() if "sha256" in pins)
+    for text in (locked.commit, *(file.blob for file in locked.files.values()), *known):
         if not HASH.fullmatch(str(text)):
             raise ClipError(
-                f"repository {name} has the id {text!r}, which is no hash of 40 or 64"
-                " hexadecimal digits: nothing was fetched; restore config/models.lock.yaml, or"
-                " choose another revision or repository"
+                f"repository {name} has the id {text!r}, which is no hash of 40 or 64 hexadecimal"
+                " digits: nothing was fetched; restore config/models.lock.yaml, or choose another"
+                " revision or repository"
             )
-
-
-def _repository(name: str, entry: dict) -> LockedRepository:
-    listed = entry.get("files", {})
-    files = {checked_name(name, file): LockedFile(**f) for file, f in listed.items()}
-    known = entry.get("known", {})
-    locked = LockedRepository(entry["revision"], entry["commit"], files, known, "files" in entry)
-    digests = (pins["sha256"] for pins in locked.known.values() if "sha256" in pins)
-    check_ids(name, (locked.commit, *(file.blob for file in files.values()), *digests))
+    for file in locked.files:
+        parts = PurePosixPath(file).parts
+        unsafe = not parts or file.startswith("/") or ".." in parts or "\\" in file
+        if unsafe or not file.isprintable():
+            raise ClipError(
+                f"repository {name} offers the file {file!r}, whose name leaves the model's"
+                " folder: nothing was fetched; choose another revision or repository"
+            )
     return locked
-
-
-def _document(locked: LockedRepository) -> dict:
-    files = {
-        name: {key: value for key, value in asdict(locked.files[name]).items() if value is not None}
-        for name in sorted(locked.files)
-    }
-    document: dict = {"revision": locked.revision, "commit": locked.commit}
-    if locked.known:
-        document["known"] = dict(sorted(locked.known.items()))
-    return document | ({"files": files} if locked.looked_up else {})

@@ -42,4 +42,4 @@ def with_loras(declaration: Declaration, files: Mapping[str, list[str]]) -> Decl
 def _part(file: str, repository: str) -> Part:
     # PEFT keeps a LoRA's alpha there; other LoRAs have no such file.
     config = str(PurePosixPath(file).with_name(ADAPTER_CONFIG))
-    return Part(file, "LoRA", repository, ((file,),), convert=False, when={}, optional=(config,))
+    return Part(file, "LoRA", repository, ((file,),), optional=(config,))

@@ -1,97 +1,109 @@
 """From a branch or tag to a commit whose every file has a known size and SHA-256."""
 
+import hashlib
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import HfApi
 from huggingface_hub.hf_api import RepoFile
+from huggingface_hub.utils import WeakFileLock, filter_repo_objects
 
 from animate.errors import ClipError
-from animate.hub.cache import Cache
 from animate.hub.client import explained, patiently
 from animate.hub.declaration import Declaration, Repository
-from animate.hub.digest import fault_of, sha256_of
-from animate.hub.lock import (
-    LockedFile,
-    LockedRepository,
-    changes,
-    check_ids,
-    read_lock,
-    write_lock,
-)
-from animate.hub.names import checked_name, chosen, hub_name, matches
-from animate.hub.transfer import fetch
+from animate.hub.files import cache_folder, chosen, hub_file, sha256_of
+from animate.hub.lock import LockedFile, LockedRepository, checked, read_lock, write_lock
+from animate.hub.transfer import bring
 
 
-def pinned(
+def pin(
     declaration: Declaration, lock_path: Path, name: str, needed: list[tuple[str, ...]]
-) -> LockedRepository:
-    """Return the pin of a repository from the lock; what the lock lacks is looked up and added.
+) -> None:
+    """Look up what the lock lacks of a repository, and add it.
 
     `needed` are entries of parts' `files`. A changed `revision` is looked up anew. An entry that
     the pin has no file for, because it was declared later, is searched for at the pinned commit.
     """
-    repository = declaration.repositories[name]
-    locked = read_lock(lock_path).get(name)
-    if _serves(locked, repository, needed):
-        return locked
-    with explained(name):
-        guard = Cache.at(declaration.cache).guard(lock_path)
-    with guard:
-        locked = read_lock(lock_path).get(name)
-        if not _serves(locked, repository, needed):
-            same = locked is not None and locked.revision == repository.revision
-            revision = locked.commit if same else repository.revision
-            found = _look_up(declaration, repository, revision)
-            # What another table's LoRAs need of the same commit stays pinned.
-            kept = locked.files if same else {}
-            locked = _agreed(declaration, name, locked, found) if same else found
-            locked = replace(locked, files=kept | found.files)
-            write_lock(lock_path, read_lock(lock_path) | {name: locked})
-    return locked
+    if not _serves(read_lock(lock_path).get(name), declaration.repositories[name], needed):
+        _renew(declaration, lock_path, name, needed)
 
 
 def update_pins(declaration: Declaration, lock_path: Path) -> Iterator[str]:
     """Look up every repository that is not used in place, and yield what changed, as lines."""
-    for repository in declaration.repositories.values():
+    for name, repository in declaration.repositories.items():
         if repository.path:
-            yield f"{repository.name}: used in place at {repository.path}"
-            continue
-        with explained(repository.name):
-            guard = Cache.at(declaration.cache).guard(lock_path)
-        with guard:
-            lock = read_lock(lock_path)
-            old = lock.get(repository.name)
-            new = _look_up(declaration, repository, repository.revision)
-            if old and old.commit == new.commit:
-                new = _agreed(declaration, repository.name, old, new)
-            write_lock(lock_path, lock | {repository.name: new})
-        yield from changes(repository.name, old, new)
+            yield f"{name}: used in place at {repository.path}"
+        else:
+            yield from _changes(name, *_renew(declaration, lock_path, name))
+
+
+def _renew(
+    declaration: Declaration,
+    lock_path: Path,
+    name: str,
+    needed: list[tuple[str, ...]] | None = None,
+) -> tuple[LockedRepository | None, LockedRepository]:
+    """Look a repository up and pin it; return its pins before and after.
+
+    With `needed` a pinned commit stays, and nothing is done when another process was faster.
+    """
+    repository = declaration.repositories[name]
+    with _alone(declaration, lock_path, name):
+        lock = read_lock(lock_path)
+        old = lock.get(name)
+        if needed is not None and _serves(old, repository, needed):
+            return old, old
+        stays = needed is not None and old and old.revision == repository.revision
+        new = _look_up(declaration, repository, old.commit if stays else repository.revision)
+        if stays or (old and old.commit == new.commit):
+            new = _agreed(declaration, name, old, new)
+        write_lock(lock_path, lock | {name: new})
+    return old, new
 
 
 def _serves(
     locked: LockedRepository | None, repository: Repository, needed: list[tuple[str, ...]]
 ) -> bool:
-    if locked is None or locked.revision != repository.revision:
-        return False
-    return all(chosen(locked.files, choices) for choices in needed)
+    pinned = locked is not None and locked.revision == repository.revision
+    return pinned and all(chosen(locked.files, choices) for choices in needed)
+
+
+@contextmanager
+def _alone(declaration: Declaration, lock_path: Path, name: str) -> Iterator[None]:
+    """Let one process at a time change the lock; a pin that is lost is looked up again."""
+    digest = hashlib.sha256(os.fsencode(lock_path.resolve())).hexdigest()
+    guard = cache_folder(declaration) / ".locks" / f"{digest}.lock"
+    with explained(name):
+        guard.parent.mkdir(parents=True, exist_ok=True)
+    with WeakFileLock(guard):
+        yield
 
 
 def _look_up(declaration: Declaration, repository: Repository, revision: str) -> LockedRepository:
-    name, api = hub_name(repository.name), HfApi()
+    name, api = repository.name.partition("@")[0], HfApi()
     with explained(name):
         commit = patiently(lambda: api.model_info(name, revision=revision).sha, name)
-        check_ids(name, [commit])
-        entries = patiently(
-            lambda: list(api.list_repo_tree(name, recursive=True, revision=commit)), name
-        )
-    listed = {checked_name(name, e.path): e for e in entries if isinstance(e, RepoFile)}
-    declared = matches(listed, declaration.patterns(repository.name))
-    files = {file: _listed_file(listed[file]) for file in declared}
-    check_ids(name, (file.blob for file in files.values()))
-    locked = LockedRepository(repository.revision, commit, files)
-    return replace(locked, files=files | _hashed_small_files(declaration, name, locked))
+        found = checked(name, LockedRepository(repository.revision, commit))
+        tree = list(api.list_repo_tree(name, recursive=True, revision=commit))
+    listed = {
+        entry.path: LockedFile(entry.lfs.size, entry.lfs.sha256)
+        if entry.lfs
+        else LockedFile(entry.size, "", git=entry.blob_id)
+        for entry in tree
+        if isinstance(entry, RepoFile)
+    }
+    checked(name, replace(found, files=listed))
+    patterns = declaration.patterns(repository.name)
+    files = {file: listed[file] for file in filter_repo_objects(listed, allow_patterns=patterns)}
+    # Of files outside large-file storage the hub tells the git hash only: they are fetched.
+    cache = cache_folder(declaration)
+    small = [hub_file(cache, name, commit, file, pin) for file, pin in files.items() if pin.git]
+    bring(name, cache, small)
+    hashed = {file.name: replace(file.pin, sha256=sha256_of(file.path)) for file in small}
+    return replace(found, files=files | hashed)
 
 
 def _agreed(
@@ -102,44 +114,35 @@ def _agreed(
     Raises:
         ClipError: it is another commit, or a file is absent or differs from its pin.
     """
-    if found.commit != pinned.commit:
-        raise _contradiction(name, "commit", pinned.commit, found.commit)
-    declared = matches(pinned.known, declaration.patterns(name))
+    facts = [("commit", pinned.commit, found.commit)]
+    declared = filter_repo_objects(pinned.known, allow_patterns=declaration.patterns(name))
     for file in dict.fromkeys([*declared, *found.files]):
-        for field, value in pinned.pins(file).items():
-            now = found.pins(file).get(field, "no such file")
-            if now != value:
-                raise _contradiction(name, f"{field} of {file}", value, now)
-    rest = {file: pins for file, pins in pinned.known.items() if file not in found.files}
-    return replace(found, known=rest)
+        for key, value in pinned.pins(file).items():
+            facts.append((f"{key} of {file}", value, found.pins(file).get(key, "no such file")))
+    for what, before, now in facts:
+        if before != now:
+            raise ClipError(
+                f"repository {name}: the {what} is {before} in config/models.lock.yaml and {now} on"
+                " the hub, for the same commit: nothing large was fetched; look at HF_ENDPOINT, or"
+                " remove the repository from the lock to pin it anew"
+            )
+    # What another table's LoRAs need of the same commit stays pinned.
+    files = pinned.files | found.files
+    rest = {file: pins for file, pins in pinned.known.items() if file not in files}
+    return replace(found, files=files, known=rest)
 
 
-def _contradiction(name: str, what: str, pinned: object, found: object) -> ClipError:
-    return ClipError(
-        f"repository {name}: the {what} is {pinned} in config/models.lock.yaml and {found} on the"
-        " hub, for the same commit: nothing large was fetched; look at HF_ENDPOINT, or remove the"
-        " repository from the lock to pin it anew"
-    )
-
-
-def _listed_file(entry: RepoFile) -> LockedFile:
-    if entry.lfs is not None:
-        return LockedFile(entry.lfs.size, entry.lfs.sha256)
-    return LockedFile(entry.size, "", git=entry.blob_id)
-
-
-def _hashed_small_files(
-    declaration: Declaration, name: str, locked: LockedRepository
-) -> dict[str, LockedFile]:
-    """Fetch the files outside large-file storage: the hub tells their git hash only."""
-    cache = Cache.at(declaration.cache)
-    small = {file: entry for file, entry in locked.files.items() if entry.git}
-    hub_files = {file: locked.hub_file(name, file) for file in small}
-    fetch(name, cache, hub_files.values())
-    # What another tool left in the cache was not hashed.
-    damaged = [file for file in hub_files.values() if fault_of(cache.path(file), file.pin)]
-    fetch(name, cache, damaged, force=True)
-    return {
-        file: replace(entry, sha256=sha256_of(cache.path(hub_files[file])))
-        for file, entry in small.items()
-    }
+def _changes(name: str, old: LockedRepository | None, new: LockedRepository) -> Iterator[str]:
+    if old is None:
+        yield f"{name}: pinned at {new.commit} ({new.revision}), {len(new.files)} files"
+        return
+    if old.commit == new.commit and old.files == new.files:
+        yield f"{name}: unchanged at {new.commit} ({new.revision})"
+        return
+    yield f"{name}: {old.commit} ({old.revision}) -> {new.commit} ({new.revision})"
+    for file in sorted(old.files.keys() | new.files.keys()):
+        before, after = old.files.get(file), new.files.get(file)
+        if before is None or after is None:
+            yield f"  {'removed' if after is None else 'added'} {file}"
+        elif before.sha256 != after.sha256:
+            yield f"  changed {file}: {before.size} -> {after.size} bytes"

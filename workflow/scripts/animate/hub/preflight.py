@@ -1,47 +1,47 @@
 """Whether a model is the right one, from the headers of its files, before the files are fetched."""
 
+import io
 import logging
+import struct
 from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+
+from huggingface_hub import constants, hf_hub_url
+from huggingface_hub.file_download import http_get
+from huggingface_hub.utils import build_hf_headers
+from tqdm.utils import CallbackIOWrapper
 
 from animate.errors import ClipError
-from animate.hub.architecture import COMPONENTS, REMEDY, check_component, check_types
-from animate.hub.cache import Cache, has_size
-from animate.hub.declaration import ORIGINAL, Model
-from animate.hub.headers import INDEX_SUFFIX, Header, tensors_of
-from animate.hub.ranges import RangeIgnored, remote_tensors
-from animate.hub.source import SourceFile
+from animate.hub.client import explained, patiently
+from animate.hub.declaration import ORIGINAL
+from animate.hub.files import ModelFile
+from animate.weights.architecture import check_architecture, check_headers, check_original
 
 WEIGHTS = ".safetensors"
-CONFIG = "config.json"
+# The small files that the check reads whole.
+DESCRIPTIONS = "config.json", ".safetensors.index.json"
+LENGTH_BYTES = 8
 
 
-def describes_weights(file: SourceFile) -> bool:
-    """Return whether a file is one of the small ones that `check_before_fetching` reads whole."""
-    return file.name.endswith((CONFIG, INDEX_SUFFIX))
+class RangeIgnored(Exception):
+    """The server answers with the whole file when a part was asked for."""
 
 
-def check_before_fetching(model: Model, cache: Cache, files: Iterable[SourceFile]) -> None:
+def check_before_fetching(layout: str, files: Iterable[ModelFile]) -> None:
     """Check the safetensors files that are to be fetched for names, shapes, types and index.
 
-    Of each only the header is read. Files that are in the cache are checked once they are linked;
-    where a folder has some of them, its check reads those from there. A server that sends whole
-    files only is not asked for more.
+    Of each only the header is read; where a folder has some of its files, theirs are read from
+    there. A server that sends whole files only is not asked for more.
 
     Raises:
         ClipError: a file is no safetensors file, or not of the model; nothing large was fetched.
     """
-    folders: dict[tuple[str, str], list[SourceFile]] = {}
-    for file in files:
-        if file.hub_file and (file.name.endswith(WEIGHTS) or describes_weights(file)):
-            folder = str(PurePosixPath(file.name).parent)
-            folders.setdefault((file.part, folder), []).append(file)
+    wanted = [f for f in files if f.commit and f.name.endswith((WEIGHTS, *DESCRIPTIONS))]
     try:
-        for (part, folder), own in folders.items():
-            if any(file.name.endswith(WEIGHTS) and _path(cache, file) is None for file in own):
-                converted = any(p.convert for p in model.parts if p.name == part)
-                kind = ORIGINAL if converted and folder == "." else folder
-                _check_folder(cache, kind, own, model.layout)
+        for (_, folder), own in groupby(sorted(wanted, key=_group), _group):
+            _check_folder(layout, folder, list(own))
     except RangeIgnored as error:
         logging.warning(
             "%s: the server sends no parts of files, so nothing is checked before the download",
@@ -49,51 +49,72 @@ def check_before_fetching(model: Model, cache: Cache, files: Iterable[SourceFile
         )
 
 
-def _check_folder(cache: Cache, folder: str, files: list[SourceFile], layout: str) -> None:
-    headers = {
-        PurePosixPath(file.name).name: _header(cache, file)
-        for file in files
-        if file.name.endswith(WEIGHTS)
-    }
-    others = {PurePosixPath(f.name).name: f.path for f in files if not f.name.endswith(WEIGHTS)}
-    component = layout == "diffusers" and folder in COMPONENTS
-    if not (component or folder == ORIGINAL or any(name.endswith(INDEX_SUFFIX) for name in others)):
+def _group(file: ModelFile) -> tuple[str, str]:
+    return file.repository, str(PurePosixPath(file.place).parent)
+
+
+def _check_folder(layout: str, folder: str, files: list[ModelFile]) -> None:
+    """Check a stand-in for the folder: links to what is there, headers of what is not."""
+    weights = [file for file in files if file.name.endswith(WEIGHTS)]
+    if all(_present(file) for file in weights):
         return
-    # Imported here because PyTorch takes seconds to load.
-    import torch
-
-    from animate.weights.convert import check_transformer, original_transformer
-    from animate.weights.stored import StoredTensor, select_tensors, some_names, weight_map
-
-    def tensors(name: str) -> list[StoredTensor]:
-        return [
-            StoredTensor(tensor, Path(name), torch.Size(shape), dtype)
-            for tensor, (dtype, shape) in headers[name].items()
-        ]
-
-    source = (
-        f"repository {files[0].hub_file.repository},"
-        f" {some_names([file.name for file in files if file.name.endswith(WEIGHTS)], 1)}"
-    )
-    stored = select_tensors(
-        source, [*headers, *others], lambda name: weight_map(others[name]), tensors, REMEDY
-    )
-    if component:
-        check_component(source, folder, others.get(CONFIG, Path(CONFIG)), stored)
-    if folder == ORIGINAL:
+    names = weights[0].name + (f" and {len(weights) - 1} more" if len(weights) > 1 else "")
+    with TemporaryDirectory() as root:
+        for file in files:
+            place = Path(root, file.place)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            if present := _present(file):
+                place.symlink_to(present.absolute())
+            else:
+                _fetch_header(file, place)
         try:
-            check_transformer(source, stored, *original_transformer(source, stored))
+            check_headers(Path(root, folder))
+            if layout == "diffusers":
+                check_architecture(Path(root))
+            if folder == ORIGINAL:
+                check_original(Path(root, folder))
         except ClipError as error:
-            raise ClipError(f"{error}; {REMEDY}") from error
-        check_types(source, stored)
+            raise ClipError(
+                f"repository {files[0].repository}, {names}: {str(error).replace(f'{root}/', '')};"
+                " correct its source in config/models.yaml"
+            ) from error
 
 
-def _header(cache: Cache, file: SourceFile) -> Header:
-    path = _path(cache, file)
-    return tensors_of(path) if path else remote_tensors(file.hub_file)
+def _present(file: ModelFile) -> Path | None:
+    places = (path for path in (file.path, file.blob) if path.is_file())
+    return next((path for path in places if path.stat().st_size == file.size), None)
 
 
-def _path(cache: Cache, file: SourceFile) -> Path | None:
-    """Return where a file of the hub lies on disk already."""
-    places = file.path, cache.blob(file.hub_file)
-    return next((path for path in places if has_size(path, file.size)), None)
+def _fetch_header(file: ModelFile, path: Path) -> None:
+    """Write a file's header, and a hole of the tensors' size after it, which takes no space."""
+    with explained(file.repository, file.name), path.open("wb") as target:
+        start = patiently(lambda: _part(file, 0, LENGTH_BYTES), file.name)
+        (length,) = struct.unpack("<Q", start)
+        # Too long a one is left out: the check of the hole says so.
+        if length <= min(constants.SAFETENSORS_MAX_HEADER_LENGTH, file.size - LENGTH_BYTES):
+            start += patiently(lambda: _part(file, LENGTH_BYTES, length), file.name)
+        target.write(start)
+        target.truncate(file.size)
+
+
+def _part(file: ModelFile, start: int, count: int) -> bytes:
+    """Return `count` bytes from byte `start` on.
+
+    huggingface_hub's `parse_safetensors_file_metadata` reads all of a file whose server ignores
+    ranges, and compares nothing with the file's size.
+    """
+    body = io.BytesIO()
+
+    def refuse_more(_: int) -> None:
+        if body.tell() > count:
+            raise RangeIgnored(file.repository)
+
+    # Compressed, parts would be counted otherwise.
+    span = {"Range": f"bytes={start}-{start + count - 1}", "Accept-Encoding": "identity"}
+    http_get(
+        hf_hub_url(file.repository, file.name, revision=file.commit),
+        CallbackIOWrapper(refuse_more, body, "write"),
+        headers=build_hf_headers() | span,
+        expected_size=count,
+    )
+    return body.getvalue()

@@ -1,93 +1,63 @@
-"""How far a transfer or a check is, for a terminal and for a log."""
+"""Work on several files at once: how far it is, and that it ends for all when it fails for one."""
 
 import logging
 import sys
-import threading
-import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import TypeVar
 
-SECONDS_BETWEEN_LINES = {True: 0.5, False: 30.0}
+from huggingface_hub.utils import tqdm
+
+THREADS = 8
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Stopped(Exception):
     """Raised where files are worked on, when another one failed or the user interrupts."""
 
 
-class Progress:
-    """Bytes done of a total, summed over files that are worked on in parallel."""
+class Progress(tqdm):
+    """Bytes done of a total, over all files; a line now and then where there is no terminal."""
 
     def __init__(self, verb: str, total: int):
-        self._verb = verb
-        self._total = total
-        self._done: dict[str, int] = {}
-        self._before: dict[str, int] = {}
-        self._started = self._shown = time.monotonic()
-        self._guard = threading.Lock()
-        self._stopped = False
+        self.stopped = False
+        pace = {"delay": 0.5, "mininterval": 0.5 if sys.stdout.isatty() else 30.0, "miniters": 1}
+        unit = {"unit": "B", "unit_scale": True, "total": total, "disable": not total}
+        super().__init__(desc=verb, file=sys.stdout, **pace, **unit)
 
-    def start(self, file: str, position: int) -> None:
-        """Note that a file was done up to this byte before this run."""
-        with self._guard:
-            self._before.setdefault(file, position)
-            self._done[file] = position
-
-    def reach(self, file: str, position: int) -> None:
-        """Note that a file is done up to this byte, and tell the user now and then.
-
-        Raises:
-            Stopped: after `stop`.
-        """
-        if self._stopped:
+    def update(self, count: int = 1) -> None:
+        """Note that this many more bytes are done; raise `Stopped` once the work is to end."""
+        if self.stopped:
             raise Stopped
-        with self._guard:
-            self._done[file] = position
-            now = time.monotonic()
-            if now - self._shown >= SECONDS_BETWEEN_LINES[sys.stdout.isatty()]:
-                self._shown = now
-                self._show(now)
+        with self.get_lock():
+            super().update(count)
 
-    def stop(self) -> None:
-        """End the work on all files at its next step."""
-        self._stopped = True
-
-    def close(self) -> None:
-        """Tell the user how it ended, when there was anything to do."""
-        if self._total:
-            self._show(time.monotonic(), end="\n")
-
-    def _show(self, now: float, end: str = "\r") -> None:
-        done = sum(self._done.values())
-        rate = (done - sum(self._before.values())) / max(now - self._started, 1e-3)
-        left = (self._total - done) / max(rate, 1.0)
-        line = (
-            f"{self._verb} {size_text(done)} of {size_text(self._total)},"
-            f" {size_text(rate)}/s, {left / 60:.0f} min left"
-        )
+    def display(self, *args, **kwargs) -> None:
+        """Show how far the work is."""
         if sys.stdout.isatty():
-            print(f"\r{line}\033[K", end=end, flush=True)
+            super().display(*args, **kwargs)
         else:
-            print(line, flush=True)
-            logging.info(line)
+            print(self, flush=True)
+            logging.info(str(self))
 
 
-class FileProgress:
-    """What `http_get` moves in place of a progress bar."""
+def in_parallel(work: Callable[[T], R], files: Iterable[T], progress: Progress) -> list[R]:
+    """Return the result for each file, in order; the first error, or Ctrl-C, stops the others.
 
-    def __init__(self, progress: Progress, file: str, initial: int):
-        self._progress = progress
-        self._file = file
-        self._position = initial
-        progress.start(file, initial)
-
-    def update(self, count: int) -> None:
-        """Note that this many more bytes of the file have arrived."""
-        self._position += count
-        self._progress.reach(self._file, self._position)
-
-    def __enter__(self) -> "FileProgress":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
+    tqdm's `thread_map` would first let every file that is being fetched become whole.
+    """
+    with progress, ThreadPoolExecutor(THREADS) as pool:
+        jobs = [pool.submit(work, file) for file in files]
+        try:
+            for job in as_completed(jobs):
+                job.result()
+        except BaseException:
+            progress.stopped = True
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return [job.result() for job in jobs]
 
 
 def size_text(count: float) -> str:

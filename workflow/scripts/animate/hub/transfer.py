@@ -1,104 +1,131 @@
-"""Files from the hub into the cache: resumed, in parallel, and only as what they should be."""
+"""Files from the hub into the cache: resumed, in parallel, and only as what they should be.
 
+`hf_hub_download` compares no digest and starts a file anew after a kill, so only the `http_get`
+below it serves here.
+"""
+
+import contextlib
 import logging
 import os
-from collections.abc import Iterable
+import platform
+import shutil
+import time
 from pathlib import Path
 
 from huggingface_hub import hf_hub_url
 from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import WeakFileLock, build_hf_headers
+from tqdm.utils import CallbackIOWrapper
 
 from animate.errors import ClipError
-from animate.hub.cache import Cache, has_size
 from animate.hub.client import explained, patiently
-from animate.hub.digest import fault_of
-from animate.hub.lock import HubFile
-from animate.hub.parallel import in_parallel
-from animate.hub.progress import FileProgress, Progress
+from animate.hub.files import ModelFile, fault_of
+from animate.hub.progress import Progress, in_parallel, size_text
 
-PARALLEL_FILES = 8
 DAMAGED_ARRIVALS = 2
+# Longer than any pause of a process that still fetches.
+SILENT_SECONDS = 900
 
 
-def fetch(
-    subject: str, cache: Cache, files: Iterable[HubFile], force: bool = False
-) -> list[HubFile]:
-    """Bring files into the cache; return those that were fetched, each verified by its hash.
+def bring(subject: str, cache: Path, files: list[ModelFile], force: bool = False) -> None:
+    """Have files in the cache, each with its pinned content: hash what is there, fetch the rest.
 
-    `subject` is for messages. A file that is there with its full size is left alone, and not
-    hashed, unless `force`. Two runs share the work:
-    the second waits for a file that the first is fetching. What has arrived of a file survives any
-    interruption.
+    With `force` everything is fetched. What has arrived of a file survives any interruption.
+    `subject` is for messages.
 
     Raises:
         ClipError: the disk is too small, or a file is refused, absent or arrives damaged.
     """
-    files = [f for f in files if force or not has_size(cache.path(f), f.pin.size)]
-    if not files:
-        return []
-    cache.check_space(subject, sum(_bytes_to_come(cache, file, force) for file in files))
-    progress = Progress("fetched", sum(file.pin.size for file in files))
-    fetched = in_parallel(
-        lambda file: _fetch_file(cache, file, progress, force), files, PARALLEL_FILES, progress
-    )
-    return [file for file, arrived in zip(files, fetched, strict=True) if arrived]
+    absent = [f for f in files if force or not (f.path.is_file() or f.blob.is_file())]
+    needed = sum(f.size - max((size for size, _ in _partials(f.blob)), default=0) for f in absent)
+    disk = next(path for path in (cache, *cache.parents) if path.exists())
+    if needed > (free := shutil.disk_usage(disk).free):
+        raise ClipError(
+            f"{subject} needs {size_text(needed)} more and {cache} has {size_text(free)} free: free"
+            " space, or move `cache` in config/models.yaml"
+        )
+    progress = Progress("fetched and hashed", sum(file.size for file in files))
+    in_parallel(lambda file: _bring(file, cache, progress, force), files, progress)
 
 
-def _bytes_to_come(cache: Cache, file: HubFile, force: bool) -> int:
-    if not force and has_size(cache.blob(file), file.pin.size):
-        return 0
-    part = cache.partial(file)
-    return max(file.pin.size - (part.stat().st_size if part.exists() else 0), 0)
+def replace_link(path: Path, target: str | Path) -> None:
+    """Make `path` a symbolic link to `target` in one step, whatever was there."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.link")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target)
+    temporary.replace(path)
 
 
-def _fetch_file(cache: Cache, file: HubFile, progress: Progress, force: bool) -> bool:
-    """Link a file to its blob; return whether the blob had to be fetched."""
-    blob, part = cache.blob(file), cache.partial(file)
-    lock = cache.lock(file.repository, file.pin.blob)
+def _bring(file: ModelFile, cache: Path, progress: Progress, force: bool) -> None:
+    """Fetch a file where it is not as pinned, and link it to its blob."""
+    lock = cache / ".locks" / file.blob.parents[1].name / f"{file.blob.name}.lock"
     with explained(file.repository, file.name):
-        for folder in (blob.parent, lock.parent):
+        if not force and not fault_of(file.path, file.pin, progress.update):
+            return
+        for folder in (lock.parent, file.blob.parent, file.path.parent):
             folder.mkdir(parents=True, exist_ok=True)
+        # The lock only saves the second of two runs the work: Lustre and NFS may ignore it.
         with WeakFileLock(lock):
-            absent = force or not has_size(blob, file.pin.size)
-            if absent:
-                _fetch_whole(part, file, progress)
-                part.replace(blob)
-                logging.info("%s: fetched %s", file.repository, file.name)
-        cache.point(file)
-    return absent
+            if force or fault_of(file.blob, file.pin, progress.update):
+                _fetch(file, progress)
+        replace_link(file.path, os.path.relpath(file.blob, file.path.parent))
 
 
-def _fetch_whole(part: Path, file: HubFile, progress: Progress) -> None:
+def _fetch(file: ModelFile, progress: Progress) -> None:
+    part = _own_partial(file.blob)
+    progress.update(part.stat().st_size)
     for _ in range(DAMAGED_ARRIVALS):
         patiently(lambda: _resume(part, file, progress), file.name)
-        fault = fault_of(part, file.pin)
-        if not fault:
+        if not (fault := fault_of(part, file.pin)):
+            # It is gone when another name of the same content was faster.
+            with contextlib.suppress(FileNotFoundError):
+                part.replace(file.blob)
+            logging.info("%s: fetched %s", file.repository, file.name)
             return
         logging.warning("%s: %s arrived damaged (%s)", file.repository, file.name, fault)
-        part.unlink()
+        part.unlink(missing_ok=True)
     raise ClipError(
         f"repository {file.repository}, file {file.name} arrives damaged ({fault}): start again"
         " later, or run `snakemake update_models` if the file was replaced"
     )
 
 
-def _resume(part: Path, file: HubFile, progress: Progress) -> None:
-    """Append to the partial file what it lacks.
-
-    `hf_hub_download` gives each attempt a partial file of its own, which nobody resumes.
-    """
-    if part.exists() and part.stat().st_size > file.pin.size:
-        part.unlink()
-    with part.open("ab") as body:
+def _resume(part: Path, file: ModelFile, progress: Progress) -> None:
+    """Fetch what the partial file lacks."""
+    part.touch()
+    # Each byte has its place, unlike in append mode: a second writer would write the same.
+    with part.open("r+b") as body:
+        if (start := body.seek(0, os.SEEK_END)) > file.size:
+            start = body.truncate(body.seek(0))
         http_get(
             hf_hub_url(file.repository, file.name, revision=file.commit),
-            body,
-            resume_size=os.fstat(body.fileno()).st_size,
+            CallbackIOWrapper(progress.update, body, "write"),
+            resume_size=start,
             headers=build_hf_headers(),
-            expected_size=file.pin.size,
-            displayed_filename=file.name,
-            tqdm_class=lambda initial=0, **_: FileProgress(
-                progress, f"{file.repository}/{file.name}", initial
-            ),
+            expected_size=file.size,
         )
+
+
+def _own_partial(blob: Path) -> Path:
+    """Return this process's partial file, which goes on where one that was left behind ends."""
+    own = blob.with_name(f"{blob.name}.{platform.node()}-{os.getpid()}.incomplete")
+    own.touch()
+    *shorter, (_, longest) = _partials(blob)
+    for _, part in shorter:
+        part.unlink(missing_ok=True)
+    with contextlib.suppress(FileNotFoundError):
+        longest.replace(own)
+    return own
+
+
+def _partials(blob: Path) -> list[tuple[int, Path]]:
+    """Return size and path of the partial files of this and of ended processes, ascending."""
+    found = []
+    for part in blob.parent.glob(f"{blob.name}.*-*.incomplete"):
+        host, _, process = part.stem.removeprefix(f"{blob.name}.").rpartition("-")
+        ended = process == str(os.getpid()) or not Path("/proc", process).exists()
+        with contextlib.suppress(FileNotFoundError):
+            silent = time.time() - part.stat().st_mtime > SILENT_SECONDS
+            if silent or (ended and host == platform.node()):
+                found.append((part.stat().st_size, part))
+    return sorted(found)

@@ -1,0 +1,104 @@
+"""Whether stored tensors have the names, shapes and number type that the architecture asks for.
+
+Only headers are read. The modules are built without memory, which takes seconds.
+"""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError, safe_open
+
+from animate.errors import ClipError
+
+if TYPE_CHECKING:
+    from animate.weights.stored import StoredTensor
+
+COMPONENTS = {"transformer": "WanAnimateTransformer3DModel", "vae": "AutoencoderKLWan"}
+FLOATS = frozenset({"F32", "F16", "BF16"})
+
+
+def check_headers(folder: Path) -> None:
+    """Check every safetensors file of a model's folder, and that each index's tensors are there.
+
+    Raises:
+        ClipError: a file is cut, its header is damaged, or a tensor is missing.
+    """
+    parts = [folder, *(path for path in sorted(folder.iterdir()) if path.is_dir())]
+    # Links to the published checkpoint may dangle once it is converted.
+    for path in (p for part in parts for p in sorted(part.glob("*.safetensors")) if p.exists()):
+        try:
+            with safe_open(path, framework="np"):
+                pass
+        except (SafetensorError, OSError) as error:
+            raise ClipError(f"{path} is not a sound safetensors file ({error})") from error
+    for part in parts:
+        if any(path.exists() for path in part.glob("*.safetensors.index.json")):
+            # Imported here because PyTorch takes seconds to load.
+            from animate.weights.stored import stored_tensors
+
+            stored_tensors(part)
+
+
+def check_architecture(folder: Path) -> None:
+    """Compare the transformer and VAE in a Diffusers folder with what their config.json builds.
+
+    Loading decides which tensors count: those that it leaves aside are no fault.
+
+    Raises:
+        ClipError: tensors are missing, unexpected, misshapen or not of a type of `FLOATS`.
+    """
+    from animate.weights.checkpoint import check_names, ignored_names
+    from animate.weights.stored import stored_tensors
+
+    for part in (folder / name for name in COMPONENTS if (folder / name).is_dir()):
+        stored = stored_tensors(part)
+        module = _module(part / "config.json", COMPONENTS[part.name])
+        expected = {name: parameter.shape for name, parameter in module.named_parameters()}
+        # The transformer takes no tensor beyond its own; the VAE's library leaves all others aside.
+        ignored = ignored_names(module)
+        found = {
+            name: tensor
+            for name, tensor in stored.items()
+            if name in expected or (part.name == "transformer" and not ignored.search(name))
+        }
+        check_names(str(part), expected, {name: tensor.shape for name, tensor in found.items()})
+        _check_types(part, found)
+
+
+def check_original(folder: Path) -> None:
+    """Check that the published checkpoint in a folder becomes a transformer; as above."""
+    from animate.weights.convert import check_transformer, original_transformer
+    from animate.weights.stored import stored_tensors
+
+    stored = stored_tensors(folder)
+    check_transformer(folder, stored, *original_transformer(folder, stored))
+    _check_types(folder, stored)
+
+
+def _check_types(folder: Path, stored: dict[str, "StoredTensor"]) -> None:
+    for name, tensor in stored.items():
+        if tensor.dtype not in FLOATS:
+            raise ClipError(
+                f"{folder} has {name} ({tensor.file.name}) as {tensor.dtype}, not one of F32, F16"
+                " and BF16"
+            )
+
+
+def _module(path: Path, kind: str) -> Any:
+    """Return the module that a config.json describes, on the meta device."""
+    import diffusers
+    import torch
+
+    try:
+        config = json.loads(path.read_text("utf-8"))
+        with torch.device("meta"):
+            module = getattr(diffusers, kind).from_config(config)
+    except Exception as error:
+        raise ClipError(f"{path} does not describe a {kind}: {error}") from error
+    if module.config.get("is_residual"):
+        raise ClipError(
+            f"{path} describes another VAE (is_residual is true) than Wan2.2-Animate's, which is"
+            " that of Wan 2.1"
+        )
+    return module
