@@ -112,6 +112,7 @@ def install(pip, build):
     if build:
         run(*locked, *others)
         run(*command, "--index-url", f"{BUILDS}/{build}", *ranges(torch))
+        check_build(pip[0], build)
     else:
         # Two at once, because unpacking keeps a processor busy.
         with subprocess.Popen([*locked, *torch]) as second:
@@ -130,6 +131,17 @@ def ranges(torch):
     locked = dict(pin.split("==") for pin in torch)
     wanted = re.findall(r'"(torch|torchvision)(>=[\d.]+),', project)
     return [f"{name}{oldest},<={locked[name]}" for name, oldest in wanted]
+
+
+def check_build(python, build):
+    """Stop if pip took another index's PyTorch, as it does when one is set that has newer ones."""
+    command = [python, "-c", "from importlib.metadata import version; print(version('torch'))"]
+    found = subprocess.check_output(command, universal_newlines=True).strip()
+    if not found.endswith("+" + build):
+        sys.exit(
+            f"pip found PyTorch {found} in place of a build for {build}: take extra-index-url and "
+            "find-links out of pip's configuration (`pip config list` shows it) and call make again"
+        )
 
 
 def check(pip):
