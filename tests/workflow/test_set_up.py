@@ -1,4 +1,4 @@
-"""`make install` on machines that lack something: made packages, a package index on this machine."""
+"""`make install` on machines that lack something, with made packages and an index of its own."""
 
 import ast
 import ensurepip
@@ -30,8 +30,8 @@ PACKAGES = [
     ("nvidia-cublas-cu12", "12.6.4", [], "whl/cu126"),
     ("torch", "2.10.0+cu118", [], "whl/cu118"),
 ]
-LOCK = "# Made for this test.\n" + "".join(f"{n}=={v}\n" for n, v, _, at in PACKAGES[:5])
-# Stands in for pip's own script, which cannot be fetched in a test: installs the pip of this Python.
+LOCK = "# Made for this test.\n" + "".join(f"{n}=={v}\n" for n, v, _, _ in PACKAGES[:5])
+# Stands in for pip's own script, which a test cannot fetch: installs the pip of this Python.
 GET_PIP = """
 import sys
 sys.path.insert(0, {wheel!r})
@@ -134,9 +134,8 @@ def test_a_build_that_is_too_old_or_from_elsewhere_is_refused(clone, index):
     assert done.returncode and "torch<=2.15.0,>=2.11" in done.stderr
     assert not (clone / ".venv/.installed").exists()
     done = make(clone, index, "PYTORCH=cu126", PIP_EXTRA_INDEX_URL=f"{index}/simple")
-    assert (
-        done.returncode and "pip found PyTorch 2.15.0 in place of a build for cu126" in done.stderr
-    )
+    assert done.returncode
+    assert "pip found PyTorch 2.15.0 in place of a build for cu126" in done.stderr
 
 
 def test_packages_that_disagree_stop_the_set_up(clone, index, tmp_path):
@@ -197,7 +196,6 @@ def test_a_python_that_is_too_new_is_named_with_the_remedy(too_new, index):
 @pytest.mark.parametrize("place", ["bin", ".local/bin"])
 def test_uv_brings_the_right_python(too_new, index, tmp_path, place):
     """uv itself is a stand-in: it would fetch a Python."""
-    environment = bare(tmp_path)
     uv = tmp_path / place / "uv"
     uv.parent.mkdir(parents=True, exist_ok=True)
     asked = tmp_path / "asked"
@@ -208,15 +206,9 @@ def test_uv_brings_the_right_python(too_new, index, tmp_path, place):
     uv.chmod(0o755)
     done = make(too_new, index)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert asked.read_text().split()[:-1] == [
-        "venv",
-        "--quiet",
-        "--seed",
-        "--python",
-        ">=3.1,<=3.2.99",
-    ]
+    *words, _ = asked.read_text().split()
+    assert words == ["venv", "--quiet", "--seed", "--python", ">=3.1,<=3.2.99"]
     assert installed(too_new)["torch"] == "2.15.0"
-    assert environment["HOME"] == str(tmp_path)
 
 
 def test_another_python_of_the_machine_is_taken(too_new, index, tmp_path):
