@@ -1,4 +1,14 @@
+import sys
+from importlib.util import find_spec
+
 from snakemake.utils import min_version
+
+# Table and configuration are read where Snakemake runs, whatever environment the jobs have.
+if missing := [name for name in ("pandas", "pydantic") if not find_spec(name)]:
+    sys.exit(
+        f"Snakemake's own environment lacks {' and '.join(missing)}: run "
+        f"`{sys.executable} -m pip install {' '.join(missing)}`, or make one from envs/snakemake.yaml"
+    )
 
 min_version("9.27")
 
