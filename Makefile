@@ -2,12 +2,12 @@ PYTHON ?= python3
 VENV := .venv
 INSTALLED := $(VENV)/.installed
 BIN := $(VENV)/bin
-# The lock names all: nothing needs to be resolved.
-PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
-TORCH := ^(torch|triton|nvidia-|cuda-)
+# A build of PyTorch for older drivers, or for none: cu126, cpu and others; else what .venv has.
+INSTALLED_PYTORCH := $(shell cat $(VENV)/.pytorch 2>/dev/null)
+PYTORCH ?= $(INSTALLED_PYTORCH)
 DEMO_RUN := $(BIN)/snakemake --profile local --configfile config/demo.yaml
 
-.PHONY: demo install test test-slurm test-gpus test-environments lint lock clean
+.PHONY: demo install test test-slurm test-gpus test-environments lint lock clean other-pytorch
 .DELETE_ON_ERROR:
 
 demo: $(INSTALLED)
@@ -46,16 +46,9 @@ lint: $(INSTALLED)
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 
-$(INSTALLED): requirements.lock workflow/scripts/check_system.py
-	@$(PYTHON) workflow/scripts/check_system.py
-	$(PYTHON) -m venv $(VENV)
-	@# Two at once, because unpacking keeps a processor busy; sam2 is built with both.
-	grep -E '$(TORCH)' requirements.lock | $(PIP) --requirement /dev/stdin & torch=$$!; \
-	grep -vE '$(TORCH)|^sam2==' requirements.lock | $(PIP) --requirement /dev/stdin; others=$$?; \
-	wait $$torch && exit $$others
-	grep '^sam2==' requirements.lock | SAM2_BUILD_CUDA=0 $(PIP) --no-build-isolation \
-	  --requirement /dev/stdin
-	$(BIN)/python -m pip check
+$(INSTALLED): requirements.lock workflow/scripts/set_up.py $(if $(filter-out \
+  _$(INSTALLED_PYTORCH),_$(PYTORCH)),other-pytorch)
+	$(PYTHON) workflow/scripts/set_up.py $(VENV) --pytorch "$(PYTORCH)"
 	@touch $@
 
 # Resolve pyproject.toml anew; run it after a change of the ranges, on Python 3.11.

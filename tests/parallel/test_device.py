@@ -18,7 +18,7 @@ SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 # What a driver answers that is there, but older than this PyTorch.
 OLD_DRIVER = """#!/bin/sh
 case "$*" in
-  *driver_version*) echo 470.57.02 ;;
+  *driver_version*) echo DRIVER ;;
   *-L*) echo "GPU 0: NVIDIA A100 (UUID: GPU-5fcd63d1-4fc2-4d5c-a1c1-26b8b46d0b9b)" ;;
   *) echo 0 ;;
 esac
@@ -36,10 +36,12 @@ def published(tmp_path):
 
 
 @pytest.fixture
-def old_driver(tmp_path, monkeypatch):
+def old_driver(request, tmp_path, monkeypatch):
+    """A driver that answers, but starts nothing: 470.57.02, or what the test asks for."""
+    version = getattr(request, "param", "470.57.02")
     command = tmp_path / "bin" / "nvidia-smi"
     command.parent.mkdir()
-    command.write_text(OLD_DRIVER)
+    command.write_text(OLD_DRIVER.replace("DRIVER", version))
     command.chmod(command.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{command.parent}{os.pathsep}{os.environ['PATH']}")
 
@@ -74,6 +76,27 @@ def test_a_gpu_that_does_not_start_is_an_error_for_any_model(
     assert "driver is 470.57.02" in sentence
     assert f"PyTorch {torch.__version__}" in sentence
     assert "\n" not in sentence
+    assert "make install" not in sentence
+
+
+@pytest.mark.parametrize(
+    ("old_driver", "built_for", "remedy"),
+    [
+        ("535.104.05", "13.2", "run `make install PYTORCH=cu126`, update the driver"),
+        ("570.86.15", "13.2", "run `make install PYTORCH=cu126`, update the driver"),
+        ("525.59.99", "13.2", "needs driver 580.65 or newer: update it"),
+        ("535.104.05", None, "built without CUDA: run `make install PYTORCH=cu126`"),
+        ("580.65.06", None, "built without CUDA: run `make install PYTORCH=`"),
+    ],
+    indirect=["old_driver"],
+)
+def test_the_sentence_names_the_build_for_the_driver(
+    tmp_path, old_driver, monkeypatch, built_for, remedy
+):
+    monkeypatch.setattr(torch.version, "cuda", built_for)
+    with pytest.raises(ClipError) as error:
+        choose_device("cuda", tmp_path, {})
+    assert remedy in str(error.value)
 
 
 def test_the_job_ends_before_anything_is_touched(tmp_path, old_driver):

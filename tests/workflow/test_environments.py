@@ -1,15 +1,19 @@
-"""The environments of --sdm conda: their pip part alone has all that their rules' modules use."""
+"""The environments of --sdm conda: each has all that its rules' modules, or Snakemake, use."""
 
+import os
 import re
 import subprocess
 import venv
-from importlib.metadata import distributions
+from collections.abc import Iterable
+from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from project import ROOT
+from set_up import KNOWN
 
 # The packages of the library whose modules the rules of an environment import.
 MODULES = {
@@ -39,38 +43,93 @@ for name in sys.argv[1:]:
 TORCH = re.compile(r"torch|torchvision|triton|nvidia-.*|cuda-.*")
 
 
-def link_torch(folder: Path) -> None:
-    """Give the virtual environment in `folder` this one's PyTorch, as if installed there."""
+def link(packages: Iterable[Distribution], folder: Path) -> None:
+    """Give the virtual environment in `folder` packages of this one, as if installed there."""
     (site,) = folder.glob("lib/python*/site-packages")
-    for package in distributions():
-        if TORCH.fullmatch(package.metadata["Name"]):
-            # Scripts lie outside, and no test needs them.
-            for file in (f for f in package.files if ".." not in f.parts):
-                place = site / file
-                place.parent.mkdir(parents=True, exist_ok=True)
-                source = file.locate()
-                if source.exists() and not place.exists():
-                    place.symlink_to(source)
+    for package in packages:
+        # Scripts lie outside, and no test needs them.
+        for file in (f for f in package.files if ".." not in f.parts):
+            place = site / file
+            place.parent.mkdir(parents=True, exist_ok=True)
+            source = file.locate()
+            if source.exists() and not place.exists():
+                place.symlink_to(source)
+
+
+def with_requirements(names: Iterable[str]) -> dict[str, Distribution]:
+    """Return those packages of this environment, and what they require."""
+    found, waiting = {}, set(names)
+    while waiting:
+        name = waiting.pop()
+        found[name] = distribution(name)
+        requirements = map(Requirement, found[name].requires or ())
+        wanted = (r for r in requirements if not r.marker or r.marker.evaluate({"extra": ""}))
+        waiting |= {r.name.lower().replace("_", "-") for r in wanted} - set(found)
+    return found
+
+
+def parts(name: str) -> tuple[list[str], list[str]]:
+    """Return the packages of an environment, those from conda's channels and those from pip."""
+    dependencies = yaml.safe_load((ROOT / f"envs/{name}.yaml").read_text())["dependencies"]
+    conda = [part for part in dependencies if isinstance(part, str)]
+    pip = [package for part in dependencies if isinstance(part, dict) for package in part["pip"]]
+    return [part for part in conda if part.split()[0] not in ("python", "pip")], pip
 
 
 @pytest.mark.parametrize("torch", ["linked", pytest.param("installed", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", MODULES)
-def test_pip_part_is_complete(name, torch, tmp_path):
-    dependencies = yaml.safe_load((ROOT / f"envs/{name}.yaml").read_text())["dependencies"]
-    (packages,) = [part["pip"] for part in dependencies if isinstance(part, dict)]
+def test_environment_is_complete(name, torch, tmp_path):
+    conda, pip = parts(name)
     venv.create(tmp_path / "venv", with_pip=True)
     if torch == "linked":
-        link_torch(tmp_path / "venv")
-    python = str(tmp_path / "venv/bin/python")
+        link((d for d in distributions() if TORCH.fullmatch(d.metadata["Name"])), tmp_path / "venv")
+    programs = tmp_path / "venv/bin"
+    # As conda activates it, and with a compiler for CUDA that fails when it is called.
+    (programs / "nvcc").symlink_to("/bin/false")
+    environment = os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
+    environment |= {"CUDA_HOME": str(programs.parent)}
 
-    def run(*command: str) -> None:
-        done = subprocess.run([python, *command], cwd=ROOT, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+    def run(*command: str) -> str:
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        return "" if done.returncode == 0 else done.stdout + done.stderr
 
-    run("-m", "pip", "install", "--quiet", *packages)
-    run("-m", "pip", "check")
-    run("-c", f"import sys; sys.path.insert(0, 'workflow/scripts')\n{IMPORT_ALL}", *MODULES[name])
+    python = str(programs / "python")
+    assert not run(python, "-m", "pip", "install", "--quiet", *conda, *pip)
+    script = ROOT / f"envs/{name}.post-deploy.sh"
+    if script.exists():
+        assert not run("bash", str(script))
+    wrong = run(python, "-m", "pip", "check").splitlines()
+    assert [line for line in wrong if not KNOWN.fullmatch(line)] == []
+    assert not (name == "preprocess" and not wrong)
+    imports = f"import sys; sys.path.insert(0, 'workflow/scripts')\n{IMPORT_ALL}"
+    assert not run(python, "-c", imports, *MODULES[name])
+
+
+def snakemake_environment(folder: Path, *missing: str) -> str:
+    """Make what envs/snakemake.yaml describes, and return its Python."""
+    names = [package.split()[0] for package in parts("snakemake")[0]]
+    venv.create(folder)
+    link((d for name, d in with_requirements(names).items() if name not in missing), folder)
+    return str(folder / "bin/python")
+
+
+def test_the_environment_of_snakemake_is_complete(project, tmp_path):
+    python = snakemake_environment(tmp_path / "venv")
+    command = [python, "-m", "snakemake", "--profile", "local", "--configfile", "quick.yaml", "-n"]
+    done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Nothing to be done" in done.stdout
+
+
+@pytest.mark.parametrize("missing", ["pandas", "pydantic"])
+def test_what_snakemakes_environment_lacks_is_one_sentence(project, tmp_path, missing):
+    python = snakemake_environment(tmp_path / "venv", missing)
+    command = [python, "-m", "snakemake", "--cores", "1", "-n"]
+    done = subprocess.run(command, cwd=project.folder, capture_output=True, text=True)
+    assert done.returncode == 1
+    (sentence,) = (done.stdout + done.stderr).splitlines()
+    assert f"environment lacks {missing}: run `{python} -m pip install {missing}`" in sentence
 
 
 def test_every_environment_is_tested():
-    assert {path.stem for path in (ROOT / "envs").glob("*.yaml")} == set(MODULES)
+    assert {path.stem for path in (ROOT / "envs").glob("*.yaml")} == {*MODULES, "snakemake"}

@@ -14,6 +14,8 @@ def main():
     pins = resolve(".[test]")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     pins.pop(project["name"])
+    # MediaPipe asks for it; the project's own is the same without windows and system libraries.
+    pins.pop("opencv-contrib-python")
     # Its build needs the installed torch, so pip cannot resolve it with the others.
     exact = project["optional-dependencies"]["sam2"]
     lines = sorted([f"{name}=={version}" for name, version in pins.items()] + exact)

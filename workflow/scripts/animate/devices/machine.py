@@ -16,6 +16,8 @@ from animate.errors import ClipError
 # The oldest NVIDIA driver of each CUDA generation:
 # https://docs.nvidia.com/deploy/cuda-compatibility/
 OLDEST_DRIVER = {"11": "450.80", "12": "525.60", "13": "580.65"}
+# What installs a PyTorch for each of them, the newest first; "" is the lock's own.
+BUILDS = {"13": "make install PYTORCH=", "12": "make install PYTORCH=cu126"}
 # Bytes of a transformer that a CPU samples in minutes; the published one has 34 billion.
 SMALL_MODEL = 1 << 30
 
@@ -86,15 +88,26 @@ def _why_not(error: Exception) -> str:
 def _remedy() -> str:
     """Return what to do about a GPU that does not start."""
     driver, cuda = driver_version(), torch.version.cuda
+    build = _build_for(driver)
     if cuda is None:
-        return f"PyTorch {torch.__version__} is built without CUDA: install the one with it"
+        without = f"PyTorch {torch.__version__} is built without CUDA"
+        return f"{without}: {build or 'install one with it'}"
     oldest = OLDEST_DRIVER.get(cuda.split(".")[0], "")
     needed = f"PyTorch {torch.__version__} for CUDA {cuda} needs driver {oldest} or newer"
     if driver is None:
         return f"no NVIDIA driver answers, and {needed}: install it, or take another node"
     if _numbers(driver) < _numbers(oldest):
-        return f"its NVIDIA driver is {driver}, and {needed}: update it, or take another node"
+        instead = f"{build}, update the driver" if build else "update it"
+        return f"its NVIDIA driver is {driver}, and {needed}: {instead}, or take another node"
     return "see whether another program uses it, set gpus lower, or take another node"
+
+
+def _build_for(driver: str | None) -> str | None:
+    """Return what installs a PyTorch that works with the driver, None where nothing does."""
+    for cuda, command in BUILDS.items():
+        if driver and _numbers(driver) >= _numbers(OLDEST_DRIVER[cuda]):
+            return f"run `{command}`"
+    return None
 
 
 def _numbers(version: str) -> list[int]:

@@ -14,7 +14,7 @@ PACKAGES = (
     "mediapipe",
     "numpy",
     "onnxruntime",
-    "opencv-contrib-python",
+    "opencv-contrib-python-headless",
     "sam2",
     "snakemake",
     "torch",
