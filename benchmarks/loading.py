@@ -22,8 +22,8 @@ from animate.parallel.build import build_transformer
 from animate.parallel.plan import Workload
 from animate.weights.prepare import prepare
 from animate.weights.prepared import TRANSFORMER, transformer_folder
-from animate.weights.reading import read_tensors
-from animate.weights.stored import stored_tensors
+from animate.weights.storage.reading import read_tensors
+from animate.weights.storage.stored import stored_tensors
 
 
 class Clock:

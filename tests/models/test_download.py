@@ -14,8 +14,8 @@ import pytest
 import yaml
 from huggingface_hub.utils import filter_repo_objects
 
-from animate.hub.declaration import read_declaration
-from animate.hub.lock import read_lock
+from animate.hub.declared.declaration import read_declaration
+from animate.hub.declared.lock import read_lock
 from models.client import DECLARATION, SCRIPTS
 
 NAMES = ("a.bin", "b/c.bin", "config.json")

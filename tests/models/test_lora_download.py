@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from animate.config.table import Clip
-from animate.hub.declaration import read_declaration
-from animate.hub.loras import hub_loras, with_loras
+from animate.hub.declared.declaration import read_declaration
+from animate.hub.declared.loras import hub_loras, with_loras
 from models.client import SCRIPTS
 
 NEED = "loras/Maker/Model/main:b/c.bin"

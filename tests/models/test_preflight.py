@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 
 from animate.demo.model import write_tiny_model
 from animate.errors import ClipError
-from animate.hub.declaration import read_declaration
+from animate.hub.declared.declaration import read_declaration
 from animate.hub.install import Installation
 from models.client import SCRIPTS
 from models.hub_server import LARGE, Hub

@@ -13,9 +13,9 @@ from safetensors.torch import load_file, save_file
 
 from animate.config.table import Clip
 from animate.errors import ClipError
-from animate.hub.declaration import read_declaration
+from animate.hub.declared.declaration import read_declaration
 from animate.weights.architecture import check_architecture, check_headers
-from animate.weights.stored import stored_tensors
+from animate.weights.storage.stored import stored_tensors
 from models.client import DECLARATION, SCRIPTS
 from whole_model import load_transformer
 

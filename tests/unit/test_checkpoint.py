@@ -31,7 +31,7 @@ from animate.weights.original_names import (
     text_encoder_names,
     transformer_names,
 )
-from animate.weights.stored import stored_tensors
+from animate.weights.storage.stored import stored_tensors
 from golden_model import (
     DATA,
     encoder_parts,

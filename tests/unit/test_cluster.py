@@ -27,7 +27,7 @@ from animate.devices.world import ALONE
 from animate.errors import ClipError
 from animate.sampling.stopping import Stopped, stopping
 from animate.weights.identity import model_identity
-from animate.weights.staging import stage_model
+from animate.weights.storage.staging import stage_model
 
 HD = Work(77, True, 1280 * 720, 77, 1, 20, 1, 1, "bf16", "bf16")
 SITE = Site.of(Configuration())

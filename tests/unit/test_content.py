@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from animate.hub.content import part_content
-from animate.hub.declaration import Declaration, Part, Repository
-from animate.hub.lock import LockedFile, LockedRepository
+from animate.hub.declared.content import part_content
+from animate.hub.declared.declaration import Declaration, Part, Repository
+from animate.hub.declared.lock import LockedFile, LockedRepository
 
 NAME = "maker/model"
 PART = Part("vae", "VAE", NAME, (("vae/*",), ("new.safetensors", "old.ckpt")), False, {}, ("x",))

@@ -14,10 +14,10 @@ from animate.parallel import loading
 from animate.parallel.build import build_transformer
 from animate.parallel.plan import Workload
 from animate.sampling.weights import early_weights
-from animate.weights import early as early_module
-from animate.weights.early import EarlyWeights
 from animate.weights.prepared import TRANSFORMER
-from animate.weights.stored import stored_tensors
+from animate.weights.storage import early as early_module
+from animate.weights.storage.early import EarlyWeights
+from animate.weights.storage.stored import stored_tensors
 from sampler_clip import write_clip, write_model
 
 CPU = torch.device("cpu")

@@ -20,7 +20,7 @@ from animate.weights.checkpoint import FP32_PARTS
 from animate.weights.layout import RECORD
 from animate.weights.prepare import prepare
 from animate.weights.prepared import COPY, transformer_folder, valid_copy
-from animate.weights.staging import stage_model
+from animate.weights.storage.staging import stage_model
 
 ORIGINAL = Path("transformer")
 KILLED = """

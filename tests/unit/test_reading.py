@@ -5,9 +5,9 @@ import torch
 from safetensors.torch import save_file
 
 from animate.errors import ClipError
-from animate.weights import reading
-from animate.weights.reading import read_tensors
-from animate.weights.stored import stored_tensors
+from animate.weights.storage import reading
+from animate.weights.storage.reading import read_tensors
+from animate.weights.storage.stored import stored_tensors
 
 CPU = torch.device("cpu")
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from animate.weights import warming
+from animate.weights.storage import warming
 
 BYTES = 20 << 20
 
@@ -72,7 +72,7 @@ def test_the_process_ends_before_all_is_read(tmp_path):
         "import os, sys, time\n"
         "from pathlib import Path\n"
         "os.pread = lambda *arguments: time.sleep(0.5)\n"
-        "from animate.weights.warming import warm\n"
+        "from animate.weights.storage.warming import warm\n"
         "warm(Path(sys.argv[1]), None)\n"
         "time.sleep(1)\n"
     )

@@ -24,8 +24,17 @@ MODULES = {
     "sample": tuple(
         f"animate.{room}"
         for room in (
-            *("config", "devices", "weights", "weights.lora", "model", "kernels", "parallel"),
-            *("journal", "sampling", "hub", "cluster"),
+            *(
+                "config",
+                "devices",
+                "weights",
+                "weights.lora",
+                "weights.storage",
+                "model",
+                "kernels",
+                "parallel",
+            ),
+            *("journal", "sampling", "hub", "hub.declared", "cluster"),
         )
     ),
 }

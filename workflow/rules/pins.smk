@@ -2,8 +2,8 @@
 
 from functools import cache
 
-from animate.hub.content import part_content, pin_parts
-from animate.hub.lock import read_lock
+from animate.hub.declared.content import part_content, pin_parts
+from animate.hub.declared.lock import read_lock
 
 
 @cache

@@ -3,8 +3,8 @@
 import shlex
 
 from animate.errors import ClipError
-from animate.hub.declaration import read_declaration
-from animate.hub.loras import hub_loras, with_loras
+from animate.hub.declared.declaration import read_declaration
+from animate.hub.declared.loras import hub_loras, with_loras
 
 MODELS = CONFIG.models
 # A workflow that uses this one as a module may leave the declaration as it is.

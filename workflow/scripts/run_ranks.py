@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from animate.devices.parent import LAUNCHER
-from animate.weights.warming import warm
+from animate.weights.storage.warming import warm
 
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from animate.cluster.launch import ranks_command
-from animate.weights.staging import stage_model
+from animate.weights.storage.staging import stage_model
 
 SAMPLER = Path(__file__).with_name("sample.py")
 

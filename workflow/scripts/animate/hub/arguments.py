@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from animate.hub.client import quieten_libraries
-from animate.hub.declaration import Declaration, read_declaration
+from animate.hub.declared.declaration import Declaration, read_declaration
+from animate.hub.declared.loras import with_loras
 from animate.hub.install import Installation
-from animate.hub.loras import with_loras
 from animate.stage import stage_parser
 
 

@@ -17,8 +17,8 @@ from tqdm.utils import CallbackIOWrapper
 
 from animate.atomic import atomic_output
 from animate.errors import ClipError
-from animate.hub.declaration import Declaration, Part
-from animate.hub.lock import Lock, LockedFile
+from animate.hub.declared.declaration import Declaration, Part
+from animate.hub.declared.lock import Lock, LockedFile
 
 
 @dataclass(frozen=True)

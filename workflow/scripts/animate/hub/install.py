@@ -10,9 +10,9 @@ from huggingface_hub.utils import filter_repo_objects
 
 from animate.atomic import atomic_output
 from animate.errors import ClipError
-from animate.hub.declaration import INDEX, Declaration, Model, Part
+from animate.hub.declared.declaration import INDEX, Declaration, Model, Part
+from animate.hub.declared.lock import read_lock
 from animate.hub.files import ModelFile, VerifiedFiles, cache_folder, fault_of, model_files
-from animate.hub.lock import read_lock
 from animate.hub.pin import pin
 from animate.hub.preflight import DESCRIPTIONS, check_before_fetching
 from animate.hub.progress import Progress, in_parallel

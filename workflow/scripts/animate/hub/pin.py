@@ -13,9 +13,9 @@ from huggingface_hub.utils import WeakFileLock, filter_repo_objects
 
 from animate.errors import ClipError
 from animate.hub.client import explained, patiently
-from animate.hub.declaration import Declaration, Repository
+from animate.hub.declared.declaration import Declaration, Repository
+from animate.hub.declared.lock import LockedFile, LockedRepository, checked, read_lock, write_lock
 from animate.hub.files import cache_folder, chosen, hub_file, sha256_of
-from animate.hub.lock import LockedFile, LockedRepository, checked, read_lock, write_lock
 from animate.hub.transfer import bring
 
 

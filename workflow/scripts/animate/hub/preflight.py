@@ -15,7 +15,7 @@ from tqdm.utils import CallbackIOWrapper
 
 from animate.errors import ClipError
 from animate.hub.client import explained, patiently
-from animate.hub.declaration import ORIGINAL
+from animate.hub.declared.declaration import ORIGINAL
 from animate.hub.files import ModelFile
 from animate.weights.architecture import check_architecture, check_headers, check_original
 

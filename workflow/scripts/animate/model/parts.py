@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from animate.errors import ClipError
-from animate.weights.stored import some_names, stored_tensors
+from animate.weights.storage.stored import some_names, stored_tensors
 
 
 def load_part(kind: Any, folder: Path, dtype: torch.dtype | str) -> Any:

@@ -21,8 +21,8 @@ from animate.parallel.plan import FSDP2, OFFLOAD, Plan, Workload, model_sizes, p
 from animate.parallel.sharding import Sharded
 from animate.parallel.ulysses import UlyssesSharding
 from animate.weights.checkpoint import empty_transformer
-from animate.weights.early import EarlyWeights
 from animate.weights.prepared import TRANSFORMER, transformer_folder
+from animate.weights.storage.early import EarlyWeights
 
 
 class Built(NamedTuple):

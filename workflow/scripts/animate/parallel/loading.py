@@ -17,10 +17,10 @@ from animate.config.lora_choice import LoraFile
 from animate.devices.world import ALONE, World
 from animate.kernels.fp8 import FP8, quantise_rows, scale_name
 from animate.weights.checkpoint import assign, fitting_tensors, restore_constants
-from animate.weights.early import EarlyWeights
 from animate.weights.lora.merge import LoraStack
 from animate.weights.original_names import transformer_names
-from animate.weights.reading import read_tensors
+from animate.weights.storage.early import EarlyWeights
+from animate.weights.storage.reading import read_tensors
 
 
 class Store(Protocol):

@@ -18,7 +18,7 @@ from animate.parallel.build import build_transformer
 from animate.parallel.plan import Workload
 from animate.parallel.vae_split import SplitCodec
 from animate.weights.checkpoint import model_index
-from animate.weights.early import EarlyWeights
+from animate.weights.storage.early import EarlyWeights
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from animate.sampling.progress import Progress
 from animate.sampling.segments import Segment
 from animate.sampling.stopping import stopping
 from animate.sampling.weights import job_loras
-from animate.weights.early import EarlyWeights
+from animate.weights.storage.early import EarlyWeights
 
 Encode = Callable[[], torch.Tensor]
 

@@ -9,9 +9,9 @@ import torch
 from animate.config.job import Job
 from animate.config.lora_choice import LoraFile
 from animate.errors import ClipError
-from animate.weights.early import EarlyWeights
 from animate.weights.layout import RELIGHTING_LORA, relighting_lora
 from animate.weights.prepared import transformer_folder
+from animate.weights.storage.early import EarlyWeights
 
 
 def job_loras(job: Job) -> list[LoraFile]:

@@ -12,7 +12,7 @@ from safetensors import SafetensorError, safe_open
 from animate.errors import ClipError
 
 if TYPE_CHECKING:
-    from animate.weights.stored import StoredTensor
+    from animate.weights.storage.stored import StoredTensor
 
 COMPONENTS = {"transformer": "WanAnimateTransformer3DModel", "vae": "AutoencoderKLWan"}
 FLOATS = frozenset({"F32", "F16", "BF16"})
@@ -35,7 +35,7 @@ def check_headers(folder: Path) -> None:
     for part in parts:
         if any(path.exists() for path in part.glob("*.safetensors.index.json")):
             # Imported here because PyTorch takes seconds to load.
-            from animate.weights.stored import stored_tensors
+            from animate.weights.storage.stored import stored_tensors
 
             stored_tensors(part)
 
@@ -49,7 +49,7 @@ def check_architecture(folder: Path) -> None:
         ClipError: tensors are missing, unexpected, misshapen or not of a type of `FLOATS`.
     """
     from animate.weights.checkpoint import check_names, ignored_names
-    from animate.weights.stored import stored_tensors
+    from animate.weights.storage.stored import stored_tensors
 
     for part in (folder / name for name in COMPONENTS if (folder / name).is_dir()):
         stored = stored_tensors(part)
@@ -69,7 +69,7 @@ def check_architecture(folder: Path) -> None:
 def check_original(folder: Path) -> None:
     """Check that the published checkpoint in a folder becomes a transformer; as above."""
     from animate.weights.convert import check_transformer, original_transformer
-    from animate.weights.stored import stored_tensors
+    from animate.weights.storage.stored import stored_tensors
 
     stored = stored_tensors(folder)
     check_transformer(folder, stored, *original_transformer(folder, stored))

@@ -10,7 +10,7 @@ from torch import nn
 
 from animate.errors import ClipError
 from animate.weights.original_names import Names
-from animate.weights.stored import StoredTensor, some_names, stored_tensors
+from animate.weights.storage.stored import StoredTensor, some_names, stored_tensors
 
 # As in the official model's arithmetic: what modulates or normalises is never rounded to bf16.
 FP32_PARTS = re.compile(

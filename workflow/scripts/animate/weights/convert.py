@@ -29,7 +29,7 @@ from animate.weights.original_names import (
     transformer_names,
     vae_names,
 )
-from animate.weights.stored import stored_tensors
+from animate.weights.storage.stored import stored_tensors
 
 TEXT_ENCODER = "models_t5_umt5-xxl-enc-bf16.pth"
 IMAGE_ENCODER = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"

@@ -20,8 +20,8 @@ import torch
 from animate.atomic import NO_LOCKS
 from animate.weights.checkpoint import empty_transformer, fitting_tensors
 from animate.weights.prepared import COPY, TRANSFORMER, Copy, source_identity, valid_copy
-from animate.weights.reading import TYPES, read_tensors, stored_type
-from animate.weights.stored import INDEX_SUFFIX, StoredTensor
+from animate.weights.storage.reading import TYPES, read_tensors, stored_type
+from animate.weights.storage.stored import INDEX_SUFFIX, StoredTensor
 
 STEM = "diffusion_pytorch_model"
 SHARD_BYTES = 512 << 20

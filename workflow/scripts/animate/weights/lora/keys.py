@@ -13,7 +13,7 @@ from safetensors import safe_open
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from animate.errors import ClipError
-from animate.weights.stored import some_names
+from animate.weights.storage.stored import some_names
 
 
 @dataclass(frozen=True)

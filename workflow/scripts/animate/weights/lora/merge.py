@@ -21,7 +21,7 @@ from animate.errors import ClipError
 from animate.weights.layout import ADAPTER_CONFIG
 from animate.weights.lora.keys import LoraTensor, read_lora
 from animate.weights.original_names import Names
-from animate.weights.stored import some_names
+from animate.weights.storage.stored import some_names
 
 PREFIX = re.compile(
     r"^((base_model\.model|model|diffusion_model|transformer|pipe\.dit|module)\."

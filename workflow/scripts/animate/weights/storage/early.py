@@ -5,8 +5,8 @@ from pathlib import Path
 
 import torch
 
-from animate.weights.reading import AHEAD, Reading
-from animate.weights.stored import StoredTensor, stored_tensors
+from animate.weights.storage.reading import AHEAD, Reading
+from animate.weights.storage.stored import StoredTensor, stored_tensors
 
 # Of a GPU's free memory, what they may fill before anybody has planned it.
 SHARE = 1 / 3

@@ -7,8 +7,8 @@ from fnmatch import fnmatchcase
 from itertools import chain
 from pathlib import Path
 
-from animate.hub.declaration import Declaration, Part
-from animate.hub.lock import LockedRepository, read_lock
+from animate.hub.declared.declaration import Declaration, Part
+from animate.hub.declared.lock import LockedRepository, read_lock
 
 # Files that no program reads.
 FOR_PEOPLE = "*.md"

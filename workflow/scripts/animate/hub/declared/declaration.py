@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from animate.errors import ClipError
-from animate.hub.document import document_mistakes
+from animate.hub.declared.document import document_mistakes
 
 if TYPE_CHECKING:
     from animate.config.table import Clip

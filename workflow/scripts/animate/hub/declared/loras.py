@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from animate.hub.declaration import Declaration, Model, Part, Repository
+from animate.hub.declared.declaration import Declaration, Model, Part, Repository
 from animate.weights.layout import ADAPTER_CONFIG
 
 if TYPE_CHECKING:

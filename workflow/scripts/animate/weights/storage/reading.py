@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 import torch
 
 from animate.errors import ClipError
-from animate.weights.stored import StoredTensor
+from animate.weights.storage.stored import StoredTensor
 
 PIECE = 16 << 20
 THREADS = 8

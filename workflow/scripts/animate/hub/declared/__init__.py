@@ -1,0 +1,1 @@
+"""What models.yaml declares and the lock pins."""

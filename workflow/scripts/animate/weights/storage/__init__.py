@@ -1,0 +1,1 @@
+"""Stored tensors: which there are, and how they are read."""
