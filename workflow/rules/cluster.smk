@@ -20,9 +20,23 @@ if workflow.remote_exec:
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
 
 
+if SUBMITS and not workflow.remote_exec and "gpu" not in workflow.global_resources:
+    # Snakemake holds back the clips that would take more.
+    workflow.register_resource("gpu", SITE.max_gpus)
+
+
+def in_slurm_job():
+    """Tell whether this is a job of SLURM; on other clusters a job has one node, and its GPUs."""
+    return workflow.remote_exec and "SLURM_JOB_ID" in os.environ
+
+
+def submits_to_slurm():
+    return workflow.executor_plugin.name == "slurm"
+
+
 @functools.cache
 def cluster_nodes():
-    return ask_nodes() if SITE.check_nodes else []
+    return ask_nodes() if SITE.check_nodes and submits_to_slurm() else []
 
 
 @functools.cache
@@ -35,7 +49,8 @@ def largest_memory():
 @functools.cache
 def why_never_with(gpus):
     """Look each number of GPUs up once: Snakemake calls input functions again and again."""
-    return why_never(gpus, SITE, CONFIG.model, cluster_nodes())
+    several = submits_to_slurm()
+    return why_never(gpus, SITE, CONFIG.model, cluster_nodes(), several)
 
 
 def refuse_impossible_clips():

@@ -66,7 +66,7 @@ def watch_run():
     said, doubtful = None, set()
     while True:
         time.sleep(REPORT_SECONDS)
-        queue = look_after_queue() if on_slurm() else []
+        queue = look_after_queue() if submits_to_slurm() else []
         # SLURM's reasons change: only what two looks find is believed.
         hopeless = hopeless_jobs(queue)
         end_hopeless_jobs(hopeless & doubtful)
@@ -76,10 +76,6 @@ def watch_run():
         if seen != said:
             logger.info(", ".join(filter(None, seen)))
         said = seen
-
-
-def on_slurm():
-    return workflow.executor_plugin.name == "slurm"
 
 
 def look_after_queue():
@@ -129,7 +125,7 @@ onstart:
     # A tool that runs beside a run, as `recover --nolock` does, must not take its place.
     if workflow.execution_settings.lock:
         note_run(RUN_NOTE)
-    if on_slurm():
+    if submits_to_slurm():
         fail_unsubmitted_jobs()
     threading.Thread(target=watch_run, daemon=True).start()
 

@@ -25,7 +25,7 @@ def launch_options(wildcards, output, resources):
     """Return where the sampler's ranks run; not a reason to sample again."""
     options = ["--gpus", str(resources.gpu)]
     options += [f"--device={CONFIG.device}", f"--compile={CONFIG.compile}"]
-    if workflow.remote_exec:
+    if in_slurm_job():
         options += ["--nodes", str(resources.nodes)]
         options += ["--scratch", SITE.scratch] if SITE.scratch else []
     return options

@@ -27,10 +27,13 @@ def node_count(gpus: int, per_node: int) -> int:
     return nodes
 
 
-def why_never(gpus: int, site: Site, model: str, nodes: Iterable[Node]) -> str:
+def why_never(
+    gpus: int, site: Site, model: str, nodes: Iterable[Node], several: bool = True
+) -> str:
     """Return why no job that samples a clip on `gpus` GPUs can start on the site, or nothing.
 
-    `nodes`: those of the cluster, as far as they are known.
+    `nodes`: those of the cluster, as far as they are known. `several` tells whether a job may have
+    several of them.
     """
     if gpus > site.max_gpus:
         return (
@@ -38,6 +41,11 @@ def why_never(gpus: int, site: Site, model: str, nodes: Iterable[Node]) -> str:
             " clip's gpus lower, or cluster.max_gpus in config.yaml to what the partition has"
         )
     count = node_count(gpus, site.gpus_per_node)
+    if count > 1 and not several:
+        return (
+            f"{gpus} GPUs are {count} nodes of {site.gpus_per_node}, and only SLURM starts a clip"
+            " on several: set the clip's gpus lower, or cluster.gpus_per_node in config.yaml"
+        )
     ranks = gpus // count
     memory = sampling_mb(ranks, model, attempt=1)
     return why_no_node(Request(count, ranks, site.cpus_per_gpu * ranks, memory), site, nodes)
