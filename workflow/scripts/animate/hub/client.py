@@ -77,7 +77,10 @@ def _explanation(repository: str, error: Exception) -> str:
             " config/models.yaml or `loras` of the clip, or run `snakemake update_models`"
         )
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return f"{error.filename} cannot be written: set `cache` in config/models.yaml"
+        return (
+            f"{error.filename} cannot be written: make it writable, or set `cache` in"
+            " config/models.yaml"
+        )
     problem = f"{error}: start again"
     if status:
         problem = f"the hub answers HTTP {status}: start again later"

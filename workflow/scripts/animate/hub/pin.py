@@ -3,20 +3,20 @@
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from huggingface_hub import HfApi
 from huggingface_hub.hf_api import RepoFile
-from huggingface_hub.utils import WeakFileLock, filter_repo_objects
+from huggingface_hub.utils import filter_repo_objects
 
 from animate.errors import ClipError
 from animate.hub.client import explained, patiently
 from animate.hub.declared.declaration import Declaration, Repository
 from animate.hub.declared.lock import LockedFile, LockedRepository, checked, read_lock, write_lock
 from animate.hub.files import cache_folder, chosen, hub_file, sha256_of
-from animate.hub.transfer import bring
+from animate.hub.lock import LockedFile, LockedRepository, checked, read_lock, write_lock
+from animate.hub.transfer import bring, one_at_a_time
 
 
 def pin(
@@ -51,7 +51,10 @@ def _renew(
     With `needed` a pinned commit stays, and nothing is done when another process was faster.
     """
     repository = declaration.repositories[name]
-    with _alone(declaration, lock_path, name):
+    # A pin that another process overwrites is looked up again.
+    digest = hashlib.sha256(os.fsencode(lock_path.resolve())).hexdigest()
+    guard = cache_folder(declaration) / ".locks" / f"{digest}.lock"
+    with explained(name.partition("@")[0]), one_at_a_time(guard):
         lock = read_lock(lock_path)
         old = lock.get(name)
         if needed is not None and _serves(old, repository, needed):
@@ -71,23 +74,11 @@ def _serves(
     return pinned and all(chosen(locked.files, choices) for choices in needed)
 
 
-@contextmanager
-def _alone(declaration: Declaration, lock_path: Path, name: str) -> Iterator[None]:
-    """Let one process at a time change the lock; a pin that is lost is looked up again."""
-    digest = hashlib.sha256(os.fsencode(lock_path.resolve())).hexdigest()
-    guard = cache_folder(declaration) / ".locks" / f"{digest}.lock"
-    with explained(name):
-        guard.parent.mkdir(parents=True, exist_ok=True)
-    with WeakFileLock(guard):
-        yield
-
-
 def _look_up(declaration: Declaration, repository: Repository, revision: str) -> LockedRepository:
     name, api = repository.name.partition("@")[0], HfApi()
-    with explained(name):
-        commit = patiently(lambda: api.model_info(name, revision=revision).sha, name)
-        found = checked(name, LockedRepository(repository.revision, commit))
-        tree = list(api.list_repo_tree(name, recursive=True, revision=commit))
+    commit = patiently(lambda: api.model_info(name, revision=revision).sha, name)
+    found = checked(name, LockedRepository(repository.revision, commit))
+    tree = list(api.list_repo_tree(name, recursive=True, revision=commit))
     listed = {
         entry.path: LockedFile(entry.lfs.size, entry.lfs.sha256)
         if entry.lfs

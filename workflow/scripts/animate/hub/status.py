@@ -19,20 +19,16 @@ def status_rows(installation: Installation, needed: Collection[str]) -> Iterator
     """
     model, verified = installation.model.name, VerifiedFiles(installation.folder)
     for part in installation.parts:
-        size, files = "missing", []
         try:
-            if files := replace(installation, parts=(part,)).files():
-                size = size_text(sum(file.size for file in files))
-            else:
-                size = "not pinned"
+            files = replace(installation, parts=(part,)).files()
+            size = size_text(sum(file.size for file in files)) if files else "not pinned"
         except ClipError:
-            pass
-        shares = [
-            _share([file.path.is_file() for file in files]),
-            _share([file.path in verified for file in files]),
-        ]
+            files, size = [], "missing"
+        present = _share([file.path.is_file() for file in files])
+        hashed = _share([file.path in verified for file in files])
         folder = str(files[0].root) if files else "-"
-        yield model, part.name, "yes" if part.name in needed else "no", size, *shares, folder
+        need = "yes" if part.name in needed else "no"
+        yield model, part.name, need, size, present, hashed, folder
     copy = installation.folder / COPY
     if copy.is_dir():
         present = "yes" if valid_copy(installation.folder) else "out of date"

@@ -10,6 +10,7 @@ import os
 import platform
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from huggingface_hub import hf_hub_url
@@ -23,7 +24,7 @@ from animate.hub.files import ModelFile, fault_of
 from animate.hub.progress import Progress, in_parallel, size_text
 
 DAMAGED_ARRIVALS = 2
-# Longer than any pause of a process that still fetches.
+# Longer than any pause between two writes of a process that still fetches.
 SILENT_SECONDS = 900
 
 
@@ -48,6 +49,20 @@ def bring(subject: str, cache: Path, files: list[ModelFile], force: bool = False
     in_parallel(lambda file: _bring(file, cache, progress, force), files, progress)
 
 
+@contextlib.contextmanager
+def one_at_a_time(lock: Path) -> Iterator[None]:
+    """Wait for the process that has a lock, which may be doing the same work.
+
+    Nothing but work is lost without it: Lustre and NFS may ignore a lock, have none, or keep that
+    of a process which was killed.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(OSError):
+            held.enter_context(WeakFileLock(lock, timeout=SILENT_SECONDS))
+        yield
+
+
 def replace_link(path: Path, target: str | Path) -> None:
     """Make `path` a symbolic link to `target` in one step, whatever was there."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.link")
@@ -62,10 +77,9 @@ def _bring(file: ModelFile, cache: Path, progress: Progress, force: bool) -> Non
     with explained(file.repository, file.name):
         if not force and not fault_of(file.path, file.pin, progress.update):
             return
-        for folder in (lock.parent, file.blob.parent, file.path.parent):
+        for folder in (file.blob.parent, file.path.parent):
             folder.mkdir(parents=True, exist_ok=True)
-        # The lock only saves the second of two runs the work: Lustre and NFS may ignore it.
-        with WeakFileLock(lock):
+        with one_at_a_time(lock):
             if force or fault_of(file.blob, file.pin, progress.update):
                 _fetch(file, progress)
         replace_link(file.path, os.path.relpath(file.blob, file.path.parent))
