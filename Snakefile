@@ -4,10 +4,10 @@ from importlib.util import find_spec
 from snakemake.utils import min_version
 
 # Table and configuration are read where Snakemake runs, whatever environment the jobs have.
-if missing := [name for name in ("pandas", "pydantic") if not find_spec(name)]:
+if not find_spec("pandas"):
     sys.exit(
-        f"Snakemake's own environment lacks {' and '.join(missing)}: run "
-        f"`{sys.executable} -m pip install {' '.join(missing)}`, or make one from envs/snakemake.yaml"
+        "Snakemake's own environment lacks pandas: run "
+        f"`{sys.executable} -m pip install pandas`, or make one from envs/snakemake.yaml"
     )
 
 min_version("9.27")
