@@ -13,7 +13,7 @@ import torch
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 import run_ranks
-from animate.config.job import SamplingSettings
+from animate.config.settings import SamplingSettings
 from animate.errors import ClipError
 from animate.sampling.loop import SegmentSampler, sample_segments
 from animate.sampling.segments import plan_segments

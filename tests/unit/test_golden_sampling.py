@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from animate.config.job import SamplingSettings
+from animate.config.settings import SamplingSettings
 from animate.model.image import fit_reference
 from animate.model.transformer import SamplingTransformer
 from animate.sampling.conditions import SegmentFrames, to_video

@@ -30,7 +30,7 @@ def test_environment_has_the_projects_ranges(path):
         lines += [part] if isinstance(part, str) else part["pip"]
     found = by_name(lines)
     # Not the project's own to choose.
-    for name in ("python", "pip", "setuptools", "pydantic"):
+    for name in ("python", "pip", "setuptools"):
         found.pop(name, None)
     assert found and {name: DECLARED.get(name) for name in found} == found
 

@@ -12,7 +12,7 @@ from animate.cluster.work import clip_work
 SITE = Site.of(CONFIG)
 LOGIN_NODE_DOWNLOADS = SITE.network == "login"
 AUTO_CLIPS = sum(clip.settings.gpus == AUTO for clip in CLIPS.values())
-# Who submits jobs has to say how many; without, Snakemake would call each function in vain.
+# A run that submits jobs sets `jobs`. In another, Snakemake would call these functions for nothing.
 SUBMITS = workflow.remote_exec or workflow.resource_settings.nodes is not None
 
 if workflow.remote_exec:

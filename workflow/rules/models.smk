@@ -1,7 +1,7 @@
 """Where the weights come from: pinned, fetched once, verified, and linked into model folders."""
 
-# What was done stands among the results, not beside the copy: who removes the copy runs no finished
-# clip again. The tiny model is not worth one.
+# The record stands among the results, not beside the copy, so that finished clips stay finished when
+# the copy is removed. The tiny model needs no copy.
 PREPARED = f"{RESULTS}/.prepared/{{model}}.json"
 PREPARED_MODEL = []
 if CONFIG.model != "tiny":

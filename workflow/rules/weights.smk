@@ -46,7 +46,7 @@ NEEDS = [need_text(name, parts) for name, parts in NEEDED_PARTS.items()]
 
 
 def needs_of_model(wildcards, output):
-    """Return what to fetch; a function of `output`, so that other needs run nothing by themselves."""
+    """Return what to fetch. A function of `output` is no reason for Snakemake to run a job again."""
     return [need for need in NEEDS if need.startswith(f"{wildcards.model}:")]
 
 

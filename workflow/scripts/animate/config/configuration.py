@@ -75,8 +75,8 @@ class Configuration(Declared):
     )
     compile: Switch = setting(
         "auto",
-        "Whether the transformer is compiled on a GPU; auto goes on without a C compiler and"
-        " Python's headers, about 1.1 times slower, on refuses to",
+        "Whether the transformer is compiled on a GPU. Without a C compiler and Python's headers,"
+        " `auto` samples uncompiled, about 1.1 times slower, and `on` refuses to",
     )
     defaults: ClipSettings = setting(
         ClipSettings(),

@@ -1,7 +1,7 @@
 """How a setting is declared, once: its type, bounds, default, meaning and what is allowed."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -147,8 +147,3 @@ Area = Annotated[str, checked(lambda v: AREA_LIMITS[0] <= parse_area(v) <= AREA_
 FourNPlusOne = Annotated[int, checked(lambda v: v % 4 == 1)]
 Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_or_off)]
 AsList = BeforeValidator(_listed)
-
-
-def fields_of(model: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
-    """Yield the names and declarations of a model's fields, in their order."""
-    yield from model.model_fields.items()

@@ -15,7 +15,6 @@ from animate.hub.client import explained, patiently
 from animate.hub.declared.declaration import Declaration, Repository
 from animate.hub.declared.lock import LockedFile, LockedRepository, checked, read_lock, write_lock
 from animate.hub.files import cache_folder, chosen, hub_file, sha256_of
-from animate.hub.lock import LockedFile, LockedRepository, checked, read_lock, write_lock
 from animate.hub.transfer import bring, one_at_a_time
 
 

@@ -90,7 +90,7 @@ def _fetch_header(file: ModelFile, path: Path) -> None:
     with explained(file.repository, file.name), path.open("wb") as target:
         start = patiently(lambda: _part(file, 0, LENGTH_BYTES), file.name)
         (length,) = struct.unpack("<Q", start)
-        # Too long a one is left out: the check of the hole says so.
+        # A header that claims to be longer than the file is not read; the check then refuses it.
         if length <= min(constants.SAFETENSORS_MAX_HEADER_LENGTH, file.size - LENGTH_BYTES):
             start += patiently(lambda: _part(file, LENGTH_BYTES, length), file.name)
         target.write(start)

@@ -4,9 +4,7 @@ import cv2
 import numpy as np
 
 
-def grow(
-    mask: np.ndarray, *, iterations: int = 3, kernel: int = 7, w_len: int = 1, h_len: int = 1
-) -> np.ndarray:
+def grow(mask: np.ndarray, *, iterations: int, kernel: int, w_len: int, h_len: int) -> np.ndarray:
     """Return `mask` (h, w) uint8 0/1 dilated and rounded up to blocks; an empty one stays empty.
 
     The mask is dilated `iterations` times by a square of `kernel` pixels; its bounding box is

@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from animate.config.job import SamplingSettings
+from animate.config.settings import SamplingSettings
 from animate.errors import ClipError
 from animate.model.transformer import SamplingTransformer
 from animate.model.vae import VideoCodec

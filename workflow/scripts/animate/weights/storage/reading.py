@@ -81,7 +81,7 @@ class Reading:
             try:
                 self._coming.append(self._reader.start(tensor))
             except ClipError as error:
-                # It is said in its turn.
+                # It is raised when this tensor is asked for.
                 self._fault = error
             else:
                 self._ahead += self._coming[-1].target.nbytes
