@@ -13,6 +13,10 @@ if not find_spec("pandas"):
 min_version("9.27")
 
 
+# For --sdm apptainer: made from envs/Dockerfile, in the folder where Snakemake runs.
+container: "wan-animate.sif"
+
+
 configfile: "config/config.yaml"
 
 
