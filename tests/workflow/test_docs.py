@@ -26,9 +26,13 @@ FENCE = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^]]*\]\(([^)\s]+)\)")
 RULE = re.compile(r"^(?:use )?rule (?:\w+ as )?(\w+)(?: with)?:", re.MULTILINE)
 # Programs that are not this project's, and what the pages name of them and of people's own files.
-PROGRAMS = ("apt-get", "cd", "export", "git", "hf", "module", "pip", "sinfo", "tmux", "ulimit")
+PROGRAMS = (
+    *("apptainer", "apt-get", "cd", "conda", "docker", "export", "git", "hf", "module", "pip"),
+    *("sinfo", "tmux", "ulimit"),
+)
 OUTSIDE = {
-    ".ckpt", ".venv", "HF_HOME/hub", "HF_HUB_CACHE", "HF_TOKEN", "KillWait", "MinJobAge", "URL",
+    "--nv", ".ckpt", ".venv", "HF_HOME/hub", "HF_HUB_CACHE", "HF_TOKEN", "KillWait", "MinJobAge",
+    "URL",
     "download --force-redownload", "marked for report but does not exist", "onnxruntime-gpu",
     "patch_embedding", "quick", "sacct", "snakedeploy", "status", "xlm-roberta-large",
     "~", "~/.cache/huggingface/hub",
@@ -47,7 +51,14 @@ def sources(*patterns: str) -> str:
 @cache
 def code() -> str:
     return sources(
-        "workflow/**/*", "config/*.yaml", "config/*.csv", "profiles/**/*.yaml", "Makefile"
+        "workflow/**/*",
+        "config/*.yaml",
+        "config/*.csv",
+        "profiles/**/*.yaml",
+        "Makefile",
+        "Snakefile",
+        "requirements.lock",
+        "envs/*",
     )
 
 

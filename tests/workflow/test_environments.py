@@ -93,8 +93,9 @@ def test_environment_is_complete(name, torch, tmp_path):
     if torch == "linked":
         link((d for d in distributions() if TORCH.fullmatch(d.metadata["Name"])), tmp_path / "venv")
     programs = tmp_path / "venv/bin"
-    # As conda activates it, and with a compiler for CUDA that fails when it is called.
-    (programs / "nvcc").symlink_to("/bin/false")
+    # As conda activates it, and with a compiler for CUDA that tells when it is called.
+    (programs / "nvcc").write_text(f"#!/bin/sh\ntouch {tmp_path}/compiled\nexit 1\n")
+    (programs / "nvcc").chmod(0o755)
     environment = os.environ | {"PATH": f"{programs}{os.pathsep}{os.environ['PATH']}"}
     environment |= {"CUDA_HOME": str(programs.parent)}
 
@@ -107,6 +108,7 @@ def test_environment_is_complete(name, torch, tmp_path):
     script = ROOT / f"envs/{name}.post-deploy.sh"
     if script.exists():
         assert not run("bash", str(script))
+    assert not (tmp_path / "compiled").exists()
     wrong = run(python, "-m", "pip", "check").splitlines()
     assert [line for line in wrong if not KNOWN.fullmatch(line)] == []
     assert not (name == "preprocess" and not wrong)

@@ -39,7 +39,7 @@ def main():
     try:
         set_up(arguments.folder, arguments.pytorch)
     except subprocess.CalledProcessError as error:
-        sys.exit("set-up failed in: " + " ".join(map(str, error.cmd)))
+        sys.exit("set-up failed, see above: " + " ".join(map(str, error.cmd[:4])))
 
 
 def set_up(folder, build):
