@@ -218,6 +218,15 @@ def test_why_never_knows_the_memory_of_the_nodes():
     assert why_never(1, SITE, BIG, [small]) == ""
 
 
+def test_only_slurm_starts_a_clip_on_several_nodes():
+    site = Site(max_gpus=8, gpus_per_node=4)
+    assert why_never(8, site, "tiny", [], several=True) == ""
+    assert "8 GPUs are 2 nodes of 4, and only SLURM" in why_never(
+        8, site, "tiny", [], several=False
+    )
+    assert why_never(4, site, "tiny", [], several=False) == ""
+
+
 def test_no_attempt_asks_for_more_memory_than_the_largest_node_has():
     nodes = read_nodes(SINFO)
     assert most_memory(Site(gpu_partition="gpu", gpu_model="v100"), nodes) == 90_000

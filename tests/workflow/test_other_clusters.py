@@ -19,6 +19,7 @@ cluster-generic-submit-cmd: ./submit
 jobs: 8
 latency-wait: 10
 """
+pytestmark = pytest.mark.slow
 TIME = r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) clip \w+: "
 
 
@@ -49,13 +50,3 @@ def test_both_modes_are_finished_and_max_gpus_is_kept(project):
     (_, first_end), (second_start, _) = sorted(spans)
     assert first_end <= second_start
     assert "external jobid" in said.stderr
-
-
-def test_a_clip_for_several_nodes_is_refused_before_anything_starts(project, rows):
-    project.write_table(rows[0] | {"gpus": "8"})
-    quick = project.folder / "quick.yaml"
-    quick.write_text(quick.read_text().replace("max_gpus: 1", "max_gpus: 8, gpus_per_node: 4"))
-    done = project.snakemake(check=False)
-    assert done.returncode == 1
-    assert "8 GPUs are 2 nodes of 4, and only SLURM starts a clip on several" in done.stderr
-    assert "external jobid" not in done.stderr
