@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from animate.config.settings import ClipSettings
 from animate.config.table import Clip
 from animate.hub.declared.declaration import read_declaration
 from animate.hub.declared.loras import hub_loras, with_loras
@@ -98,7 +99,8 @@ def test_status_and_verification_include_it(lora, client):
 def test_clips_declare_their_loras_once():
     def clip(*files):
         loras = [{"repo": "m/n", "file": file, "revision": "v1"} for file in files]
-        return Clip("x", "v.mp4", "r.png", "animate", {"loras": [*loras, {"path": "own.bin"}]})
+        settings = ClipSettings(loras=[*loras, {"path": "own.bin"}])
+        return Clip("x", "v.mp4", "r.png", "animate", settings)
 
     files = hub_loras([clip("a.bin"), clip("a.bin", "b.bin")])
     assert files == {"loras/m/n/v1": ["a.bin", "b.bin"]}

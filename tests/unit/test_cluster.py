@@ -221,9 +221,8 @@ def test_why_never_knows_the_memory_of_the_nodes():
 def test_only_slurm_starts_a_clip_on_several_nodes():
     site = Site(max_gpus=8, gpus_per_node=4)
     assert why_never(8, site, "tiny", [], several=True) == ""
-    assert "8 GPUs are 2 nodes of 4, and only SLURM" in why_never(
-        8, site, "tiny", [], several=False
-    )
+    refused = why_never(8, site, "tiny", [], several=False)
+    assert "8 GPUs are 2 nodes of 4, and only SLURM" in refused
     assert why_never(4, site, "tiny", [], several=False) == ""
 
 

@@ -1,18 +1,7 @@
-import shutil
-
 import pytest
 from filelock import FileLock
 
-from animate.demo.clips import write_demo
-from project import Project, new_project
-
-SPACED_VIDEO = "videos/driving video ü.mp4"
-ROWS = (
-    {"clip": "dance", "video": f"../{SPACED_VIDEO}", "reference": "../character.png"}
-    | {"mode": "animate", "end": "1.5"},
-    {"clip": "swap", "video": f"../{SPACED_VIDEO}", "reference": "../character.png"}
-    | {"mode": "replace", "start": "0.5", "end": "2", "prompt": "it's {a} $(touch x); `dance`"},
-)
+from project import ROWS, Project, finish, new_project
 
 
 @pytest.fixture(scope="session")
@@ -28,16 +17,6 @@ def finished(tmp_path_factory, worker_id):
     project = Project(folder)
     project.output = console.read_text()
     return project
-
-
-def finish(project):
-    """Run the two clips and return what Snakemake printed."""
-    write_demo(project.folder / "demo")
-    (project.folder / "videos").mkdir()
-    shutil.move(project.folder / "demo" / "driving.mp4", project.folder / SPACED_VIDEO)
-    shutil.move(project.folder / "demo" / "character.png", project.folder / "character.png")
-    project.write_table(*ROWS)
-    return project.snakemake()
 
 
 @pytest.fixture

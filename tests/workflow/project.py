@@ -9,6 +9,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from animate.demo.clips import write_demo
+
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "config", "workflow", "profiles", "envs")
 QUICK = """
@@ -20,6 +22,13 @@ defaults:
   resolution_area: 128x128
   fps: 25
 """
+SPACED_VIDEO = "videos/driving video ü.mp4"
+ROWS = (
+    {"clip": "dance", "video": f"../{SPACED_VIDEO}", "reference": "../character.png"}
+    | {"mode": "animate", "end": "1.5"},
+    {"clip": "swap", "video": f"../{SPACED_VIDEO}", "reference": "../character.png"}
+    | {"mode": "replace", "start": "0.5", "end": "2", "prompt": "it's {a} $(touch x); `dance`"},
+)
 # Jobs of a group stand indented below it.
 JOB = re.compile(r"^( *)(?:local)?rule (\w+):\n((?:\1    .*\n)*)", re.MULTILINE)
 
@@ -88,3 +97,13 @@ def new_project(folder: Path) -> Project:
         (folder / profile).symlink_to(f"profiles/{profile}")
     (folder / "quick.yaml").write_text(QUICK, "utf-8")
     return Project(folder)
+
+
+def finish(project: Project) -> subprocess.CompletedProcess:
+    """Run `ROWS` in a new project and return what Snakemake printed."""
+    write_demo(project.folder / "demo")
+    (project.folder / "videos").mkdir()
+    shutil.move(project.folder / "demo" / "driving.mp4", project.folder / SPACED_VIDEO)
+    shutil.move(project.folder / "demo" / "character.png", project.folder / "character.png")
+    project.write_table(*ROWS)
+    return project.snakemake()

@@ -5,8 +5,7 @@ from datetime import datetime
 
 import pytest
 
-from conftest import ROWS, finish
-from project import new_project
+from project import ROWS, finish, new_project
 
 SUBMIT = """#!/bin/sh
 # Prints a number for the job, as clusters do.
