@@ -143,8 +143,8 @@ def check_build(python, build):
     found = subprocess.check_output(command, universal_newlines=True).strip()
     if not found.endswith("+" + build):
         sys.exit(
-            f"pip found PyTorch {found} in place of a build for {build}: take extra-index-url and "
-            "find-links out of pip's configuration (`pip config list` shows it) and call make again"
+            f"pip found PyTorch {found} in place of a build for {build}: take other sources of "
+            "packages out of pip's configuration (`pip config list` shows it) and call make again"
         )
 
 
