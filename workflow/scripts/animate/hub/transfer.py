@@ -7,9 +7,7 @@ below it serves here.
 import contextlib
 import logging
 import os
-import platform
 import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import WeakFileLock, build_hf_headers
 from tqdm.utils import CallbackIOWrapper
 
+from animate.atomic import is_abandoned, process_label
 from animate.errors import ClipError
 from animate.hub.client import explained, patiently
 from animate.hub.files import ModelFile, fault_of
@@ -122,7 +121,7 @@ def _resume(part: Path, file: ModelFile, progress: Progress) -> None:
 
 def _own_partial(blob: Path) -> Path:
     """Return this process's partial file, which goes on where one that was left behind ends."""
-    own = blob.with_name(f"{blob.name}.{platform.node()}-{os.getpid()}.incomplete")
+    own = blob.with_name(f"{blob.name}.{process_label()}.incomplete")
     own.touch()
     *shorter, (_, longest) = _partials(blob)
     for _, part in shorter:
@@ -136,10 +135,8 @@ def _partials(blob: Path) -> list[tuple[int, Path]]:
     """Return size and path of the partial files of this and of ended processes, ascending."""
     found = []
     for part in blob.parent.glob(f"{blob.name}.*-*.incomplete"):
-        host, _, process = part.stem.removeprefix(f"{blob.name}.").rpartition("-")
-        ended = process == str(os.getpid()) or not Path("/proc", process).exists()
-        with contextlib.suppress(FileNotFoundError):
-            silent = time.time() - part.stat().st_mtime > SILENT_SECONDS
-            if silent or (ended and host == platform.node()):
+        label = part.stem.removeprefix(f"{blob.name}.")
+        if label == process_label() or is_abandoned(part, label, SILENT_SECONDS):
+            with contextlib.suppress(FileNotFoundError):
                 found.append((part.stat().st_size, part))
     return sorted(found)

@@ -119,6 +119,6 @@ class _Encoder:
 
 
 def _remove_leftovers(output: Path) -> None:
-    """Remove the unfinished videos of runs that were killed."""
+    """Remove the unfinished videos of killed runs on any node: this one holds the lock."""
     for path in output.parent.glob(f".{output.stem}.*.part{output.suffix}"):
         path.unlink(missing_ok=True)
