@@ -29,7 +29,7 @@ from animate.sampling.stopping import Stopped, stopping
 from animate.weights.identity import model_identity
 from animate.weights.storage.staging import stage_model
 
-HD = Work(77, True, 1280 * 720, 77, 1, 20, 1, 1, "bf16", "bf16")
+HD = Work(77, True, 1280 * 720, 77, 1, 20, 0, 1, "bf16", "bf16")
 SITE = Site.of(Configuration())
 
 
@@ -57,6 +57,14 @@ def test_model_gives_the_measured_seconds():
     small = segment_seconds(wide) - segment_seconds(replace(wide, steps=0))
     # Measured as 2.77 s with cuDNN attention.
     assert small == pytest.approx(2.77, rel=0.05)
+
+
+def test_a_guided_step_takes_as_long_as_two():
+    """Guidance in a quarter of the steps costs a quarter of what it costs in all of them."""
+    plain, part, all_steps = (
+        segment_seconds(replace(HD, guided_steps=steps)) for steps in (0, 5, 20)
+    )
+    assert all_steps - plain == pytest.approx(4 * (part - plain))
 
 
 def test_more_gpus_cost_more_gpu_minutes_but_less_time():

@@ -12,13 +12,14 @@ import torch
 
 import animate
 from animate.config.job import read_job
+from animate.config.settings import SamplingSettings
 from animate.errors import ClipError
 from animate.model.attention import attend_within_frames, attention
 from animate.model.image import fit_reference
 from animate.model.text import clean_prompt
 from animate.sampling.color import match_colors, statistics
 from animate.sampling.conditions import SegmentFrames, background_mask, fold_mask
-from animate.sampling.loop import segment_noise
+from animate.sampling.loop import segment_noise, step_noise
 from animate.sampling.progress import Progress, duration
 from animate.sampling.segments import bounce, plan_segments
 from animate.sampling.solvers import make_solver
@@ -41,7 +42,11 @@ def settings_file(tmp_path_factory):
         ({"steps": True}, "steps: 'True' is not allowed"),
         ({"guidance_scale": 0.5}, "guidance_scale"),
         ({"shift": 0}, "shift"),
-        ({"solver": "euler"}, "allowed: unipc or dpm"),
+        ({"solver": "heun"}, r"allowed: unipc, dpm\+\+, euler or lcm"),
+        ({"timesteps": [500, 750]}, "timesteps: .* allowed: a falling list"),
+        ({"timesteps": [1001, 500]}, "allowed: a falling list"),
+        ({"timesteps": [500, 0]}, "allowed: a falling list"),
+        ({"guidance_until": 1.5}, "guidance_until"),
         ({"seed": -1}, "seed"),
         ({"relighting_lora": "maybe"}, "auto, true or false"),
         ({"color_match": 2}, "color_match"),
@@ -158,7 +163,7 @@ def test_noise_is_drawn_in_order_on_the_cpu():
     assert torch.equal(torch.cat((first, second)), expected)
 
 
-@pytest.mark.parametrize("solver", ["unipc", "dpm++"])
+@pytest.mark.parametrize("solver", ["unipc", "dpm++", "euler"])
 @pytest.mark.parametrize("shift", [1e-9, 0.01, 1, 5, 10, 17, 20])
 @pytest.mark.parametrize("steps", [1, 2, 4, 20, 54, 113, 144, 200])
 def test_a_constant_velocity_is_followed_to_its_end(solver, shift, steps):
@@ -170,6 +175,79 @@ def test_a_constant_velocity_is_followed_to_its_end(solver, shift, steps):
     assert scheduler.step_index == steps
     expected = 3.0 - scheduler.sigmas[0].expand(1, 2)
     assert torch.allclose(sample, expected, atol=1e-5)
+
+
+DISTILLED = [1000, 750, 500, 250]
+
+
+@pytest.mark.parametrize("solver", ["unipc", "dpm++", "euler", "lcm"])
+@pytest.mark.parametrize("timesteps", [DISTILLED, [900.0, 30.0], [999.5]])
+def test_given_timesteps_are_shifted_and_taken(solver, timesteps):
+    scheduler = make_solver(solver, 20, 5.0, timesteps=timesteps)
+    levels = np.array(timesteps) / 1000
+    if solver == "unipc":
+        levels = levels.clip(max=0.999)
+    expected = 5 * levels / (1 + 4 * levels)
+    assert np.allclose(scheduler.sigmas, [*expected, 0], atol=1e-6)
+    assert np.allclose(scheduler.timesteps, 1000 * expected, atol=1)
+
+
+def test_four_even_steps_are_those_that_the_lora_was_distilled_for():
+    even, given = make_solver("euler", 4, 5.0), make_solver("euler", 4, 5.0, timesteps=DISTILLED)
+    assert torch.equal(even.sigmas, given.sigmas)
+    assert torch.equal(even.timesteps, given.timesteps)
+
+
+def noisy_velocity(latents, timestep):
+    """A velocity that bends, so that steps of different sizes end at different places."""
+    return torch.sin(3 * latents) + timestep / 1000
+
+
+def solved(solver, timesteps, draw=None):
+    scheduler = make_solver(solver, 4, 5.0, timesteps=timesteps)
+    latents = torch.linspace(-2, 2, 9).reshape(1, 1, 1, 3, 3)
+    options = {"generator": draw} if draw else {}
+    for timestep in scheduler.timesteps:
+        velocity = noisy_velocity(latents, timestep)
+        latents = scheduler.step(velocity, timestep, latents, return_dict=False, **options)[0]
+    return latents
+
+
+def test_euler_and_lcm_are_what_their_definitions_say():
+    levels = np.array(DISTILLED) / 1000
+    levels = [*(5 * levels / (1 + 4 * levels)), 0.0]
+    euler = lcm = torch.linspace(-2, 2, 9, dtype=torch.float64).reshape(1, 1, 1, 3, 3)
+    draw = torch.Generator().manual_seed(3)
+    for level, following in pairwise(levels):
+        euler = euler + (following - level) * noisy_velocity(euler, 1000 * level)
+        clean = lcm - level * noisy_velocity(lcm, 1000 * level)
+        lcm = (1 - following) * clean + following * torch.randn(lcm.shape, generator=draw)
+    assert torch.allclose(solved("euler", DISTILLED).double(), euler, atol=1e-5)
+    drawn = solved("lcm", DISTILLED, torch.Generator().manual_seed(3))
+    assert torch.allclose(drawn.double(), lcm, atol=1e-5)
+
+
+def test_each_segment_has_its_own_noise_of_steps():
+    seeds = {step_noise(seed, segment).initial_seed() for seed in (0, 7) for segment in range(4)}
+    assert len(seeds) == 8
+    assert step_noise(7, 2).initial_seed() == step_noise(7, 2).initial_seed()
+
+
+@pytest.mark.parametrize(
+    ("stated", "steps", "guided"),
+    [
+        ({"steps": 20}, 20, 0),
+        ({"steps": 20, "guidance_scale": 2.0}, 20, 20),
+        ({"steps": 20, "guidance_scale": 2.0, "guidance_until": 0.25}, 20, 5),
+        ({"steps": 3, "guidance_scale": 2.0, "guidance_until": 0.1}, 3, 1),
+        ({"guidance_scale": 2.0, "guidance_until": 0.0}, 20, 0),
+        ({"steps": 20, "guidance_scale": 2.0, "timesteps": (1000, 500)}, 2, 2),
+    ],
+)
+def test_how_many_steps_are_guided(stated, steps, guided):
+    settings = SamplingSettings(**stated)
+    assert (settings.step_count, settings.guided_steps) == (steps, guided)
+    assert settings.branches == (2 if guided else 1)
 
 
 def test_color_match_moves_within_its_bound():

@@ -109,6 +109,33 @@ def test_guidance_changes_the_result(model, tmp_path):
     assert not np.array_equal(*results)
 
 
+def test_guidance_until_leaves_the_later_steps_unguided(model, tmp_path):
+    def frames(name, **settings):
+        path = write_clip(
+            tmp_path / name,
+            model,
+            5,
+            segment_frames=5,
+            **{"steps": 2, "guidance_scale": 2.0} | settings,
+        )
+        sample(path)
+        return result_frames(path)
+
+    never, half, always = (frames(str(share), guidance_until=share) for share in (0.0, 0.5, 1.0))
+    assert not np.array_equal(never, half) and not np.array_equal(half, always)
+    assert np.array_equal(never, frames("none", guidance_scale=1.0))
+
+
+def test_a_solver_that_adds_noise_resumes_with_the_same_noise(model, tmp_path):
+    settings = {"segment_frames": 5, "solver": "lcm", "timesteps": [1000, 400]}
+    whole = write_clip(tmp_path / "whole", model, 13, **settings)
+    assert sample(whole) == 6
+    other = write_clip(tmp_path / "other", model, 13, **settings)
+    interrupt(other, 5)
+    assert sample(other) == 2
+    assert np.array_equal(result_frames(other), result_frames(whole))
+
+
 @pytest.fixture
 def clip(model, tmp_path):
     """A clip of three segments, and its frames when nothing interrupts it."""

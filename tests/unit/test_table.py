@@ -57,6 +57,23 @@ def test_row_beats_its_preset_and_its_preset_beats_the_defaults(config):
     assert resolve({"preset": "quality", "steps": 3}, config).steps == 3
 
 
+@pytest.mark.parametrize(("preset", "steps"), [("turbo", 4), ("fast", 6)])
+def test_few_step_presets_keep_their_lora_beside_those_of_the_row(read, tmp_path, preset, steps):
+    (tmp_path / "style.safetensors").touch()
+    cells = f'{GOOD},{preset},"[{{path: style.safetensors}}]"'
+    settings = read(f"{HEADER},preset,loras\n{cells}\n").clips["dance"].settings
+    assert (settings.solver, settings.step_count, settings.shift) == ("euler", steps, 5.0)
+    assert settings.guided_steps == 0
+    distilled, own = settings.sampling("models")["loras"]
+    assert distilled["path"].startswith(
+        "models/loras/lightx2v/Wan2.1-Distill-Loras/main/wan2.1_i2v"
+    )
+    assert Path(own["path"]) == tmp_path / "style.safetensors"
+    known = yaml.safe_load((ROOT / "config/models.lock.yaml").read_text())
+    (lora,) = settings.distillation_loras
+    assert known[f"{lora.repo}@{lora.revision}"]["known"][lora.file]["sha256"]
+
+
 def test_paths_are_relative_to_the_table_and_may_hold_any_letter(read, tmp_path):
     table = read(f"{HEADER}\ndance,Vidéo nº 1 日本.mp4,./character.png,replace\n")
     clip = table.clips["dance"]
@@ -105,14 +122,14 @@ def test_unsafe_clip_names_are_refused_and_the_rule_is_said(read, name):
         ("steps", "-3", "from 1 to 200"),
         ("steps", "2.5", "from 1 to 200"),
         ("guidance_scale", "0", "from 1 to 20"),
-        ("solver", "euler", "unipc or dpm++"),
+        ("solver", "heun", "unipc, dpm++, euler or lcm"),
         ("resolution_area", "720p", "WIDTHxHEIGHT"),
         ("resolution_area", "1x1", "WIDTHxHEIGHT"),
         ("fps", "0", "source"),
         ("fps", "fast", "source"),
         ("fps", "1/0", "source"),
         ("fps", "true", "source"),
-        ("preset", "ultra", "known are draft, quality, standard"),
+        ("preset", "ultra", "known are draft, fast, quality, standard, turbo"),
         ("gpus", "3", "divisor of 40"),
         ("relighting_lora", "maybe", "auto, true or false"),
         ("loras", "style.safetensors", "a list such as"),

@@ -94,7 +94,7 @@ def backend_weights(setting, backend, own=None):
 
 
 def own_loras(wildcards):
-    loras = clip_of(wildcards).settings.loras
+    loras = clip_of(wildcards).settings.all_loras
     own = [lora.path for lora in loras if lora.path]
     settings = {
         os.path.join(os.path.dirname(path), "adapter_config.json") for path in own

@@ -18,8 +18,9 @@ ENCODE, DECODE = 1.16, 1.86
 # Two GPUs are 0.97 x 2 times as fast, and this much is taken off again at each doubling: with four,
 # 0.94 was measured with FSDP2 and 0.97 with replicated weights.
 EFFICIENCY = 0.97
-# Not measured: reading 35 GB of weights from a shared disk, compiling, starting the ranks.
-START = 300
+# From the command to the first step: 32 s were measured with a local disk and compiled kernels. A
+# shared disk that reads 35 GB at 0.5 GB/s and a first compilation take about this long.
+START = 150
 # The tiny model on a CPU, in seconds: start of the ranks, and of one token in one step.
 TINY_START, TINY_TOKEN = 20, 1e-4
 # Source frames of a second on one core; the slowest stages of CPU-only backends are guesses.
@@ -67,9 +68,10 @@ def segment_seconds(work: Work) -> float:
     """Return the seconds of one segment on one H200."""
     share = work.tokens / TOKENS
     linear = FP8_LINEAR if work.precision == "fp8" else LINEAR
-    step = work.branches * (ATTENTION * share**2 + linear * share)
+    forward = ATTENTION * share**2 + linear * share
+    forwards = work.steps + work.guided_steps
     vae = (work.encoded + 1) * ENCODE + DECODE
-    return work.steps * step + vae * work.pixels * work.segment_frames / PIXEL_FRAMES
+    return forwards * forward + vae * work.pixels * work.segment_frames / PIXEL_FRAMES
 
 
 def speed_up(gpus: int) -> float:

@@ -20,7 +20,8 @@ class Work:
     """The sampling of one clip.
 
     `frames`: output frames; `known` is False while they are an estimate. `pixels`: of one frame.
-    `branches`: forwards per step. `encoded`: videos that the VAE encodes per segment.
+    `guided_steps` of the `steps` have two forwards, the others one. `encoded`: videos that
+    the VAE encodes per segment.
     """
 
     frames: int
@@ -29,7 +30,7 @@ class Work:
     segment_frames: int
     conditioning_frames: int
     steps: int
-    branches: int
+    guided_steps: int
     encoded: int
     precision: str
     vae_precision: str
@@ -38,6 +39,11 @@ class Work:
     def segments(self) -> int:
         """Segments of the clip."""
         return segment_count(self.frames, self.segment_frames, self.conditioning_frames)
+
+    @property
+    def branches(self) -> int:
+        """Forwards of the steps that have most."""
+        return 2 if self.guided_steps else 1
 
     @property
     def tokens(self) -> int:
@@ -63,8 +69,8 @@ def clip_work(clip: Clip, results: str) -> Work:
         pixels=pixels,
         segment_frames=settings.segment_frames,
         conditioning_frames=settings.conditioning_frames,
-        steps=settings.steps,
-        branches=2 if settings.guidance_scale > 1 else 1,
+        steps=settings.step_count,
+        guided_steps=settings.guided_steps,
         encoded=2 if clip.mode == "replace" else 1,
         precision=settings.precision,
         vae_precision=settings.vae_precision,

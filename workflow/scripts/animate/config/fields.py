@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -98,6 +99,12 @@ def checked(check: Callable[[Any], bool]) -> AfterValidator:
         return value
 
     return AfterValidator(validate)
+
+
+def is_falling_schedule(timesteps: tuple[float, ...]) -> bool:
+    """Whether timesteps fall, from at most 1000, and stay above 0; there may be none."""
+    falling = all(later < earlier for earlier, later in pairwise((*timesteps, 0)))
+    return falling and timesteps[:1] <= (1000,)
 
 
 def parse_area(text: str) -> int:

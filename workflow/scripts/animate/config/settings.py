@@ -4,6 +4,7 @@ Each class is what one rule hands its script; `ClipSettings` is all of them: wha
 preset and a row of the table may state. Add a setting here, and use it.
 """
 
+import math
 import os.path
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,6 +19,7 @@ from animate.config.fields import (
     FrameRate,
     Seconds,
     checked,
+    is_falling_schedule,
     setting,
 )
 
@@ -66,6 +68,12 @@ class Lora(Declared):
             raise ValueError("not allowed")
         return self
 
+    def relative_to(self, table_folder: Path) -> "Lora":
+        """Return the LoRA with a file of one's own as seen from the working directory."""
+        if not self.path:
+            return self
+        return self.model_copy(update={"path": relative_to_table(self.path, table_folder)})
+
     def location(self, models: str) -> str:
         """Return where the file is; those of the hub lie below the folder `models`."""
         return self.path or f"{models}/loras/{self.repo}/{self.revision}/{self.file}"
@@ -75,6 +83,8 @@ LORA_LIST = (
     "a list such as [{path: style.safetensors, weight: 0.8}, {repo: owner/name, file:"
     " x.safetensors}]"
 )
+
+LoraFiles = Annotated[tuple[Lora, ...], AsList, Field(strict=False)]
 
 
 class TimelineSettings(Declared):
@@ -180,11 +190,29 @@ class SamplingSettings(Declared):
         ge=1,
         le=20,
     )
+    guidance_until: float = setting(
+        1.0,
+        "Share of the steps, from the first, that are guided when guidance_scale is above 1",
+        ge=0,
+        le=1,
+    )
     conditioning_frames: Annotated[int, checked(lambda v: v in (1, 5))] = setting(
         1, "Last frames of a segment that the next one starts from", "1 or 5"
     )
     shift: float = setting(5.0, "Shift of the noise schedule", gt=0, le=20)
-    solver: Literal["unipc", "dpm++"] = setting("unipc", "Solver of the flow equation")
+    solver: Literal["unipc", "dpm++", "euler", "lcm"] = setting(
+        "unipc",
+        "Solver of the flow equation: unipc and dpm++ are the official ones, euler is for models"
+        " distilled to few steps, lcm adds noise after each step",
+    )
+    timesteps: Annotated[
+        tuple[float, ...], AsList, Field(strict=False), checked(is_falling_schedule)
+    ] = setting(
+        (),
+        "Timesteps of the noise schedule before its shift, in place of `steps` evenly spaced ones",
+        "a falling list of numbers above 0, at most 1000, such as [1000, 750, 500, 250]",
+        max_length=200,
+    )
     seed: int = setting(
         0, "Seed of the noise", "a whole number from 0 to 2^63 - 1", ge=0, le=2**63 - 1
     )
@@ -193,9 +221,7 @@ class SamplingSettings(Declared):
         "Merge the model's relighting LoRA; auto means in replacement mode, when it is there",
         "auto, true or false",
     )
-    loras: Annotated[tuple[Lora, ...], AsList, Field(strict=False)] = setting(
-        (), "LoRA files merged into the weights", LORA_LIST
-    )
+    loras: LoraFiles = setting((), "LoRA files merged into the weights", LORA_LIST)
     precision: Literal["bf16", "fp8"] = setting(
         "bf16",
         "Arithmetic of the blocks' linear layers on a GPU; fp8 is faster, 2.6% from bf16 on random"
@@ -212,6 +238,21 @@ class SamplingSettings(Declared):
         ge=0,
         le=0.5,
     )
+
+    @property
+    def step_count(self) -> int:
+        """Denoising steps per segment."""
+        return len(self.timesteps) or self.steps
+
+    @property
+    def guided_steps(self) -> int:
+        """How many of the steps, from the first, have a second forward, that of guidance."""
+        return math.ceil(self.guidance_until * self.step_count) if self.guidance_scale > 1 else 0
+
+    @property
+    def branches(self) -> int:
+        """Forwards of the steps that have most."""
+        return 2 if self.guided_steps else 1
 
 
 class ClipSettings(
@@ -255,6 +296,17 @@ class ClipSettings(
         "a divisor of 40 from 1 to 40, or auto",
     )
 
+    distillation_loras: LoraFiles = setting(
+        (),
+        "LoRA files of a few-step preset, merged before those of `loras`",
+        LORA_LIST,
+    )
+
+    @property
+    def all_loras(self) -> tuple[Lora, ...]:
+        """The LoRAs that are merged, in this order."""
+        return self.distillation_loras + self.loras
+
     def text_for(self, stage: type[Declared]) -> str:
         """Return the values that a stage reads, as JSON text."""
         return self.model_dump_json(include=set(stage.model_fields))
@@ -265,19 +317,19 @@ class ClipSettings(
         own = ("weight", "strict")
         values["loras"] = [
             {"path": lora.location(models)} | {name: getattr(lora, name) for name in own}
-            for lora in self.loras
+            for lora in self.all_loras
         ]
         return values
 
     def relative_to(self, table_folder: Path) -> "ClipSettings":
         """Return the settings with the user's files as seen from the working directory."""
-        own = relative_to_table
-        loras = tuple(
-            lora.model_copy(update={"path": own(lora.path, table_folder)}) if lora.path else lora
-            for lora in self.loras
-        )
-        checkpoint = self.sam2_checkpoint and own(self.sam2_checkpoint, table_folder)
-        return self.model_copy(update={"loras": loras, "sam2_checkpoint": checkpoint})
+        changed: dict[str, Any] = {
+            name: tuple(lora.relative_to(table_folder) for lora in getattr(self, name))
+            for name in ("loras", "distillation_loras")
+        }
+        if self.sam2_checkpoint:
+            changed["sam2_checkpoint"] = relative_to_table(self.sam2_checkpoint, table_folder)
+        return self.model_copy(update=changed)
 
 
 def relative_to_table(path: str, table_folder: Path) -> str:

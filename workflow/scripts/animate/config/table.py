@@ -185,7 +185,8 @@ def _read_row(
     settings = resolve(row, config).relative_to(folder)
     mistakes += combination_mistakes(settings)
     own = {"sam2_checkpoint": [settings.sam2_checkpoint]}
-    own["loras"] = [lora.path for lora in settings.loras]
+    for name in ("loras", "distillation_loras"):
+        own[name] = [lora.path for lora in getattr(settings, name)]
     mistakes += [
         Mistake(key, f"no such file: '{path}'")
         for key, paths in own.items()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 
 from animate.config.settings import SamplingSettings
@@ -50,16 +51,18 @@ class SegmentSampler:
         frames: SegmentFrames,
         previous: torch.Tensor | None,
         noise: torch.Tensor,
+        draw: torch.Generator,
         on_step: OnStep = lambda step: None,
     ) -> torch.Tensor:
         """Return the segment's frames (1, 3, F, h, w) fp32 in -1..1.
 
         `previous` are the last sampled frames (1, 3, n, h, w), None for the first segment;
-        `noise` is (1, 16, 1 + T, h / 8, w / 8). `on_step(k)` is called after k steps.
+        `noise` is (1, 16, 1 + T, h / 8, w / 8); a solver that adds noise draws it from `draw`.
+        `on_step(k)` is called after k steps.
         """
         # The constants are not kept, so that their memory is free while decoding.
         latents = self._denoise(
-            noise.to(self.transformer.device), self._constants(frames, previous), on_step
+            noise.to(self.transformer.device), self._constants(frames, previous), draw, on_step
         )
         video = self.codec.decode(latents[:, :, 1:])
         if not torch.isfinite(video).all():
@@ -82,21 +85,26 @@ class SegmentSampler:
             self.image_embeds.to(device),
             self.prompt_embeds.to(device),
         )
-        if self.settings.guidance_scale <= 1:
+        if not self.settings.guided_steps:
             return [constants]
         negative = self.negative_prompt_embeds.to(device)
         return [constants, model.unguided_constants(constants, face.shape[2], negative)]
 
-    def _denoise(self, latents: torch.Tensor, branches: list, on_step: OnStep) -> torch.Tensor:
+    def _denoise(
+        self, latents: torch.Tensor, branches: list, draw: torch.Generator, on_step: OnStep
+    ) -> torch.Tensor:
         s = self.settings
-        solver = make_solver(s.solver, s.steps, s.shift, latents.device)
+        solver = make_solver(s.solver, s.steps, s.shift, latents.device, s.timesteps)
+        options = {"generator": draw} if s.solver == "lcm" else {}
         times = self.transformer.time_embedding(solver.timesteps)
         for index, timestep in enumerate(solver.timesteps):
+            if index == s.guided_steps:
+                branches = branches[:1]
             velocities = [self.transformer(latents, times.step(index), c) for c in branches]
             velocity = velocities[0]
             if len(velocities) > 1:
                 velocity = velocities[1] + s.guidance_scale * (velocity - velocities[1])
-            latents = solver.step(velocity, timestep, latents, return_dict=False)[0]
+            latents = solver.step(velocity, timestep, latents, return_dict=False, **options)[0]
             if not torch.isfinite(latents).all():
                 raise NotFinite(f"step {index + 1}")
             on_step(index + 1)
@@ -131,7 +139,9 @@ def sample_segments(
         if segment.index < finished:
             continue
         try:
-            video = sampler.sample(next(coming), tail, noise, partial(on_step, segment.index))
+            draw = step_noise(settings.seed, segment.index)
+            report = partial(on_step, segment.index)
+            video = sampler.sample(next(coming), tail, noise, draw, report)
         except NotFinite as error:
             raise ClipError(
                 f"segment {segment.index + 1} is no longer made of numbers after {error}:"
@@ -151,3 +161,12 @@ def segment_noise(
     """
     shape = (LATENT_CHANNELS, segment_frames // 4 + 2, height // 8, width // 8)
     return torch.randn(shape, generator=generator)[None]
+
+
+def step_noise(seed: int, segment: int) -> torch.Generator:
+    """Return the generator, on the CPU, of the noise that a segment's steps add.
+
+    Each segment has its own, so that a resumed run draws what the first one would have.
+    """
+    (state,) = np.random.SeedSequence((seed, segment)).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state))

@@ -79,7 +79,7 @@ def _sample(
     """Sample the segments that are not finished; rank 0 puts them into its sink."""
     job, world = clip.job, machine.world
     finished = world.share(sink and sink.finished)
-    progress.plan(len(clip.segments), finished, job.settings.steps)
+    progress.plan(len(clip.segments), finished, job.settings.step_count)
     if finished == len(clip.segments):
         return
     tail = world.share_tensor(sink and sink.tail, machine.device) if finished else None

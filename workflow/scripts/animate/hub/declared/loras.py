@@ -16,7 +16,7 @@ def hub_loras(clips: Iterable["Clip"]) -> dict[str, list[str]]:
     """Return the files of the hub's LoRAs in these clips, by the name of their model."""
     files: dict[str, list[str]] = {}
     for clip in clips:
-        for lora in clip.settings.loras:
+        for lora in clip.settings.all_loras:
             if lora.repo:
                 wanted = files.setdefault(f"loras/{lora.repo}/{lora.revision}", [])
                 wanted += [] if lora.file in wanted else [lora.file]
