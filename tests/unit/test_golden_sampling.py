@@ -100,12 +100,29 @@ def test_bf16_stays_near_fp32(tmp_path):
     assert relative_error(results[1], results[0]) < 0.004
 
 
+@pytest.mark.parametrize("strength", [0.0, 0.4, 1.7])
+def test_strengths_scale_what_pose_and_faces_add(weights, strength):
+    """They do what scaling the layers that add it would do."""
+    scaled = copy.deepcopy(weights)
+    with torch.no_grad():
+        layers = [scaled.pose_patch_embedding, *(face.to_out for face in scaled.face_adapter)]
+        for parameter in (p for layer in layers for p in layer.parameters()):
+            parameter *= strength
+    plain, other = SamplingTransformer(weights), SamplingTransformer(scaled)
+    plain.motion_encoder = other.motion_encoder = RememberedMotion()
+    factors = {"pose_strength": strength, "face_strength": strength}
+    expected, unscaled = golden_forward(other, 0)[0], golden_forward(plain, 0)[0]
+    assert relative_error(golden_forward(plain, 0, **factors)[0], expected) < TOLERANCE
+    for one in factors:
+        assert relative_error(golden_forward(plain, 0, **{one: strength})[0], unscaled) > 1e-3
+
+
 def forward_error(transformer, case: int) -> float:
     """Return the relative error of one recorded forward."""
     return relative_error(*golden_forward(transformer, case))
 
 
-def golden_forward(transformer, case: int) -> tuple[torch.Tensor, torch.Tensor]:
+def golden_forward(transformer, case: int, **strengths) -> tuple[torch.Tensor, torch.Tensor]:
     """Return our output and the official one for the inputs of a recorded forward."""
     data = np.load(DATA / "transformer_forward.npz")
 
@@ -119,6 +136,7 @@ def golden_forward(transformer, case: int) -> tuple[torch.Tensor, torch.Tensor]:
             enlarge(get("face")),
             get("image_embeds"),
             get("prompt_embeds")[None],
+            **strengths,
         )
         time = transformer.time_embedding(get("timestep")[None])
         result = transformer(get("noisy_latents")[None], time, constants)[0]

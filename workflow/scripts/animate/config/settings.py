@@ -213,6 +213,18 @@ class SamplingSettings(Declared):
         "a falling list of numbers above 0, at most 1000, such as [1000, 750, 500, 250]",
         max_length=200,
     )
+    pose_strength: float = setting(
+        1.0,
+        "Factor of what the pose adds to the model's tokens; 1 is the official model, 0 no pose",
+        ge=0,
+        le=2,
+    )
+    face_strength: float = setting(
+        1.0,
+        "Factor of what each face adapter adds; 1 is the official model, 0 no expression",
+        ge=0,
+        le=2,
+    )
     seed: int = setting(
         0, "Seed of the noise", "a whole number from 0 to 2^63 - 1", ge=0, le=2**63 - 1
     )

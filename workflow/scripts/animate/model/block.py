@@ -23,13 +23,15 @@ WeightsHere = Callable[[], AbstractContextManager]
 class BlockConstants:
     """A block's keys and values: text and image (B, n, H, D), face (B, T, n, H, D) or None.
 
-    Text's last key is that of padding; it stands for `padding` keys.
+    Text's last key is that of padding; it stands for `padding` keys. What the face adds is
+    multiplied by `face_strength`.
     """
 
     text: KeysValues
     padding: int
     image: KeysValues
     face: KeysValues | None
+    face_strength: float = 1.0
 
 
 class SamplingBlock(nn.Module):
@@ -60,6 +62,7 @@ class SamplingBlock(nn.Module):
         padding: int,
         image: torch.Tensor | KeysValues,
         face: torch.Tensor,
+        face_strength: float = 1.0,
     ) -> BlockConstants:
         """Return the block's keys and values of embedded text, image (B, n, C), face (B, T, n, C).
 
@@ -67,9 +70,9 @@ class SamplingBlock(nn.Module):
         of an earlier call.
         """
         with self._weights_here():
-            return self._constants(text, padding, image, face)
+            return self._constants(text, padding, image, face, face_strength)
 
-    def _constants(self, text, padding: int, image, face) -> BlockConstants:
+    def _constants(self, text, padding: int, image, face, face_strength) -> BlockConstants:
         attn = self.block.attn2
         heads = (attn.heads, -1)
         keys = attn.norm_k(attn.to_k(text)).unflatten(2, heads)
@@ -77,7 +80,8 @@ class SamplingBlock(nn.Module):
         if torch.is_tensor(image):
             image_keys = attn.norm_added_k(attn.add_k_proj(image)).unflatten(2, heads)
             image = (image_keys, attn.add_v_proj(image).unflatten(2, heads))
-        return BlockConstants((keys, values), padding, image, self._face_constants(face))
+        face = self._face_constants(face)
+        return BlockConstants((keys, values), padding, image, face, face_strength)
 
     def _face_constants(self, face: torch.Tensor) -> KeysValues | None:
         adapter = self.face
@@ -120,7 +124,10 @@ class SamplingBlock(nn.Module):
         h = (layer_norm(x, block.norm3) * (1 + scale_2) + shift_2).to(dtype)
         x = x + self.ops.feed_forward(block.ffn, h).float() * gate_2
         if self.face is not None:
-            x = x + self._face_attention(x, constants.face, first_token, frame_tokens).float()
+            added = self._face_attention(x, constants.face, first_token, frame_tokens).float()
+            # Compiled code is made for one strength; 1 costs nothing.
+            strength = constants.face_strength
+            x = x + (added if strength == 1 else added * strength)
         return x
 
     def _self_attention(self, h, rotary, length: int) -> torch.Tensor:

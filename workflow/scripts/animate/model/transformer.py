@@ -118,6 +118,8 @@ class SamplingTransformer(nn.Module):
         face: torch.Tensor,
         image_embeds: torch.Tensor,
         prompt_embeds: torch.Tensor,
+        pose_strength: float = 1.0,
+        face_strength: float = 1.0,
     ) -> SegmentConstants:
         """Return what the steps of a segment share.
 
@@ -128,9 +130,11 @@ class SamplingTransformer(nn.Module):
             image_embeds: (B, 257, n), the image encoder's features of the reference.
             prompt_embeds: (B, up to 512, n); the model was trained on 512 tokens, zeros after the
                 prompt.
+            pose_strength, face_strength: factors of what the pose adds to the tokens, and each face
+                adapter to the residual stream; 1 is the model as it was trained.
         """
         grid = _token_grid(condition_latents, self.patch_size)
-        tokens = self._condition_tokens(condition_latents, pose_latents)
+        tokens = self._condition_tokens(condition_latents, pose_latents, pose_strength)
         rotary = [table.to(self.device) for table in rotary_table(grid, self.head_size)]
         image = self.condition_embedder.image_embedder(image_embeds.to(self.dtype))
         text, motion = self._embed_text(prompt_embeds), self._encode_faces(face)
@@ -139,7 +143,7 @@ class SamplingTransformer(nn.Module):
             self.sharding.first_token(tokens.shape[1]),
             self.sharding.shard(tokens),
             tuple(self.sharding.shard(table) for table in rotary),
-            [block.constants(*text, image, motion) for block in self.blocks],
+            [block.constants(*text, image, motion, face_strength) for block in self.blocks],
         )
 
     def unguided_constants(
@@ -151,7 +155,7 @@ class SamplingTransformer(nn.Module):
         motion = self.motion_encoder(black).expand(len(prompt_embeds), face_frames, -1)
         text, face = self._embed_text(prompt_embeds), self._face_features(motion)
         blocks = [
-            block.constants(*text, old.image, face)
+            block.constants(*text, old.image, face, old.face_strength)
             for block, old in zip(self.blocks, constants.blocks, strict=True)
         ]
         return replace(constants, blocks=blocks)
@@ -191,14 +195,16 @@ class SamplingTransformer(nn.Module):
         shift, scale = (self.scale_shift_table.float() + time[:, None]).chunk(2, dim=1)
         return _linear_fp32(layer_norm(x, self.norm_out) * (1 + scale) + shift, self.proj_out)
 
-    def _condition_tokens(self, condition: torch.Tensor, pose: torch.Tensor) -> torch.Tensor:
+    def _condition_tokens(
+        self, condition: torch.Tensor, pose: torch.Tensor, pose_strength: float
+    ) -> torch.Tensor:
         conv, pose_conv = self.patch_embedding, self.pose_patch_embedding
         condition = _patches(condition, self.patch_size).to(self.dtype)
         weight = conv.weight[:, self.latent_channels :].flatten(1)
         tokens = F.linear(condition, weight, conv.bias).float()
         pose = _patches(pose, self.patch_size).to(self.dtype)
         pose = F.linear(pose, pose_conv.weight.flatten(1), pose_conv.bias).float()
-        tokens[:, -pose.shape[1] :] += pose
+        tokens[:, -pose.shape[1] :] += pose_strength * pose
         return tokens
 
     def _embed_text(self, prompt_embeds: torch.Tensor) -> tuple[torch.Tensor, int]:

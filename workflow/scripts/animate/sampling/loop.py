@@ -84,6 +84,8 @@ class SegmentSampler:
             face,
             self.image_embeds.to(device),
             self.prompt_embeds.to(device),
+            self.settings.pose_strength,
+            self.settings.face_strength,
         )
         if not self.settings.guided_steps:
             return [constants]
