@@ -28,7 +28,8 @@ def main(args):
     parts = (place.points(p) for p in (keypoints.body, keypoints.left_hand, keypoints.right_hand))
     with VideoWriter(args.output, timeline.model_size, timeline.frame_rate, "drawing") as video:
         for body, left_hand, right_hand in zip(*parts, strict=True):
-            video.write(draw_pose(timeline.model_size, body, left_hand, right_hand))
+            points = body, left_hand, right_hand
+            video.write(draw_pose(timeline.model_size, *points, args.settings))
 
 
 if __name__ == "__main__":

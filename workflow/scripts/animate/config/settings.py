@@ -137,6 +137,15 @@ class PoseSettings(Declared):
     """How the pose is drawn."""
 
     smooth_pose: bool = setting(False, "Steady body and hands with a One-Euro filter")
+    draw: Literal["all", "no_head", "no_hands", "body"] = setting(
+        "all", "Which parts of the skeleton are drawn; body is without head and hands"
+    )
+    line_width: Annotated[int, Field(ge=1, le=50)] | Literal["auto"] = setting(
+        "auto",
+        "Half the width of a limb, in pixels of the result; auto is the official width, which grows"
+        " with the frame",
+        "a whole number from 1 to 50, or auto",
+    )
 
 
 class FaceSettings(Declared):

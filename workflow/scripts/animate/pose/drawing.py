@@ -6,6 +6,9 @@ import math
 import cv2
 import numpy as np
 
+from animate.config.settings import PoseSettings
+
+AS_TRAINED = PoseSettings()
 SCORE_THRESHOLD = 0.5
 
 # Body points: 0 nose, 1 neck, 2-4 right arm, 5-7 left arm, 8-10 right leg, 11-13 left leg,
@@ -14,6 +17,7 @@ LIMBS = (
     (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (1, 8), (8, 9), (9, 10), (1, 11),
     (11, 12), (12, 13), (1, 0), (0, 14), (14, 16), (0, 15), (15, 17), (13, 18), (10, 19),
 )  # fmt: skip
+HEAD = [0, 14, 15, 16, 17]
 HUES = (
     (255, 0, 0), (255, 85, 0), (255, 170, 0), (255, 255, 0), (170, 255, 0), (85, 255, 0),
     (0, 255, 0), (0, 255, 85), (0, 255, 170), (0, 255, 255), (0, 170, 255), (0, 85, 255),
@@ -39,17 +43,24 @@ def draw_pose(
     body: np.ndarray,
     left_hand: np.ndarray,
     right_hand: np.ndarray,
+    settings: PoseSettings = AS_TRAINED,
 ) -> np.ndarray:
     """Return the skeleton on black, uint8 RGB (height, width, 3).
 
     `canvas_size` is (width, height). `body` (20, 3) and the hands (21, 3) hold x and y in pixels
     and a score; points below a score of 0.5, or not finite, are left out. What lies outside
-    the canvas is clipped.
+    the canvas is clipped. `settings` says which parts are drawn, and how wide.
     """
     width, height = canvas_size
     canvas = np.zeros((height, width, 3), np.uint8)
-    thickness = max(min(height, width) // 200 - 1, 1)
-    _draw_body(canvas, body, _visible(body), thickness)
+    official = max(min(height, width) // 200 - 1, 1)
+    thickness = official if settings.line_width == "auto" else settings.line_width
+    seen = _visible(body)
+    if settings.draw in ("no_head", "body"):
+        seen[HEAD] = False
+    _draw_body(canvas, body, seen, thickness)
+    if settings.draw in ("no_hands", "body"):
+        return canvas
     for hand in (left_hand, right_hand):
         _draw_hand(canvas, hand, _visible(hand), max(thickness // 2, 1))
     return canvas
