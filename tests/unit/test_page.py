@@ -39,6 +39,7 @@ def page(tmp_path_factory):
         },
         "inputs": {},
         "packages": {},
+        "figures": {"pose_error": 0.12},
         "sampling": {
             "seconds": {"models": 1.5},
             "segments": [

@@ -18,6 +18,7 @@ def test_weights_of_other_folders_are_named_as_far_as_the_clip_used_them(tmp_pat
         timeline={"frame_count": 1, "frame_rate": "25", "model_size": [64, 64]},
         sampled={"mode": "animate"},
         sampling={},
+        figures={},
         model=tmp_path,
         weights={str(sources): ["vitpose"]},
         result=result,

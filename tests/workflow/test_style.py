@@ -21,6 +21,7 @@ ROOMS = (
         "parallel",
         "journal",
         "sampling",
+        "quality",
         "hub",
         "cluster",
         "watch",

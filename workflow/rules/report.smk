@@ -45,6 +45,7 @@ rule provenance:
         timeline=f"{CLIP}/timeline.json",
         sampled=f"{CLIP}/sampled.json",
         sampling=f"{CLIP}/sampling.json",
+        figures=f"{CLIP}/result_metrics.json",
         result=f"{CLIP}/{{clip}}.mp4",
         model=MODEL_INDEX,
         loras=own_loras,
@@ -67,7 +68,8 @@ rule provenance:
         'python "$SCRIPTS"/provenance.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --driving-video {input.driving_video:q}"
         " --reference-image {input.reference_image:q} --timeline {input.timeline:q}"
-        " --sampled {input.sampled:q} --sampling {input.sampling:q} --result {input.result:q} --model {input.model:q}"
+        " --sampled {input.sampled:q} --sampling {input.sampling:q}"
+        " --figures {input.figures:q} --result {input.result:q} --model {input.model:q}"
         " --loras {input.loras:q} --weights {params.weights:q}"
         " --output {output:q}"
 

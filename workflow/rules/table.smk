@@ -13,6 +13,7 @@ from animate.config.settings import (
     PersonMaskSettings,
     PoseBackend,
     PoseSettings,
+    ResultSettings,
     SamplingSettings,
     TimelineSettings,
 )

@@ -5,30 +5,24 @@ from pathlib import Path
 from animate.config.settings import PoseSettings
 from animate.pose.drawing import draw_pose
 from animate.pose.keypoints import Keypoints
-from animate.pose.retarget import retarget
-from animate.pose.smoothing import smooth_keypoints
+from animate.pose.placed import placed_keypoints
 from animate.stage import run_stage, stage_parser
 from animate.video.files import VideoWriter
-from animate.video.letterbox import Letterbox
 from animate.video.reference import load_reference
 from animate.video.timeline import Timeline
 
 
 def main(args):
     timeline = Timeline.from_json(args.timeline)
-    keypoints, frame_size = Keypoints.load(args.keypoints), timeline.source_size
-    if args.settings.smooth_pose:
-        keypoints = smooth_keypoints(keypoints, float(timeline.frame_rate))
+    target = []
     if args.reference_keypoints:
-        reference_size = load_reference(args.reference).shape[1::-1]
-        reference = Keypoints.load(args.reference_keypoints)
-        keypoints = retarget(keypoints, frame_size, reference, reference_size)
-        frame_size = reference_size
-    place = Letterbox(frame_size, timeline.model_size)
-    parts = (place.points(p) for p in (keypoints.body, keypoints.left_hand, keypoints.right_hand))
+        size = load_reference(args.reference).shape[1::-1]
+        target = [Keypoints.load(args.reference_keypoints), size]
+    keypoints = Keypoints.load(args.keypoints)
+    placed = placed_keypoints(keypoints, timeline, args.settings.smooth_pose, *target)
+    frames = zip(placed.body, placed.left_hand, placed.right_hand, strict=True)
     with VideoWriter(args.output, timeline.model_size, timeline.frame_rate, "drawing") as video:
-        for body, left_hand, right_hand in zip(*parts, strict=True):
-            points = body, left_hand, right_hand
+        for points in frames:
             video.write(draw_pose(timeline.model_size, *points, args.settings))
 
 

@@ -20,6 +20,7 @@ def main(args):
         timeline=read_json(args.timeline),
         sampled=read_json(args.sampled),
         sampling=read_json(args.sampling),
+        figures=read_json(args.figures),
         model=args.model.parent,
         weights=args.weights,
         result=args.result,
@@ -36,6 +37,7 @@ if __name__ == "__main__":
         "timeline",
         "sampled",
         "sampling",
+        "figures",
         "result",
         "model",
     ):

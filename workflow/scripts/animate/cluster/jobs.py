@@ -12,7 +12,13 @@ HEADROOM, STAGE_HEADROOM, STAGE_START = 1.5, 5.0, 120
 STAGE_MB = 2000
 # Host memory of the sampler: libraries of a rank, and the weights that one rank reads at a time.
 RANK_MB, WEIGHTS_MB, TINY_RANK_MB = 6000, 48_000, 1500
-TEXT_ENCODER_MB, CONVERT_MB, PREPARE_MB, FIXED_MINUTES = 24_000, 64_000, 8000, 60
+TEXT_ENCODER_MB, IMAGE_ENCODER_MB, CONVERT_MB, PREPARE_MB, FIXED_MINUTES = (
+    24_000,
+    6000,
+    64_000,
+    8000,
+    60,
+)
 
 
 def sampling_minutes(work: Work, gpus: int, site: Site, model: str, attempt: int) -> int:
@@ -49,6 +55,11 @@ def sampling_mb(ranks: int, model: str, attempt: int, most: int | None = None) -
 def text_encoder_mb(model: str) -> int:
     """Return the host memory of encoding a prompt, in MB."""
     return STAGE_MB if model == "tiny" else TEXT_ENCODER_MB
+
+
+def image_encoder_mb(model: str) -> int:
+    """Return the host memory of comparing pictures by the model's image encoder, in MB."""
+    return STAGE_MB if model == "tiny" else IMAGE_ENCODER_MB
 
 
 def _within(site: Site, minutes: int) -> int:

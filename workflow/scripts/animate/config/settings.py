@@ -276,6 +276,10 @@ class SamplingSettings(Declared):
         return 2 if self.guided_steps else 1
 
 
+class ResultSettings(SamplingSettings, PoseSettings):
+    """What a result is compared with: the pose as it was drawn, the segments as sampled."""
+
+
 class ClipSettings(
     SamplingSettings,
     MaskSettings,

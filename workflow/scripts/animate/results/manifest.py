@@ -30,11 +30,13 @@ def make_manifest(config: Configuration, table: Table) -> dict[str, Any]:
 def _clip_entry(record: Path) -> dict[str, Any]:
     if not record.is_file():
         return {"finished": False}
-    output = read_json(record)["output"]
+    content = read_json(record)
+    output = content["output"]
     return {
         "finished": True,
         "record": {"path": str(record), "sha256": file_hash(record)},
         "video": {"path": output["path"], "sha256": output["sha256"]},
+        "figures": content["figures"],
     }
 
 

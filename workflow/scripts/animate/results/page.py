@@ -59,6 +59,7 @@ def render_page(
         output=provenance["output"],
         inputs=provenance["inputs"],
         sampling=provenance["sampling"],
+        figures=provenance["figures"],
         packages=provenance["packages"],
     )
 

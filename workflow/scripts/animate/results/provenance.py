@@ -29,6 +29,7 @@ def make_provenance(
     timeline: dict[str, Any],
     sampled: dict[str, Any],
     sampling: dict[str, Any],
+    figures: dict[str, Any],
     model: Path,
     weights: dict[str, list[str]],
     result: Path,
@@ -36,9 +37,10 @@ def make_provenance(
     """Return the JSON record of one result.
 
     `inputs` maps a role to the user's file; `sampled` is the sampler's settings file, `sampling`
-    its own record: the files that it read, its seconds, and what sampled each segment. `model` is
-    the model folder, whose index and configurations are hashed; `weights` maps the sources.json of
-    other folders to the names of the parts that the clip used.
+    its own record: the files that it read, its seconds, and what sampled each segment. `figures`
+    say how good the result is. `model` is the model folder, whose index and configurations are
+    hashed; `weights` maps the sources.json of other folders to the names of the parts that the
+    clip used.
     """
     return {
         "clip": clip,
@@ -60,6 +62,7 @@ def make_provenance(
             for path, parts in weights.items()
         },
         "sampling": sampling,
+        "figures": figures,
         "packages": installed_versions(PACKAGES),
         "machine": {"system": platform.platform(), "processor": platform.machine()},
     }

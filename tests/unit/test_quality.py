@@ -1,0 +1,212 @@
+"""Each figure tells a spoiled result from a good one."""
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from transformers import CLIPVisionConfig, CLIPVisionModel
+
+from animate.pose.keypoints import EMPTY, stack
+from animate.quality.figures import (
+    background_figures,
+    face_figures,
+    pose_figures,
+    steadiness_figures,
+    worst_seconds,
+)
+from animate.quality.likeness import likeness_figures
+from animate.video.files import VideoWriter
+
+RATE = 10.0
+SIZE = 160, 96
+FRAMES = 40
+
+
+@pytest.fixture(scope="module")
+def rng():
+    return np.random.default_rng(0)
+
+
+def texture(rng, width=400, height=240, grain=9):
+    """A smooth random picture, uint8 RGB."""
+    noise = rng.integers(0, 256, (height, width, 3)).astype(np.uint8)
+    blurred = cv2.GaussianBlur(noise, (0, 0), grain / 3).astype(np.float32)
+    low, high = blurred.min(), blurred.max()
+    return ((blurred - low) / (high - low) * 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def moving(rng):
+    """A window that slides over a picture, evenly: FRAMES frames."""
+    picture = texture(rng)
+    width, height = SIZE
+    return [picture[n : n + height, 2 * n : 2 * n + width].copy() for n in range(FRAMES)]
+
+
+@pytest.fixture(scope="module")
+def body(rng):
+    """Body points in pixels that wander, all of them seen."""
+    start = rng.uniform((20, 10), (140, 86), (20, 2))
+    walk = np.cumsum(rng.normal(0, 0.5, (FRAMES, 1, 2)), axis=0)
+    return np.concatenate([start + walk, np.ones((FRAMES, 20, 1))], axis=2)
+
+
+def test_a_shifted_pose_is_as_far_as_it_was_shifted(body, rng):
+    width = np.linalg.norm(body[0, 2, :2] - body[0, 5, :2])
+    noise = rng.normal(0, 0.2, body.shape) * (1, 1, 0)
+    good = pose_figures(body, body + noise, RATE)
+    shifted = pose_figures(body, body + np.array((8, 0, 0)), RATE)
+    assert good["pose_error"] < 0.5 / width
+    assert shifted["pose_error"] == pytest.approx(8 / width, abs=1e-3)
+    assert good["pose_shown"] == 1.0
+
+
+def test_limbs_that_are_not_there_and_frames_without_anybody_count(body):
+    lacking = body.copy()
+    lacking[:, 8:14, 2] = 0
+    assert pose_figures(body, lacking, RATE)["pose_shown"] == pytest.approx(14 / 20)
+    nobody = np.zeros_like(body)
+    figures = pose_figures(body, nobody, RATE)
+    assert figures["pose_error"] is None and figures["pose_shown"] == 0.0
+    assert pose_figures(nobody, body, RATE)["pose_shown"] is None
+
+
+def test_the_worst_seconds_are_where_it_went_wrong(body):
+    wrong = body.copy()
+    wrong[25:28, :, 0] += 30
+    assert 2.5 <= pose_figures(body, wrong, RATE)["pose_error_worst_seconds"][0] <= 2.7
+    assert worst_seconds(np.array([np.nan, 1, 3, 2.9]), 1.0) == [2.0, 3.0, 1.0]
+    assert worst_seconds(np.full(3, np.nan), 1.0) == []
+
+
+def faces(eyes, mouth):
+    """Keypoints of a face whose eyes and mouth are open by these heights, in 0..1 of the frame."""
+    frames = []
+    for eye, lip in zip(eyes, mouth, strict=True):
+        face = np.full((69, 3), (0.5, 0.5, 1.0))
+        points = face[1:]
+        for corner, other, upper, lower in (
+            (36, 39, (37, 38), (41, 40)),
+            (42, 45, (43, 44), (47, 46)),
+        ):
+            points[corner, 0], points[other, 0] = 0.4, 0.5
+            points[list(upper), 1] -= eye / 2
+            points[list(lower), 1] += eye / 2
+        points[60, 0], points[64, 0] = 0.4, 0.6
+        points[[61, 62, 63], 1] -= lip / 2
+        points[[67, 66, 65], 1] += lip / 2
+        frames.append((*EMPTY[:3], face))
+    return stack(frames, [1] * len(frames))
+
+
+def test_faces_in_step_are_told_from_those_of_another_clip(rng):
+    times = np.arange(FRAMES) / RATE
+    eyes, mouth = 0.02 + 0.02 * np.sin(3 * times), 0.05 + 0.05 * np.sin(5 * times)
+    driver = faces(eyes, mouth)
+    same = faces(eyes * 0.7 + rng.normal(0, 1e-3, FRAMES), mouth * 1.2)
+    other = faces(0.02 + 0.02 * np.cos(1.3 * times), 0.05 + 0.05 * np.cos(0.7 * times))
+    good, bad = (face_figures(driver, SIZE, found, (320, 96)) for found in (same, other))
+    assert good["eyes_in_step"] > 0.95 and good["mouth_in_step"] > 0.95
+    assert bad["eyes_in_step"] < 0.6 and bad["mouth_in_step"] < 0.6
+
+
+def test_faces_that_are_hidden_or_do_not_move_have_no_step():
+    still = faces(np.full(FRAMES, 0.03), np.full(FRAMES, 0.05))
+    moving_face = faces(np.linspace(0, 0.05, FRAMES), np.linspace(0, 0.2, FRAMES))
+    hidden = replace(moving_face, face=moving_face.face * (1, 1, 0))
+    for driver, result in ((still, moving_face), (moving_face, hidden)):
+        assert set(face_figures(driver, SIZE, result, SIZE).values()) == {None}
+
+
+def test_a_turned_mask_and_a_changed_background_are_seen(moving, rng):
+    mask = np.zeros(SIZE[::-1], np.uint8)
+    mask[20:70, 60:110] = 1
+    character = texture(rng, *SIZE, grain=5)
+    good = [np.where(mask[..., None] > 0, character, frame) for frame in moving]
+    turned = [np.where(mask[..., None] > 0, frame, character) for frame in moving]
+    figures, spoiled = (
+        background_figures(zip(frames, moving, [mask] * FRAMES, strict=True), RATE)
+        for frames in (good, turned)
+    )
+    assert figures["background_psnr"] > 60 and figures["background_ssim"] > 0.999
+    assert spoiled["background_psnr"] < 20 and spoiled["background_ssim"] < 0.5
+    good[30] = cv2.add(good[30], 40)
+    figures = background_figures(zip(good, moving, [mask] * FRAMES, strict=True), RATE)
+    assert figures["background_worst_seconds"][0] == 3.0
+
+
+def test_a_mask_over_everything_leaves_no_background_to_compare(moving):
+    whole = np.ones(SIZE[::-1], np.uint8)
+    figures = background_figures(zip(moving, moving, [whole] * FRAMES, strict=True), RATE)
+    assert figures["background_psnr"] is None and figures["background_worst_seconds"] == []
+
+
+def test_a_segment_that_does_not_join_is_seen(moving):
+    firsts = [0, 13, 26]
+    good = steadiness_figures(moving, firsts, RATE)
+    repeated = [*moving[:13], *moving[:13], *moving[26:]]
+    spoiled = steadiness_figures(repeated, firsts, RATE)
+    assert good["seams"] < 1.5
+    assert spoiled["seams"] > 2.5
+    assert spoiled["seams_worst_seconds"] == [1.3, 2.6] or spoiled["seams_worst_seconds"] == [
+        2.6,
+        1.3,
+    ]
+
+
+def test_drift_of_colour_and_sharpness_is_seen(moving):
+    firsts = [0, 13, 26]
+    good = steadiness_figures(moving, firsts, RATE)
+    ramp = [cv2.add(frame, (n, 0, 0, 0)) for n, frame in enumerate(moving)]
+    soft = [*moving[:13], *(cv2.GaussianBlur(frame, (0, 0), 2) for frame in moving[13:])]
+    assert steadiness_figures(ramp, firsts, RATE)["colour_drift"] > good["colour_drift"] + 3
+    assert steadiness_figures(soft, firsts, RATE)["sharpness_kept"] < 0.5
+    assert good["sharpness_kept"] > 0.7
+
+
+def test_flicker_is_told_from_motion(moving):
+    flickering = [cv2.add(frame, 10 * (n % 2)) for n, frame in enumerate(moving)]
+    good, spoiled = (steadiness_figures(f, [0], RATE) for f in (moving, flickering))
+    assert spoiled["flicker"] > 3 * good["flicker"]
+    assert good["seams"] is None
+
+
+def test_a_clip_of_one_frame_has_figures(moving):
+    assert steadiness_figures(moving[:1], [0], RATE)["flicker"] == 0.0
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    import torch
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 64, "intermediate_size": 128, "num_attention_heads": 4}
+    return CLIPVisionModel(
+        CLIPVisionConfig(**sizes, num_hidden_layers=3, image_size=56, patch_size=7)
+    ).eval()
+
+
+def person(size=1):
+    """Points of a person who fills most of the frame."""
+    body = np.full((20, 3), (0.5, 0.5, 1.0))
+    body[:4, :2] = (0.2, 0.1), (0.8, 0.1), (0.2, 0.9), (0.8, 0.9)
+    face = np.full((69, 3), (0.5, 0.5, 1.0))
+    face[1:5, :2] = (0.4, 0.2), (0.6, 0.2), (0.4, 0.5), (0.6, 0.5)
+    return stack([(body, *EMPTY[1:3], face)] * size, [1] * size)
+
+
+def test_another_character_is_less_like_the_reference(tmp_path, encoder, rng):
+    reference, other = (texture(rng, *SIZE, grain=grain) for grain in (25, 6))
+    found = {}
+    for name, picture in (("same", reference), ("other", other)):
+        path = tmp_path / f"{name}.mp4"
+        with VideoWriter(path, SIZE, 10) as video:
+            for n in range(9):
+                video.write(np.roll(picture, n // 4, axis=1))
+        found[name] = likeness_figures(encoder, reference, person(), path, person(9))
+    for figure in ("identity", "face_identity"):
+        assert found["other"][figure] < found["same"][figure] - 0.02
+    nobody = stack([None] * 9, [0] * 9)
+    video = tmp_path / "same.mp4"
+    assert set(likeness_figures(encoder, reference, person(), video, nobody).values()) == {None}

@@ -1,0 +1,64 @@
+"""Figures about each result: the person is found again in it, and compared with what was asked."""
+
+
+rule result_keypoints:
+    input:
+        result=f"{CLIP}/sampled.mp4",
+        reference=f"{CLIP}/src_ref.png",
+        weights=backend_weights("pose_backend", "vitpose"),
+    output:
+        result=f"{CLIP}/result_keypoints.npz",
+        reference=f"{CLIP}/result_reference_keypoints.npz",
+    log:
+        f"{LOGS}/result_keypoints/{{clip}}.log",
+    group:
+        "finish:{clip}:"
+    conda:
+        "../../envs/preprocess.yaml"
+    threads: 2
+    resources:
+        **cpu_job("keypoints", cpus=2, backend="pose_backend"),
+    params:
+        settings=settings(PoseBackend),
+        weights=backend_content("pose_backend"),
+        version=1,
+    shell:
+        'python "$SCRIPTS"/result_keypoints.py --clip {wildcards.clip} --log {log:q}'
+        " --settings {params.settings:q} --result {input.result:q} --reference {input.reference:q}"
+        ' --weights {input.weights:q} --device "$DETECTORS" --output {output.result:q}'
+        " --reference-output {output.reference:q}"
+
+
+rule result_metrics:
+    input:
+        timeline=f"{CLIP}/timeline.json",
+        keypoints=f"{CLIP}/keypoints.npz",
+        result=f"{CLIP}/sampled.mp4",
+        result_keypoints=f"{CLIP}/result_keypoints.npz",
+        reference=f"{CLIP}/src_ref.png",
+        reference_keypoints=f"{CLIP}/result_reference_keypoints.npz",
+        background=branch(replaces, then=f"{CLIP}/src_bg.mp4"),
+        mask=branch(replaces, then=f"{CLIP}/src_mask.mp4"),
+        model=MODEL_INDEX,
+    output:
+        f"{CLIP}/result_metrics.json",
+    log:
+        f"{LOGS}/result_metrics/{{clip}}.log",
+    group:
+        "finish:{clip}:"
+    conda:
+        "../../envs/sample.yaml"
+    resources:
+        **cpu_job("result_metrics", mb=asking.image_encoder_mb(CONFIG.model)),
+    params:
+        settings=settings(ResultSettings),
+        retargeted=branch(retargets, then="--retargeted", otherwise=""),
+        version=1,
+    shell:
+        'python "$SCRIPTS"/result_metrics.py --clip {wildcards.clip} --log {log:q}'
+        " --settings {params.settings:q} --timeline {input.timeline:q}"
+        " --keypoints {input.keypoints:q} --result {input.result:q}"
+        " --result-keypoints {input.result_keypoints:q} --reference {input.reference:q}"
+        " --reference-keypoints {input.reference_keypoints:q} --model {input.model:q}"
+        " --background {input.background:q} --mask {input.mask:q} {params.retargeted}"
+        " --output {output:q}"

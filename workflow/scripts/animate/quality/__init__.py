@@ -1,0 +1,1 @@
+"""How good a finished video is: figures from the video itself, whatever model made it."""

@@ -1,0 +1,67 @@
+"""Write figures about a result: pose, likeness, background, joins, drift, flicker, faces."""
+
+import json
+from itertools import accumulate
+from pathlib import Path
+
+from animate.atomic import atomic_output
+from animate.config.settings import ResultSettings
+from animate.model.unused_libraries import spare_imports
+from animate.pose.keypoints import Keypoints
+from animate.pose.placed import placed_keypoints
+from animate.quality.figures import (
+    background_figures,
+    face_figures,
+    pose_figures,
+    steadiness_figures,
+)
+from animate.sampling.segments import plan_segments
+from animate.stage import run_stage, stage_parser
+from animate.video.files import read_masks, read_video
+from animate.video.letterbox import Letterbox
+from animate.video.reference import load_reference
+from animate.video.timeline import Timeline
+
+
+def main(args):
+    timeline, settings = Timeline.from_json(args.timeline), args.settings
+    rate, size = float(timeline.frame_rate), timeline.model_size
+    driver, result = Keypoints.load(args.keypoints), Keypoints.load(args.result_keypoints)
+    picture = load_reference(args.reference)
+    found = Keypoints.load(args.reference_keypoints)
+    target = [found, picture.shape[1::-1]] if args.retargeted else []
+    drawn = placed_keypoints(driver, timeline, settings.smooth_pose, *target)
+    figures = pose_figures(drawn.body, Letterbox(size, size).points(result.body), rate)
+    figures |= face_figures(driver, timeline.source_size, result, size)
+    figures |= steadiness_figures(read_video(args.result), first_frames(timeline, settings), rate)
+    if args.mask:
+        frames = (read_video(args.result), read_video(args.background), read_masks(args.mask))
+        figures |= background_figures(zip(*frames, strict=True), rate)
+    spare_imports()
+    # Imported here because it takes seconds.
+    from animate.quality.likeness import likeness_figures, load_encoder
+
+    encoder = load_encoder(args.model.parent)
+    figures |= likeness_figures(encoder, picture, found, args.result, result)
+    with atomic_output(args.output) as temporary:
+        temporary.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
+
+
+def first_frames(timeline: Timeline, settings: ResultSettings) -> list[int]:
+    """Return the frame of the result with which each segment begins."""
+    lengths = settings.segment_frames, settings.conditioning_frames
+    segments = plan_segments(timeline.frame_count, *lengths)
+    return [0, *accumulate(segment.new_frames for segment in segments[:-1])]
+
+
+if __name__ == "__main__":
+    parser = stage_parser(__doc__, ResultSettings)
+    for name in (
+        *("timeline", "keypoints", "result", "result-keypoints"),
+        *("reference", "reference-keypoints", "model", "output"),
+    ):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    for name in ("background", "mask"):
+        parser.add_argument(f"--{name}", type=Path, nargs="?", help="of replacement")
+    parser.add_argument("--retargeted", action="store_true", help="the pose was retargeted")
+    run_stage(main, parser)
