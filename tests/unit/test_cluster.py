@@ -50,11 +50,11 @@ def table(tmp_path):
 
 
 def test_model_gives_the_measured_seconds():
-    step = segment_seconds(replace(HD, steps=1)) - segment_seconds(replace(HD, steps=0))
+    step = segment_seconds(replace(HD, steps=1), 77) - segment_seconds(replace(HD, steps=0), 77)
     assert step == pytest.approx(11.20, rel=0.001)
     assert speed_up(2) == pytest.approx(1.94)
     wide = replace(HD, pixels=832 * 464, steps=1)
-    small = segment_seconds(wide) - segment_seconds(replace(wide, steps=0))
+    small = segment_seconds(wide, 77) - segment_seconds(replace(wide, steps=0), 77)
     # Measured as 2.77 s with cuDNN attention.
     assert small == pytest.approx(2.77, rel=0.05)
 
@@ -62,9 +62,20 @@ def test_model_gives_the_measured_seconds():
 def test_a_guided_step_takes_as_long_as_two():
     """Guidance in a quarter of the steps costs a quarter of what it costs in all of them."""
     plain, part, all_steps = (
-        segment_seconds(replace(HD, guided_steps=steps)) for steps in (0, 5, 20)
+        segment_seconds(replace(HD, guided_steps=steps), 77) for steps in (0, 5, 20)
     )
     assert all_steps - plain == pytest.approx(4 * (part - plain))
+
+
+def test_short_clips_cost_what_their_segments_take():
+    """33 frames padded to 77 took 3.4 times the work."""
+    short = replace(HD, frames=33)
+    padded, even = (
+        sampling_cost(replace(short, segment_fit=fit), 1, 1.0, "wan").seconds
+        - sampling_cost(replace(short, segment_fit=fit, steps=0), 1, 1.0, "wan").seconds
+        for fit in ("pad", "even")
+    )
+    assert padded / even == pytest.approx(3.4, rel=0.1)
 
 
 def test_more_gpus_cost_more_gpu_minutes_but_less_time():

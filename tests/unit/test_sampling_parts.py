@@ -21,7 +21,7 @@ from animate.sampling.color import match_colors, statistics
 from animate.sampling.conditions import SegmentFrames, background_mask, fold_mask
 from animate.sampling.loop import segment_noise, step_noise
 from animate.sampling.progress import Progress, duration
-from animate.sampling.segments import bounce, plan_segments
+from animate.sampling.segments import bounce, plan_segments, segment_lengths
 from animate.sampling.solvers import make_solver
 from sampler_clip import write_clip, write_model
 
@@ -107,6 +107,42 @@ def test_segments_cover_every_frame_once():
             assert all(len(s.sources) == 13 for s in segments)
             for before, after in pairwise(segments):
                 assert before.sources[-conditioning:] == after.sources[:conditioning]
+
+
+@pytest.mark.parametrize(
+    ("frames", "conditioning", "lengths"),
+    [
+        (1, 1, [21]),
+        (20, 1, [21]),
+        (33, 1, [33]),
+        (34, 1, [37]),
+        (49, 1, [49]),
+        (77, 1, [77]),
+        (78, 1, [41, 41]),
+        (90, 1, [49, 49]),
+        (90, 5, [49, 49]),
+        (153, 1, [77, 77]),
+        (154, 1, [53, 53, 53]),
+    ],
+)
+def test_even_segments_are_as_short_as_their_number_allows(frames, conditioning, lengths):
+    assert segment_lengths(frames, 77, conditioning, fit="even") == lengths
+    segments = plan_segments(frames, 77, conditioning, fit="even")
+    assert [len(segment.sources) for segment in segments] == lengths
+    assert sum(segment.new_frames for segment in segments) == frames
+    assert len(segments) == len(segment_lengths(frames, 77, conditioning, fit="pad"))
+
+
+@pytest.mark.parametrize("frames", range(1, 160))
+def test_even_segments_are_the_official_plan_with_that_length(frames):
+    (length,) = set(segment_lengths(frames, 77, 5, fit="even"))
+    assert length % 4 == 1 and 21 <= length <= 77
+    assert plan_segments(frames, 77, 5, fit="even") == plan_segments(frames, length, 5)
+
+
+def test_each_shot_has_its_own_length():
+    assert segment_lengths(160, 77, 1, (0, 33), fit="even") == [33, 65, 65]
+    assert segment_lengths(40, 13, 1, fit="even") == [13] * 4
 
 
 def test_padding_plays_back_and_forth():

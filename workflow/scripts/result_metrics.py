@@ -15,7 +15,7 @@ from animate.quality.figures import (
     pose_figures,
     steadiness_figures,
 )
-from animate.sampling.segments import plan_segments
+from animate.sampling.segments import plan_segments, sampled_shots
 from animate.stage import run_stage, stage_parser
 from animate.video.files import read_masks, read_video
 from animate.video.letterbox import Letterbox
@@ -49,8 +49,10 @@ def main(args):
 
 def first_frames(timeline: Timeline, settings: ResultSettings) -> list[int]:
     """Return the frame of the result with which each segment begins."""
-    lengths = settings.segment_frames, settings.conditioning_frames
-    segments = plan_segments(timeline.frame_count, *lengths)
+    count = timeline.frame_count
+    lengths = count, settings.segment_frames, settings.conditioning_frames
+    shots = sampled_shots(timeline.shots, count, settings.cuts)
+    segments = plan_segments(*lengths, shots, settings.segment_fit)
     return [0, *accumulate(segment.new_frames for segment in segments[:-1])]
 
 

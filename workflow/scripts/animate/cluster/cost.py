@@ -58,20 +58,22 @@ class Cost:
 def sampling_cost(work: Work, gpus: int, speed: float, model: str) -> Cost:
     """Return what sampling costs on `gpus` GPUs that are `speed` times as fast as an H200."""
     if model == "tiny":
-        seconds = TINY_START + work.segments * work.steps * work.tokens * TINY_TOKEN
+        tokens = sum(map(work.tokens_of, work.segment_lengths))
+        seconds = TINY_START + work.steps * tokens * TINY_TOKEN
     else:
-        seconds = START + work.segments * segment_seconds(work) / (speed * speed_up(gpus))
+        sampling = sum(segment_seconds(work, frames) for frames in work.segment_lengths)
+        seconds = START + sampling / (speed * speed_up(gpus))
     return Cost(seconds, gpus, disk_bytes(work))
 
 
-def segment_seconds(work: Work) -> float:
-    """Return the seconds of one segment on one H200."""
-    share = work.tokens / TOKENS
+def segment_seconds(work: Work, frames: int) -> float:
+    """Return the seconds of a segment of so many frames on one H200."""
+    share = work.tokens_of(frames) / TOKENS
     linear = FP8_LINEAR if work.precision == "fp8" else LINEAR
     forward = ATTENTION * share**2 + linear * share
     forwards = work.steps + work.guided_steps
     vae = (work.encoded + 1) * ENCODE + DECODE
-    return forwards * forward + vae * work.pixels * work.segment_frames / PIXEL_FRAMES
+    return forwards * forward + vae * work.pixels * frames / PIXEL_FRAMES
 
 
 def speed_up(gpus: int) -> float:

@@ -120,7 +120,7 @@ def _peak(work: Work, gpus: int, site: Site) -> float:
         sizes,
         work.tokens,
         work.pixels,
-        work.segment_frames,
+        max(work.segment_lengths),
         int(site.gpu_memory_gb * 1e9),
         gpus,
         work.branches,

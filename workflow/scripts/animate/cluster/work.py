@@ -2,12 +2,12 @@
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from animate.config.fields import frame_rate, parse_area
 from animate.config.table import Clip
-from animate.sampling.segments import segment_count
+from animate.sampling.segments import sampled_shots, segment_lengths
 
 # Of a video whose length is unknown: 2 Mbit/s, so that most are shorter than estimated.
 BYTES_PER_SECOND = 250_000
@@ -21,7 +21,8 @@ class Work:
 
     `frames`: output frames; `known` is False while they are an estimate. `pixels`: of one frame.
     `guided_steps` of the `steps` have two forwards, the others one. `encoded`: videos that
-    the VAE encodes per segment.
+    the VAE encodes per segment. `shots`: the first frames of those that are sampled apart, one
+    while they are not known.
     """
 
     frames: int
@@ -34,11 +35,19 @@ class Work:
     encoded: int
     precision: str
     vae_precision: str
+    segment_fit: str = "pad"
+    shots: tuple[int, ...] = (0,)
 
     @property
     def segments(self) -> int:
         """Segments of the clip."""
-        return segment_count(self.frames, self.segment_frames, self.conditioning_frames)
+        return len(self.segment_lengths)
+
+    @cached_property
+    def segment_lengths(self) -> list[int]:
+        """Frames that each segment samples."""
+        lengths = self.frames, self.segment_frames, self.conditioning_frames
+        return segment_lengths(*lengths, self.shots, self.segment_fit)
 
     @property
     def branches(self) -> int:
@@ -47,8 +56,12 @@ class Work:
 
     @property
     def tokens(self) -> int:
-        """Tokens of one segment: 16 x 16 pixels of each latent frame, the reference's included."""
-        return (self.segment_frames // 4 + 2) * self.pixels // 256
+        """Tokens of the longest segment."""
+        return self.tokens_of(max(self.segment_lengths))
+
+    def tokens_of(self, frames: int) -> int:
+        """Tokens of a segment: 16 x 16 pixels of each latent frame, the reference's included."""
+        return (frames // 4 + 2) * self.pixels // 256
 
 
 def clip_work(clip: Clip, results: str) -> Work:
@@ -57,12 +70,12 @@ def clip_work(clip: Clip, results: str) -> Work:
     # Asked for every job of a clip: joining paths as text is many times as fast.
     timeline = f"{results}/{clip.name}/timeline.json"
     try:
-        frames, pixels = _read_timeline(timeline, Path(timeline).stat().st_mtime_ns)
+        frames, pixels, shots = _read_timeline(timeline, Path(timeline).stat().st_mtime_ns)
         known = True
     except FileNotFoundError:
         estimate = [settings.fps, settings.start, settings.end, settings.resolution_area]
         frames, pixels = _estimate(clip.video, *estimate)
-        known = False
+        known, shots = False, (0,)
     return Work(
         frames=frames,
         known=known,
@@ -74,14 +87,17 @@ def clip_work(clip: Clip, results: str) -> Work:
         encoded=2 if clip.mode == "replace" else 1,
         precision=settings.precision,
         vae_precision=settings.vae_precision,
+        segment_fit=settings.segment_fit,
+        shots=sampled_shots(shots, frames, settings.cuts),
     )
 
 
 @lru_cache(maxsize=256)
-def _read_timeline(path: str, changed: int) -> tuple[int, int]:
+def _read_timeline(path: str, changed: int) -> tuple[int, int, tuple[int, ...]]:
     values = json.loads(Path(path).read_text())
     width, height = values["model_size"]
-    return values["frame_count"], width * height
+    # A timeline of an earlier version, about to be made anew, has none.
+    return values["frame_count"], width * height, tuple(values.get("shots", (0,)))
 
 
 @lru_cache(maxsize=256)

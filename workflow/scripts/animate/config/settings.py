@@ -191,6 +191,11 @@ class SamplingSettings(Declared):
         ge=5,
         le=201,
     )
+    segment_fit: Literal["even", "pad"] = setting(
+        "even",
+        "Even samples segments of equal length, as short as their number allows; pad samples all"
+        " with segment_frames, as the official code does, and drops what is beyond the end",
+    )
     steps: int = setting(20, "Denoising steps per segment", ge=1, le=200)
     guidance_scale: float = setting(
         1.0,
@@ -207,6 +212,11 @@ class SamplingSettings(Declared):
     )
     conditioning_frames: Annotated[int, checked(lambda v: v in (1, 5))] = setting(
         1, "Last frames of a segment that the next one starts from", "1 or 5"
+    )
+    cuts: Literal["split", "ignore"] = setting(
+        "split",
+        "Split starts afresh at each camera cut, so that no frame of one scene conditions the next;"
+        " ignore samples the clip as one shot",
     )
     shift: float = setting(5.0, "Shift of the noise schedule", gt=0, le=20)
     solver: Literal["unipc", "dpm++", "euler", "lcm"] = setting(

@@ -56,7 +56,7 @@ class SegmentSampler:
     ) -> torch.Tensor:
         """Return the segment's frames (1, 3, F, h, w) fp32 in -1..1.
 
-        `previous` are the last sampled frames (1, 3, n, h, w), None for the first segment;
+        `previous` are the last sampled frames (1, 3, n, h, w), None where a shot begins;
         `noise` is (1, 16, 1 + T, h / 8, w / 8); a solver that adds noise draws it from `draw`.
         `on_step(k)` is called after k steps.
         """
@@ -137,13 +137,14 @@ def sample_segments(
     coming = iter(frames)
     for segment in segments:
         # Drawn for finished segments too, so that a resumed run sees the same noise.
-        noise = segment_noise(generator, settings.segment_frames, height, width)
+        noise = segment_noise(generator, len(segment.sources), height, width)
         if segment.index < finished:
             continue
         try:
             draw = step_noise(settings.seed, segment.index)
             report = partial(on_step, segment.index)
-            video = sampler.sample(next(coming), tail, noise, draw, report)
+            previous = tail if segment.overlap else None
+            video = sampler.sample(next(coming), previous, noise, draw, report)
         except NotFinite as error:
             raise ClipError(
                 f"segment {segment.index + 1} is no longer made of numbers after {error}:"

@@ -68,8 +68,8 @@ def load_models(
     return Models(transformer, codec, {**how, "vae_precision": workload.vae_precision})
 
 
-def job_workload(job: Job, size: tuple[int, int]) -> Workload:
-    """Return the workload of a job's segments, of frames of (width, height) `size`."""
+def job_workload(job: Job, size: tuple[int, int], frames: int) -> Workload:
+    """Return the workload of a segment of `frames` frames of (width, height) `size`."""
     settings = job.settings
     precisions = settings.precision, settings.vae_precision
-    return Workload(*size, settings.segment_frames, settings.branches, *precisions)
+    return Workload(*size, frames, settings.branches, *precisions)

@@ -57,7 +57,7 @@ def run_job(
         _sample(clip, loras, machine, progress, None, encode, early)
         return
     hashes = input_hashes(job)
-    key = job_key(job, loras, hashes)
+    key = job_key(job, loras, hashes, clip.shots)
     where = job.journal, key, job.output, clip.info, len(clip.segments), progress.say
     with open_sink(*where) as sink:
         _sample(clip, loras, machine, progress, sink, encode, early)
@@ -86,7 +86,8 @@ def _sample(
     weights = machine.staged or job.model
     progress.stage("imports and inputs")
     progress.say(f"loading the model from {weights}")
-    workload = job_workload(job, clip.info.size)
+    longest = max(len(segment.sources) for segment in clip.segments)
+    workload = job_workload(job, clip.info.size, longest)
     models = load_models(weights, loras, workload, machine, progress.say, early)
     progress.stage("models")
     progress.say("the model is loaded")
