@@ -1,15 +1,15 @@
 """Hash the files of the models against the lock and fetch the bad ones again."""
 
 from animate.errors import ClipError
-from animate.hub.arguments import installations, models_parser, needed_parts
+from animate.hub.arguments import installations, models_parser
 from animate.stage import run_stage
 
 
 def main(args) -> None:
     """Print each bad file, then mend; fail where nothing is pinned or a folder is the user's."""
-    chosen = list(installations(args, needed_parts(args)))
+    chosen = list(installations(args))
     unpinned = [
-        f"{installation.model.name}: {part}"
+        f"{installation.name}: {part}"
         for installation in chosen
         for part in installation.unpinned()
     ]
@@ -31,7 +31,7 @@ def main(args) -> None:
 
 def report(installation):
     """Return what is wrong with a model's files and print it."""
-    name, bad = installation.model.name, installation.faults()
+    name, bad = installation.name, installation.faults()
     for file, fault in bad.items():
         remedy = "to be fetched again" if file.commit else "not ours to change"
         print(f"{name}: {file.path}: {fault}; {remedy}", flush=True)

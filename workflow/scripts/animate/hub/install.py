@@ -4,15 +4,21 @@ import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
-
-from huggingface_hub.utils import filter_repo_objects
 
 from animate.atomic import atomic_output
 from animate.errors import ClipError
-from animate.hub.declared.declaration import INDEX, Declaration, Model, Part
-from animate.hub.declared.lock import read_lock
-from animate.hub.files import ModelFile, VerifiedFiles, cache_folder, fault_of, model_files
+from animate.hub.declared.declaration import INDEX, Declaration, Part
+from animate.hub.declared.lock import part_content, read_lock
+from animate.hub.files import (
+    ModelFile,
+    cache_folder,
+    fault_of,
+    model_files,
+    note_verified,
+    verified_files,
+)
 from animate.hub.pin import pin
 from animate.hub.preflight import DESCRIPTIONS, check_before_fetching
 from animate.hub.progress import Progress, in_parallel
@@ -27,12 +33,12 @@ class Installation:
 
     declaration: Declaration
     lock_path: Path
-    model: Model
-    parts: tuple[Part, ...]
+    name: str
+    parts: dict[str, Part]
     folder: Path
 
     def files(self) -> list[ModelFile]:
-        """Return the files of the parts, as far as their repositories are pinned."""
+        """Return the files of the parts, as far as they are pinned."""
         return model_files(self.declaration, read_lock(self.lock_path), self.parts)
 
     def install(self, force: bool = False) -> None:
@@ -43,19 +49,17 @@ class Installation:
         Raises:
             ClipError: something cannot be pinned, fetched or linked, or is not what it should be.
         """
-        for repository in {part.repository: None for part in self.parts}:
-            if not self.declaration.repositories[repository].path:
-                needed = [f for p in self.parts if p.repository == repository for f in p.files]
-                pin(self.declaration, self.lock_path, repository, needed)
+        layout = self.declaration.models[self.name].layout
+        pin(self.declaration, self.lock_path, self.parts.values())
         files = self.files()
         small = [file for file in files if file.name.endswith(DESCRIPTIONS)]
         self.bring(small, force)
-        check_before_fetching(self.model.layout, files)
+        check_before_fetching(layout, files)
         self.bring([file for file in files if file not in small], force)
         self._link(files)
         try:
             check_headers(self.folder)
-            if self.model.layout == "diffusers":
+            if layout == "diffusers":
                 check_architecture(self.folder)
         except ClipError as error:
             remedy = "run `snakemake verify_models`, or correct its source in config/models.yaml"
@@ -67,17 +71,17 @@ class Installation:
 
     def bring(self, files: Iterable[ModelFile], force: bool = False) -> None:
         """Have the files in the cache, as far as they come from the hub, each as pinned."""
-        verified = VerifiedFiles(self.folder)
+        good = verified_files(self.folder)
         # A folder of the user's may hold weights of the user's: only its headers are checked.
-        new = [f for f in files if f.commit and (force or f.path not in verified)]
+        new = [f for f in files if f.commit and (force or f.path not in good)]
         if new:
-            bring(f"model {self.model.name}", cache_folder(self.declaration), new, force)
-            verified.save(good=[file.path for file in new])
+            bring(f"model {self.name}", cache_folder(self.declaration), new, force)
+            note_verified(self.folder, good=[file.path for file in new])
 
     def unpinned(self) -> list[str]:
         """Return the names of the parts whose files are not known yet."""
-        known = {file.part for file in self.files()}
-        return [part.name for part in self.parts if part.name not in known]
+        lock = read_lock(self.lock_path)
+        return [n for n, p in self.parts.items() if not part_content(self.declaration, lock, p)]
 
     def faults(self) -> dict[ModelFile, str]:
         """Hash every file that is pinned; return the bad ones, each with what is wrong."""
@@ -85,37 +89,32 @@ class Installation:
         progress = Progress("hashed", sum(file.size for file in files))
         faults = in_parallel(lambda f: fault_of(f.path, f.pin, progress.update), files, progress)
         bad = {file: fault for file, fault in zip(files, faults, strict=True) if fault}
-        good = [file.path for file in files if file not in bad]
-        VerifiedFiles(self.folder).save(good, [file.path for file in bad])
+        note_verified(self.folder, [file.path for file in files], [file.path for file in bad])
         return bad
 
     def _link(self, files: Iterable[ModelFile]) -> None:
         places = {self.folder / file.place: file.path for file in files if file.place != INDEX}
         # Another commit may have cut the weights into other files.
-        for part in self.parts:
+        for part in self.parts.values():
             root = self.folder / part.folder
-            shown = {str(p.relative_to(root)): p for p in root.rglob("*") if p.is_symlink()}
-            for name in filter_repo_objects(shown, allow_patterns=list(part.patterns)):
-                if shown[name] not in places:
-                    shown[name].unlink()
+            for link in (p for p in root.rglob("*") if p.is_symlink() and p not in places):
+                if any(fnmatch(str(link.relative_to(root)), p) for p in part.patterns):
+                    link.unlink()
         for place, path in places.items():
-            place.parent.mkdir(parents=True, exist_ok=True)
             replace_link(place, path.absolute())
 
     def _record(self, files: Iterable[ModelFile]) -> None:
-        lock = read_lock(self.lock_path)
-        path = self.folder / RECORD
+        lock, path = read_lock(self.lock_path), self.folder / RECORD
         record = json.loads(path.read_text("utf-8")) if path.exists() else {}
-        for part in self.parts:
+        for name, part in self.parts.items():
             if own_folder := self.declaration.repositories[part.repository].path:
                 origin = {"path": str(own_folder)}
             else:
-                locked = lock[part.repository]
-                origin = {"revision": locked.revision, "commit": locked.commit}
-            hashes = {f.place: f.pin and f.pin.sha256 for f in files if f.part == part.name}
-            record[part.name] = {"repository": part.repository, **origin, "files": hashes}
+                origin = lock[part.repository].model_dump(include={"revision", "commit"})
+            hashes = {f.place: f.pin and f.pin.sha256 for f in files if f.part == name}
+            record[name] = {"repository": part.repository, **origin, "files": hashes}
         _write(path, json.dumps(record, indent=2) + "\n")
-        logging.info("model %s is complete in %s", self.model.name, self.folder)
+        logging.info("model %s is complete in %s", self.name, self.folder)
 
 
 def _write(path: Path, text: str) -> None:

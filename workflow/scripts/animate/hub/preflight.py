@@ -1,20 +1,15 @@
 """Whether a model is the right one, from the headers of its files, before the files are fetched."""
 
-import io
 import logging
-import struct
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from huggingface_hub import constants, hf_hub_url
-from huggingface_hub.file_download import http_get
-from huggingface_hub.utils import build_hf_headers
-from tqdm.utils import CallbackIOWrapper
+from huggingface_hub import constants
 
 from animate.errors import ClipError
-from animate.hub.client import explained, patiently
+from animate.hub.client import RangeIgnored, content, explained
 from animate.hub.declared.declaration import ORIGINAL
 from animate.hub.files import ModelFile
 from animate.weights.architecture import check_architecture, check_headers, check_original
@@ -23,10 +18,6 @@ WEIGHTS = ".safetensors"
 # The small files that the check reads whole.
 DESCRIPTIONS = "config.json", ".safetensors.index.json"
 LENGTH_BYTES = 8
-
-
-class RangeIgnored(Exception):
-    """The server answers with the whole file when a part was asked for."""
 
 
 def check_before_fetching(layout: str, files: Iterable[ModelFile]) -> None:
@@ -86,35 +77,15 @@ def _present(file: ModelFile) -> Path | None:
 
 
 def _fetch_header(file: ModelFile, path: Path) -> None:
-    """Write a file's header, and a hole of the tensors' size after it, which takes no space."""
+    """Write a file's header, and a hole of the tensors' size after it, which takes no space.
+
+    huggingface_hub's `parse_safetensors_file_metadata` compares nothing with the file's size.
+    """
     with explained(file.repository, file.name), path.open("wb") as target:
-        start = patiently(lambda: _part(file, 0, LENGTH_BYTES), file.name)
-        (length,) = struct.unpack("<Q", start)
+        target.writelines(content(file, 0, min(LENGTH_BYTES, file.size)))
+    length = int.from_bytes(path.read_bytes(), "little")
+    with explained(file.repository, file.name), path.open("ab") as target:
         # A header that claims to be longer than the file is not read; the check then refuses it.
         if length <= min(constants.SAFETENSORS_MAX_HEADER_LENGTH, file.size - LENGTH_BYTES):
-            start += patiently(lambda: _part(file, LENGTH_BYTES, length), file.name)
-        target.write(start)
+            target.writelines(content(file, LENGTH_BYTES, LENGTH_BYTES + length))
         target.truncate(file.size)
-
-
-def _part(file: ModelFile, start: int, count: int) -> bytes:
-    """Return `count` bytes from byte `start` on.
-
-    huggingface_hub's `parse_safetensors_file_metadata` reads all of a file whose server ignores
-    ranges, and compares nothing with the file's size.
-    """
-    body = io.BytesIO()
-
-    def refuse_more(_: int) -> None:
-        if body.tell() > count:
-            raise RangeIgnored(file.repository)
-
-    # Compressed, parts would be counted otherwise.
-    span = {"Range": f"bytes={start}-{start + count - 1}", "Accept-Encoding": "identity"}
-    http_get(
-        hf_hub_url(file.repository, file.name, revision=file.commit),
-        CallbackIOWrapper(refuse_more, body, "write"),
-        headers=build_hf_headers() | span,
-        expected_size=count,
-    )
-    return body.getvalue()

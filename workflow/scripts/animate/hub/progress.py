@@ -62,8 +62,6 @@ def in_parallel(work: Callable[[T], R], files: Iterable[T], progress: Progress) 
 
 def size_text(count: float) -> str:
     """Return a number of bytes with a decimal unit: 48.2 GB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError
+    units = {"GB": 1e9, "MB": 1e6, "kB": 1e3}
+    fitting = (f"{count / size:.1f} {unit}" for unit, size in units.items() if count >= size)
+    return next(fitting, f"{count} B")
