@@ -54,7 +54,7 @@ def restore_weights():
         # A folder without it is yet to be made by a job.
         if os.path.exists(f"{MODELS}/{name}/sources.json"):
             # What was converted is no longer read.
-            need = need_text(name, [part for part in parts if not part.convert])
+            need = need_text(name, [n for n, p in parts.items() if not p.convert])
             log = f"{LOGS}/restore/{name}.log"
             shell(
                 'python "$SCRIPTS"/download_model.py {MODEL_OPTIONS} --needs {need:q} --log {log:q}'

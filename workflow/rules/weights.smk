@@ -37,7 +37,11 @@ MODEL_OPTIONS = shlex.join(
 )
 
 
-NEEDS = [f"{name}:{','.join(parts)}" for name, parts in NEEDED_PARTS.items()]
+def need_text(name, parts):
+    return f"{name}:{','.join(parts)}"
+
+
+NEEDS = [need_text(name, parts) for name, parts in NEEDED_PARTS.items()]
 
 
 def needs_of_model(wildcards, output):

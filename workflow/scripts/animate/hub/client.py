@@ -36,32 +36,26 @@ def content(file: ModelFile, start: int, end: int) -> Iterator[bytes]:
     Raises:
         RangeIgnored: the server would send the whole file, of which less is wanted.
     """
+    address = hf_hub_url(file.repository, file.name, revision=file.commit)
     pauses = iter(PAUSES)
     while start < end:
         # Compressed, parts would be counted otherwise.
         headers = build_hf_headers() | {"Accept-Encoding": "identity"}
         if end - start < file.size:
             headers["Range"] = f"bytes={start}-{end - 1}"
+        timeout = {"timeout": constants.HF_HUB_DOWNLOAD_TIMEOUT, "retry_on_exceptions": ()}
         try:
-            with http_stream_backoff(
-                "GET",
-                hf_hub_url(file.repository, file.name, revision=file.commit),
-                headers=headers,
-                timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
-                retry_on_exceptions=(),
-            ) as response:
+            with http_stream_backoff("GET", address, headers=headers, **timeout) as response:
                 hf_raise_for_status(response)
-                whole = response.status_code != 206
-                if whole and end < file.size:
+                position = start if response.status_code == 206 else 0
+                if response.status_code != 206 and end < file.size:
                     raise RangeIgnored(file.repository)
-                skipped = start if whole else 0
                 for chunk in response.iter_bytes(constants.DOWNLOAD_CHUNK_SIZE):
-                    kept = chunk[skipped:]
-                    skipped -= len(chunk) - len(kept)
-                    if kept:
-                        start += len(kept)
-                        pauses = iter(PAUSES)
-                        yield kept
+                    kept = chunk[max(start - position, 0) :]
+                    position += len(chunk)
+                    start += len(kept)
+                    pauses = iter(PAUSES)
+                    yield kept
             if start < end:
                 raise httpx2.RemoteProtocolError(f"it ends after {start} bytes")
         except httpx2.TransportError as error:
@@ -101,10 +95,8 @@ def _explanation(repository: str, error: Exception) -> str:
             " config/models.yaml or `loras` of the clip, or run `snakemake update_models`"
         )
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return (
-            f"{error.filename} cannot be written: make it writable, or set `cache` in"
-            " config/models.yaml"
-        )
+        remedy = "make it writable, or set `cache` in config/models.yaml"
+        return f"{error.filename} cannot be written: {remedy}"
     problem = f"{error}: start again"
     if status:
         problem = f"the hub answers HTTP {status}: start again later"

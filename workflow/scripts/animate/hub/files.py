@@ -5,7 +5,7 @@ Layout of the cache: https://huggingface.co/docs/huggingface_hub/guides/manage-c
 
 import glob
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -25,7 +25,7 @@ class ModelFile:
     """One file of a repository: `root` is the folder that has it under its name on the hub.
 
     `commit` is None when that is a folder of the user's, not of the cache; `pin` is None when the
-    repository was never pinned. `place` is the file's name in the model's folder.
+    repository was never pinned.
     """
 
     repository: str
@@ -33,8 +33,6 @@ class ModelFile:
     root: Path
     name: str
     pin: LockedFile | None
-    part: str = ""
-    place: str = ""
 
     @property
     def path(self) -> Path:
@@ -42,14 +40,19 @@ class ModelFile:
         return self.root / self.name
 
     @property
+    def blob(self) -> Path:
+        """Where the cache has the content, under its hash; `path` is a link to it."""
+        return self.root.parents[1] / "blobs" / self.pin.blob
+
+    @property
     def size(self) -> int:
         """Bytes."""
         return self.pin.size if self.commit else self.path.stat().st_size
 
-    @property
-    def blob(self) -> Path:
-        """Where the cache has the content, under its hash; `path` is a link to it."""
-        return self.root.parents[1] / "blobs" / self.pin.blob
+    def found(self) -> Path | None:
+        """Return where the file is, of the right size; its content may be wrong."""
+        places = (path for path in (self.path, self.blob) if path.is_file())
+        return next((path for path in places if path.stat().st_size == self.size), None)
 
 
 def cache_folder(declaration: Declaration) -> Path:
@@ -57,36 +60,33 @@ def cache_folder(declaration: Declaration) -> Path:
     return declaration.cache or Path(constants.HF_HUB_CACHE)
 
 
-def hub_file(cache: Path, name: str, commit: str, file: str, pin: LockedFile, **of) -> ModelFile:
+def hub_file(
+    declaration: Declaration, name: str, commit: str, file: str, pin: LockedFile
+) -> ModelFile:
     """Return a file of a repository at a commit, as the cache has it or will."""
     repository = name.partition("@")[0]
-    folder = cache / repo_folder_name(repo_id=repository, repo_type="model")
-    return ModelFile(repository, commit, folder / "snapshots" / commit, file, pin, **of)
+    folder = cache_folder(declaration) / repo_folder_name(repo_id=repository, repo_type="model")
+    return ModelFile(repository, commit, folder / "snapshots" / commit, file, pin)
 
 
-def model_files(declaration: Declaration, lock: Lock, parts: Mapping[str, Part]) -> list[ModelFile]:
-    """Return every file of the parts; none of a part that is not pinned yet and has no folder.
+def part_files(declaration: Declaration, lock: Lock, part: Part) -> dict[str, ModelFile]:
+    """Return the files of a part, by their names in the model's folder.
+
+    There are none when it is not pinned yet and has no folder.
 
     Raises:
         ClipError: the folder is not there, or has no file that matches a pattern.
     """
-    files, cache = [], cache_folder(declaration)
-    for title, part in parts.items():
-        name, locked = part.repository, lock.get(part.repository)
-        own = declaration.repositories[name].path
-        pins = pinned_files(declaration, lock, part)
-        for file in part.select(_names(own)) if own else pins:
-            of = {"part": title, "place": str(PurePosixPath(part.folder, file))}
-            if own:
-                files.append(ModelFile(name, None, own, file, pins.get(file), **of))
-            else:
-                files.append(hub_file(cache, name, locked.commit, file, pins[file], **of))
-    return files
+    name, pins = part.repository, pinned_files(declaration, lock, part)
+    if own := declaration.repositories[name].path:
+        names = part.select(_names(own))
+        files = [ModelFile(name, None, own, file, pins.get(file)) for file in names]
+    else:
+        files = [hub_file(declaration, name, lock[name].commit, *pinned) for pinned in pins.items()]
+    return {str(PurePosixPath(part.folder, file.name)): file for file in files}
 
 
-def fault_of(
-    path: Path, pin: LockedFile, advance: Callable[[int], None] = lambda count: None
-) -> str:
+def fault_of(path: Path, pin: LockedFile, advance: Callable[[int], None]) -> str:
     """Return what is wrong with a file's content, "" when nothing is.
 
     `advance` is called with the number of bytes of each read.

@@ -10,13 +10,13 @@ from pathlib import Path
 from animate.atomic import atomic_output
 from animate.errors import ClipError
 from animate.hub.declared.declaration import INDEX, Declaration, Part
-from animate.hub.declared.lock import part_content, read_lock
+from animate.hub.declared.lock import read_lock
 from animate.hub.files import (
     ModelFile,
     cache_folder,
     fault_of,
-    model_files,
     note_verified,
+    part_files,
     verified_files,
 )
 from animate.hub.pin import pin
@@ -37,9 +37,16 @@ class Installation:
     parts: dict[str, Part]
     folder: Path
 
-    def files(self) -> list[ModelFile]:
-        """Return the files of the parts, as far as they are pinned."""
-        return model_files(self.declaration, read_lock(self.lock_path), self.parts)
+    def files(self, *names: str) -> dict[str, ModelFile]:
+        """Return the files of these parts, or of all, by their names in the folder.
+
+        There are none of a part that is not pinned yet.
+        """
+        lock = read_lock(self.lock_path)
+        files: dict[str, ModelFile] = {}
+        for name in names or self.parts:
+            files |= part_files(self.declaration, lock, self.parts[name])
+        return files
 
     def install(self, force: bool = False) -> None:
         """Make the folder complete: pin, fetch what is missing, verify, link; the record last.
@@ -52,10 +59,10 @@ class Installation:
         layout = self.declaration.models[self.name].layout
         pin(self.declaration, self.lock_path, self.parts.values())
         files = self.files()
-        small = [file for file in files if file.name.endswith(DESCRIPTIONS)]
-        self.bring(small, force)
+        small = {place for place in files if place.endswith(DESCRIPTIONS)}
+        self.bring((files[place] for place in small), force)
         check_before_fetching(layout, files)
-        self.bring([file for file in files if file not in small], force)
+        self.bring((files[place] for place in files.keys() - small), force)
         self._link(files)
         try:
             check_headers(self.folder)
@@ -64,10 +71,9 @@ class Installation:
         except ClipError as error:
             remedy = "run `snakemake verify_models`, or correct its source in config/models.yaml"
             raise ClipError(f"{error}; {remedy}") from error
-        for file in files:
-            if file.place == INDEX:
-                _write(self.folder / INDEX, file.path.read_text("utf-8"))
-        self._record(files)
+        if INDEX in files:
+            _write(self.folder / INDEX, files[INDEX].path.read_text("utf-8"))
+        self._record()
 
     def bring(self, files: Iterable[ModelFile], force: bool = False) -> None:
         """Have the files in the cache, as far as they come from the hub, each as pinned."""
@@ -78,40 +84,37 @@ class Installation:
             bring(f"model {self.name}", cache_folder(self.declaration), new, force)
             note_verified(self.folder, good=[file.path for file in new])
 
-    def unpinned(self) -> list[str]:
-        """Return the names of the parts whose files are not known yet."""
-        lock = read_lock(self.lock_path)
-        return [n for n, p in self.parts.items() if not part_content(self.declaration, lock, p)]
-
     def faults(self) -> dict[ModelFile, str]:
-        """Hash every file that is pinned; return the bad ones, each with what is wrong."""
-        files = [file for file in self.files() if file.pin]
+        """Hash every file that is pinned; return of each what is wrong, "" when nothing is."""
+        files = [file for file in self.files().values() if file.pin]
         progress = Progress("hashed", sum(file.size for file in files))
         faults = in_parallel(lambda f: fault_of(f.path, f.pin, progress.update), files, progress)
-        bad = {file: fault for file, fault in zip(files, faults, strict=True) if fault}
-        note_verified(self.folder, [file.path for file in files], [file.path for file in bad])
-        return bad
+        found = dict(zip(files, faults, strict=True))
+        bad = [file.path for file, fault in found.items() if fault]
+        note_verified(self.folder, [file.path for file in files], bad)
+        return found
 
-    def _link(self, files: Iterable[ModelFile]) -> None:
-        places = {self.folder / file.place: file.path for file in files if file.place != INDEX}
+    def _link(self, files: dict[str, ModelFile]) -> None:
         # Another commit may have cut the weights into other files.
         for part in self.parts.values():
             root = self.folder / part.folder
-            for link in (p for p in root.rglob("*") if p.is_symlink() and p not in places):
-                if any(fnmatch(str(link.relative_to(root)), p) for p in part.patterns):
+            for link in (path for path in root.rglob("*") if path.is_symlink()):
+                shown = str(link.relative_to(self.folder)) in files
+                name = str(link.relative_to(root))
+                if not shown and any(fnmatch(name, pattern) for pattern in part.patterns):
                     link.unlink()
-        for place, path in places.items():
-            replace_link(place, path.absolute())
+        for place in files.keys() - {INDEX}:
+            replace_link(self.folder / place, files[place].path.absolute())
 
-    def _record(self, files: Iterable[ModelFile]) -> None:
+    def _record(self) -> None:
         lock, path = read_lock(self.lock_path), self.folder / RECORD
         record = json.loads(path.read_text("utf-8")) if path.exists() else {}
         for name, part in self.parts.items():
-            if own_folder := self.declaration.repositories[part.repository].path:
-                origin = {"path": str(own_folder)}
+            if own := self.declaration.repositories[part.repository].path:
+                origin = {"path": str(own)}
             else:
                 origin = lock[part.repository].model_dump(include={"revision", "commit"})
-            hashes = {f.place: f.pin and f.pin.sha256 for f in files if f.part == name}
+            hashes = {p: f.pin and f.pin.sha256 for p, f in self.files(name).items()}
             record[name] = {"repository": part.repository, **origin, "files": hashes}
         _write(path, json.dumps(record, indent=2) + "\n")
         logging.info("model %s is complete in %s", self.name, self.folder)

@@ -53,8 +53,18 @@ def update_pins(declaration: Declaration, lock_path: Path) -> Iterator[str]:
     for name, repository in declaration.repositories.items():
         if repository.path:
             yield f"{name}: used in place at {repository.path}"
-        else:
-            yield from _changes(name, *_renew(declaration, lock_path, name))
+            continue
+        old, new = _renew(declaration, lock_path, name)
+        if old == new:
+            yield f"{name}: unchanged at {new.commit} ({new.revision})"
+            continue
+        before = f"{old.commit} ({old.revision})" if old else "not pinned"
+        yield f"{name}: {before} -> {new.commit} ({new.revision})"
+        then = old.files if old else {}
+        for file in sorted({*then, *new.files}):
+            sizes = [pins[file].size if file in pins else 0 for pins in (then, new.files)]
+            if then.get(file) != new.files.get(file):
+                yield f"  changed {file}: {sizes[0]} -> {sizes[1]} bytes"
 
 
 def _renew(
@@ -84,7 +94,7 @@ def _renew(
 
 
 def _look_up(declaration: Declaration, name: str, revision: str) -> LockedRepository:
-    repository, cache = name.partition("@")[0], cache_folder(declaration)
+    repository = name.partition("@")[0]
     # As HfApi's `model_info`, which does not ask again when the hub is busy.
     address = f"{constants.ENDPOINT}/api/models/{repository}/revision/{quote(revision, safe='')}"
     timeout = constants.HF_HUB_DOWNLOAD_TIMEOUT
@@ -105,8 +115,10 @@ def _look_up(declaration: Declaration, name: str, revision: str) -> LockedReposi
     names = sorted(filter_repo_objects(listed, allow_patterns=declaration.patterns(name)))
     files = {file: found.files[file] for file in names}
     # Of files outside large-file storage the hub tells the git hash only: they are fetched.
-    small = [hub_file(cache, name, commit, file, pin) for file, pin in files.items() if pin.git]
-    bring(name, cache, small)
+    small = [
+        hub_file(declaration, name, commit, file, pin) for file, pin in files.items() if pin.git
+    ]
+    bring(name, cache_folder(declaration), small)
     for file in small:
         files[file.name] = file.pin.model_copy(update={"sha256": file_hash(file.path)})
     return found.model_copy(update={"files": files})
@@ -138,19 +150,3 @@ def _agreed(
     files = dict(sorted((pinned.files | found.files).items()))
     known = {file: pins for file, pins in pinned.known.items() if file not in files}
     return found.model_copy(update={"files": files, "known": known})
-
-
-def _changes(name: str, old: LockedRepository | None, new: LockedRepository) -> Iterator[str]:
-    now = f"{new.commit} ({new.revision})"
-    if old is None:
-        yield f"{name}: pinned at {now}, {len(new.files)} files"
-    elif old.commit == new.commit and old.files == new.files:
-        yield f"{name}: unchanged at {now}"
-    else:
-        yield f"{name}: {old.commit} ({old.revision}) -> {now}"
-        for file in sorted(old.files.keys() | new.files.keys()):
-            before, after = old.files.get(file), new.files.get(file)
-            if before is None or after is None:
-                yield f"  {'removed' if after is None else 'added'} {file}"
-            elif before.sha256 != after.sha256:
-                yield f"  changed {file}: {before.size} -> {after.size} bytes"

@@ -1,7 +1,6 @@
 """The table of what each model has on disk."""
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
 
 import pandas as pd
 
@@ -25,9 +24,9 @@ def status_rows(installation: Installation, needed: Collection[str]) -> Iterator
     Nothing is read but the files' metadata.
     """
     model, verified = installation.name, verified_files(installation.folder)
-    for name, part in installation.parts.items():
+    for name in installation.parts:
         try:
-            files = replace(installation, parts={name: part}).files()
+            files = list(installation.files(name).values())
             size = size_text(sum(file.size for file in files)) if files else "not pinned"
         except ClipError:
             files, size = [], "missing"

@@ -32,7 +32,7 @@ def bring(subject: str, cache: Path, files: list[ModelFile], force: bool = False
     Raises:
         ClipError: the disk is too small, or a file is refused, absent or arrives damaged.
     """
-    absent = [f for f in files if force or not (f.path.is_file() or f.blob.is_file())]
+    absent = [file for file in files if force or not file.found()]
     needed = sum(f.size - max(map(_size, _partials(f.blob)), default=0) for f in absent)
     disk = next(path for path in (cache, *cache.parents) if path.exists())
     if needed > (free := shutil.disk_usage(disk).free):
@@ -89,7 +89,7 @@ def _fetch(file: ModelFile, progress: Progress) -> None:
             for chunk in content(file, start, file.size):
                 body.write(chunk)
                 progress.update(len(chunk))
-        if not (fault := fault_of(part, file.pin)):
+        if not (fault := fault_of(part, file.pin, lambda count: None)):
             # It is gone when another name of the same content was faster.
             with contextlib.suppress(FileNotFoundError):
                 part.replace(file.blob)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError
 
-from animate.config.fields import Declared, setting
+from animate.config.fields import Declared
 from animate.config.mistakes import mistakes_of
 from animate.errors import ClipError
 from animate.weights.layout import ADAPTER_CONFIG
@@ -26,16 +26,18 @@ INDEX = "model_index.json"
 ORIGINAL = "original"
 
 
-def _folder(value: Any) -> Any:
-    known = isinstance(value, str) and value
-    return Path(os.path.expandvars(value)).expanduser().absolute() if known else value
+def _absolute(path: Any) -> Any:
+    known = isinstance(path, str) and path
+    return Path(os.path.expandvars(path)).expanduser().absolute() if known else path
 
 
-Folder = Annotated[Path | None, BeforeValidator(_folder)]
-Pattern = Annotated[str, Field(min_length=1)]
-Choices = Annotated[
-    list[Pattern], Field(min_length=1), BeforeValidator(lambda e: [e] if isinstance(e, str) else e)
-]
+def _listed(entry: Any) -> Any:
+    return [entry] if isinstance(entry, str) else entry
+
+
+Text = Annotated[str, Field(min_length=1)]
+Folder = Annotated[Path, BeforeValidator(_absolute)]
+Choices = Annotated[list[Text], Field(min_length=1), BeforeValidator(_listed)]
 ModelName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 RepositoryName = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -43,32 +45,26 @@ RepositoryName = Annotated[
 
 
 class Repository(Declared):
-    """A repository of the hub; with `path`, a folder that has its files already."""
+    """A repository of the hub, at a branch, tag or commit; with `path`, a folder of its files."""
 
-    revision: str = setting(
-        "main", "What update_models pins", "a branch, a tag or a commit", min_length=1
-    )
-    path: Folder = setting(
-        None, "Folder with its files, used in place", "a path, or null to download"
-    )
+    revision: Text = "main"
+    path: Folder | None = None
 
 
 class Part(Declared):
-    """Files of one repository that serve one purpose; `when` tells which clips need them."""
+    """Files of one repository that serve one purpose.
 
-    purpose: str = setting(..., "What it is for", "a text")
-    repository: str = setting(..., "Where it comes from", "OWNER/NAME")
-    convert: bool = setting(False, "Whether it has the published layout")
-    files: list[Choices] = setting(
-        ...,
-        "Patterns of the files; of several in a list, the first with a match counts",
-        "a list of patterns, or of lists of them",
-        min_length=1,
-    )
-    optional: list[Pattern] = setting([], "Patterns of files that a repository may lack")
-    when: dict[str, list[Any]] = setting(
-        {}, "Settings of the clips that need it", "a mapping from a setting to a list of values"
-    )
+    Each of `files` is a pattern, or a list of which the first that has a match counts; `optional`
+    patterns need none. With `convert` they have the published layout. `when` has the values of a
+    clip's settings with which it needs the part.
+    """
+
+    purpose: str
+    repository: str
+    files: Annotated[list[Choices], Field(min_length=1)]
+    optional: list[Text] = Field([])
+    convert: bool = False
+    when: dict[str, list[Any]] = Field({})
 
     @property
     def patterns(self) -> list[str]:
@@ -83,7 +79,7 @@ class Part(Declared):
     def serves(self, clip: "Clip") -> bool:
         """Return whether the clip has every setting under `when`."""
         resolved = {**dict(clip.settings), "mode": clip.mode}
-        return all(resolved.get(setting) in values for setting, values in self.when.items())
+        return all(resolved.get(key) in values for key, values in self.when.items())
 
     def select(self, names: Collection[str]) -> list[str]:
         """Return which of these files are the part's, in order.
@@ -105,11 +101,9 @@ class Part(Declared):
 
 
 class Model(Declared):
-    """What one model needs."""
+    """What one model needs: its parts, by name."""
 
-    parts: dict[str, Part] = setting(
-        ..., "The model's parts", "a mapping from a name to files", min_length=1
-    )
+    parts: Annotated[dict[str, Part], Field(min_length=1)]
 
     @property
     def layout(self) -> str:
@@ -126,17 +120,11 @@ class Model(Declared):
 
 
 class Declaration(Declared):
-    """models.yaml."""
+    """models.yaml; without `cache`, the downloads go to the Hugging Face cache."""
 
-    cache: Folder = setting(
-        None, "Folder of the downloads", "a path, or null for the Hugging Face cache"
-    )
-    repositories: dict[RepositoryName, Repository] = setting(
-        ..., "Repositories of the hub", "a mapping from OWNER/NAME to revision and path"
-    )
-    models: dict[ModelName, Model] = setting(
-        ..., "What each model name needs", "a mapping from a name to its parts"
-    )
+    cache: Folder | None = None
+    repositories: dict[RepositoryName, Repository]
+    models: dict[ModelName, Model]
 
     def patterns(self, repository: str) -> list[str]:
         """Return every pattern that any model declares for a repository."""
