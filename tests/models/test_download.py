@@ -259,6 +259,13 @@ def test_pins_hold_when_more_is_looked_up_at_their_commit(client, hub):
     assert "the size of a.bin is 200000 in" in client.fail("download_model")
 
 
+def test_file_without_content_keeps_its_pin(client, hub):
+    hub.push("Maker/Model", hub.files | {"b/empty.txt": b""})
+    client.run("download_model")
+    assert client.installed()["b/empty.txt"] == b""
+    assert "unchanged" in client.run("update_models")
+
+
 def test_hub_that_answers_with_another_commit_is_refused(client, hub, known):
     known()
     first, other = hub.commit, hub.push("Maker/Model", hub.files | {"n.bin": b"n"}, "other")

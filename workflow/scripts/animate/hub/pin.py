@@ -18,7 +18,6 @@ from animate.hashing import file_hash
 from animate.hub.client import explained
 from animate.hub.declared.declaration import Declaration, Part
 from animate.hub.declared.lock import (
-    LockedFile,
     LockedRepository,
     checked,
     part_content,
@@ -136,9 +135,9 @@ def _agreed(
     before = pinned.known | pinned.files
     declared = filter_repo_objects(pinned.known, allow_patterns=declaration.patterns(name))
     for file in (file for file in {*declared, *found.files} if file in before):
-        now = found.files.get(file, LockedFile())
         for key, value in before[file].model_dump(exclude_defaults=True, exclude={"git"}).items():
-            facts.append((f"{key} of {file}", value, getattr(now, key) or "no such file"))
+            now = getattr(found.files.get(file), key, "no such file")
+            facts.append((f"{key} of {file}", value, now))
     for what, then, now in facts:
         if then != now:
             raise ClipError(
