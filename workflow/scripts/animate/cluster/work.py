@@ -64,7 +64,7 @@ def clip_work(clip: Clip, results: str) -> Work:
         segment_frames=settings.segment_frames,
         conditioning_frames=settings.conditioning_frames,
         steps=settings.steps,
-        branches=2 if settings.guidance_scale > 1 else 1,
+        branches=2 if settings.guided else 1,
         encoded=2 if clip.mode == "replace" else 1,
         precision=settings.precision,
         vae_precision=settings.vae_precision,

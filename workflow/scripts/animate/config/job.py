@@ -52,7 +52,7 @@ def read_job(path: Path) -> Job:
         clip=content["clip"],
         mode=content["mode"],
         model=Path(content["model"]),
-        inputs=_inputs(path, content["inputs"], content["mode"], settings.guidance_scale > 1),
+        inputs=_inputs(path, content["inputs"], content["mode"], settings.guided),
         output=Path(content["output"]),
         record=Path(content["record"]),
         journal=Path(content["journal"]),

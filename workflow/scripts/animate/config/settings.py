@@ -32,6 +32,7 @@ REVISION = r"^[\w-][\w.-]*$"
 # Numbers of GPUs that share the transformer's 40 heads evenly.
 DEGREES = (1, 2, 4, 5, 8, 10, 20, 40)
 REPLACE = {"mode": "replace"}
+GUIDED = {"guidance_scale": "above 1"}
 
 
 class Lora(Declared):
@@ -213,6 +214,11 @@ class SamplingSettings(Declared):
         le=0.5,
     )
 
+    @property
+    def guided(self) -> bool:
+        """Whether there is classifier-free guidance: a second forward and a negative prompt."""
+        return self.guidance_scale > 1
+
 
 class ClipSettings(
     SamplingSettings,
@@ -236,7 +242,10 @@ class ClipSettings(
         min_length=1,
     )
     negative_prompt: str = setting(
-        NEGATIVE_PROMPT, "Used when guidance_scale is above 1", min_length=1
+        NEGATIVE_PROMPT,
+        "Used when guidance_scale is above 1",
+        used_with=GUIDED,
+        min_length=1,
     )
     retarget: Literal["none", "basic"] = setting(
         "none",

@@ -82,7 +82,7 @@ class SegmentSampler:
             self.image_embeds.to(device),
             self.prompt_embeds.to(device),
         )
-        if self.settings.guidance_scale <= 1:
+        if not self.settings.guided:
             return [constants]
         negative = self.negative_prompt_embeds.to(device)
         return [constants, model.unguided_constants(constants, face.shape[2], negative)]

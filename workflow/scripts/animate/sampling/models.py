@@ -71,7 +71,7 @@ def load_models(
 def job_workload(job: Job, size: tuple[int, int]) -> Workload:
     """Return the workload of a job's segments, of frames of (width, height) `size`."""
     settings = job.settings
-    branches = 2 if settings.guidance_scale > 1 else 1
+    branches = 2 if settings.guided else 1
     return Workload(
         *size, settings.segment_frames, branches, settings.precision, settings.vae_precision
     )
