@@ -20,6 +20,7 @@ from animate.weights.checkpoint import FP32_PARTS
 from animate.weights.layout import RECORD
 from animate.weights.prepare import prepare
 from animate.weights.prepared import COPY, transformer_folder, valid_copy
+from animate.weights.storage import writing
 from animate.weights.storage.staging import stage_model
 
 ORIGINAL = Path("transformer")
@@ -27,14 +28,15 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from animate.weights import prepare
-write, prepare.SHARD_BYTES = prepare.write_tensors, 1 << 16
+from animate.weights.storage import writing
+write, writing.SHARD_BYTES = writing.write_tensors, 1 << 16
 
 def write_and_die(path, tensors):
     write(path, tensors)
     if "00003" in path.name:
         os.kill(os.getpid(), signal.SIGKILL)
 
-prepare.write_tensors = write_and_die
+writing.write_tensors = write_and_die
 prepare.prepare(Path(sys.argv[1]))
 """
 
@@ -73,7 +75,7 @@ def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_copy_holds_the_rounded_numbers(model, monkeypatch):
-    monkeypatch.setattr(preparing, "SHARD_BYTES", 1 << 16)
+    monkeypatch.setattr(writing, "SHARD_BYTES", 1 << 16)
     done = prepare(model)
     assert "rounded numbers" in done
     copy, original = tensors_of(model / COPY), tensors_of(model / ORIGINAL)
