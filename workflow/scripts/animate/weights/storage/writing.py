@@ -78,6 +78,6 @@ def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
     with path.open("wb") as file:
         file.write(len(text).to_bytes(8, "little") + text)
         for tensor in tensors.values():
-            file.write(tensor.reshape(-1).view(torch.uint8).numpy())
+            file.write(tensor.detach().reshape(-1).view(torch.uint8).numpy())
         file.flush()
         os.fsync(file.fileno())
