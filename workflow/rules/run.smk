@@ -13,7 +13,7 @@ from animate.cluster.queue import jobs_of, requeue_preempted, waiting
 from animate.cluster.recovery import forget_run, note_run
 from animate.watch.failures import failures
 from animate.watch.overview import overview
-from animate.watch.records import Job, RunRecords
+from animate.watch.records import PlannedJob, RunRecords
 from animate.watch.submission import fail_unsubmitted_jobs
 
 RUN_NOTE = Path(LOGS, "run.json")
@@ -35,7 +35,7 @@ HOPELESS = {}
 def planned_jobs():
     """Return the jobs of this run, by Snakemake's numbers."""
     return {
-        job.jobid: Job(
+        job.jobid: PlannedJob(
             job.rule.name, job.wildcards_dict.get("clip", ""), tuple(map(Path, job.log))
         )
         for job in workflow.dag.needrun_jobs()

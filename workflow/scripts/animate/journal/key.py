@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from animate.config.job import Job
+from animate.config.job import SamplingJob
 from animate.config.lora_choice import LoraFile
 from animate.hashing import file_hash, value_hash
 from animate.weights.identity import model_identity, pinned_hash
@@ -14,12 +14,12 @@ from animate.weights.lora.merge import adapter_config
 SAMPLER_VERSION = 1
 
 
-def input_hashes(job: Job) -> dict[str, str]:
+def input_hashes(job: SamplingJob) -> dict[str, str]:
     """Return the SHA-256 of each input file of a job, by its role."""
     return {role: file_hash(path) for role, path in job.inputs.items()}
 
 
-def job_key(job: Job, loras: Iterable[LoraFile], inputs: Mapping[str, str]) -> str:
+def job_key(job: SamplingJob, loras: Iterable[LoraFile], inputs: Mapping[str, str]) -> str:
     """Return the hash of all that a job's frames are made from, and of nothing else.
 
     `loras` are the files that are merged, the relighting LoRA included; `inputs` are the

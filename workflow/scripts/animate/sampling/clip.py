@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from animate.config.job import Job
+from animate.config.job import SamplingJob
 from animate.devices.machine import Machine
 from animate.errors import ClipError
 from animate.model.image import reference_video
@@ -21,15 +21,15 @@ VIDEO_ROLES = ("pose", "face", "background", "mask")
 
 
 @dataclass(frozen=True)
-class Clip:
+class SegmentedClip:
     """A job, the length, rate and size of its videos, and its segments."""
 
-    job: Job
+    job: SamplingJob
     info: VideoInfo
     segments: list[Segment]
 
 
-def read_clip(job: Job) -> Clip:
+def read_clip(job: SamplingJob) -> SegmentedClip:
     """Return the clip of a job.
 
     Raises:
@@ -44,7 +44,7 @@ def read_clip(job: Job) -> Clip:
         )
     check_lengths(_videos(job), info.frame_count)
     settings = job.settings
-    return Clip(
+    return SegmentedClip(
         job,
         info,
         plan_segments(info.frame_count, settings.segment_frames, settings.conditioning_frames),
@@ -53,7 +53,7 @@ def read_clip(job: Job) -> Clip:
 
 @torch.inference_mode()
 def segment_sampler(
-    clip: Clip, models: Models, machine: Machine, features: torch.Tensor | None
+    clip: SegmentedClip, models: Models, machine: Machine, features: torch.Tensor | None
 ) -> SegmentSampler:
     """Return what samples the clip's segments; rank 0 has the reference's features for all."""
     job = clip.job
@@ -69,7 +69,7 @@ def segment_sampler(
     )
 
 
-def frames_of(clip: Clip, finished: int, machine: Machine) -> Iterator[SegmentFrames]:
+def frames_of(clip: SegmentedClip, finished: int, machine: Machine) -> Iterator[SegmentFrames]:
     """Yield the frames of the segments after the first `finished`, each read one ahead.
 
     Rank 0 decodes the videos, the others get the frames.
@@ -92,5 +92,5 @@ def _shared(frames: SegmentFrames | None, names: list[str], machine: Machine) ->
     return SegmentFrames(**arrays)
 
 
-def _videos(job: Job) -> dict:
+def _videos(job: SamplingJob) -> dict:
     return {role: job.inputs[role] for role in VIDEO_ROLES if role in job.inputs}
