@@ -37,14 +37,12 @@ def pin(declaration: Declaration, lock_path: Path, parts: Iterable[Part]) -> lis
     Raises:
         ClipError: the hub does not answer, lacks a file, or contradicts what is pinned.
     """
-    lacking: dict[str, list[Part]] = {}
     lock = read_lock(lock_path)
-    for part in parts:
-        if not part_content(declaration, lock, part):
-            lacking.setdefault(part.repository, []).append(part)
-    for name, parts in lacking.items():
-        _renew(declaration, lock_path, name, parts)
-    return list(lacking)
+    lacking = [part for part in parts if not part_content(declaration, lock, part)]
+    names = list(dict.fromkeys(part.repository for part in lacking))
+    for name in names:
+        _renew(declaration, lock_path, name, [p for p in lacking if p.repository == name])
+    return names
 
 
 def update_pins(declaration: Declaration, lock_path: Path) -> Iterator[str]:
@@ -61,8 +59,10 @@ def update_pins(declaration: Declaration, lock_path: Path) -> Iterator[str]:
         yield f"{name}: {before} -> {new.commit} ({new.revision})"
         then = old.files if old else {}
         for file in sorted({*then, *new.files}):
-            sizes = [pins[file].size if file in pins else 0 for pins in (then, new.files)]
-            if then.get(file) != new.files.get(file):
+            sizes = [pins[file].size if file in pins else None for pins in (then, new.files)]
+            if None in sizes:
+                yield f"  {'added' if file in new.files else 'removed'} {file}"
+            elif then[file] != new.files[file]:
                 yield f"  changed {file}: {sizes[0]} -> {sizes[1]} bytes"
 
 
