@@ -8,7 +8,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
@@ -68,7 +68,7 @@ def _words(annotation: Any, metadata: list[Any]) -> str:
         *others, last = map(str, get_args(annotation))
         return f"{', '.join(others)} or {last}" if others else last
     if words := WORDS.get(get_origin(annotation) or annotation):
-        return words
+        return words + (", not empty" if any(isinstance(m, MinLen) for m in metadata) else "")
     if annotation in (int, float):
         number = "a whole number" if annotation is int else "a number"
         return f"{number} {_range(metadata)}".strip()
