@@ -59,10 +59,10 @@ class Installation:
         layout = self.declaration.models[self.name].layout
         pin(self.declaration, self.lock_path, self.parts.values())
         files = self.files()
-        small = {place for place in files if place.endswith(DESCRIPTIONS)}
-        self.bring((files[place] for place in small), force)
+        small = [file for place, file in files.items() if place.endswith(DESCRIPTIONS)]
+        self.bring(small, force)
         check_before_fetching(layout, files)
-        self.bring((files[place] for place in files.keys() - small), force)
+        self.bring((file for file in files.values() if file not in small), force)
         self._link(files)
         try:
             check_headers(self.folder)

@@ -134,7 +134,7 @@ def _agreed(
     facts = [("commit", pinned.commit, found.commit)]
     before = pinned.known | pinned.files
     declared = filter_repo_objects(pinned.known, allow_patterns=declaration.patterns(name))
-    for file in (file for file in {*declared, *found.files} if file in before):
+    for file in sorted({*declared, *found.files} & before.keys()):
         for key, value in before[file].model_dump(exclude_defaults=True, exclude={"git"}).items():
             now = getattr(found.files.get(file), key, "no such file")
             facts.append((f"{key} of {file}", value, now))
