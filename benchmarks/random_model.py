@@ -18,8 +18,8 @@ from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from animate.demo.model import IMAGE_WIDTH, TRANSFORMER, random_parameter
 from animate.weights.layout import write_model_index
-from animate.weights.prepare import write_tensors
 from animate.weights.storage.stored import INDEX_SUFFIX
+from animate.weights.storage.writing import write_tensors
 
 # What differs from the classes' defaults, and what does for a model that a CPU runs.
 FULL_TRANSFORMER = {"added_kv_proj_dim": 5120}

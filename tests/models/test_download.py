@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
 
 import pytest
 import yaml
@@ -17,6 +16,7 @@ from huggingface_hub.utils import filter_repo_objects
 from animate.hub.declared.declaration import read_declaration
 from animate.hub.declared.lock import read_lock
 from models.client import DECLARATION, SCRIPTS
+from small_disk import small_disk
 
 NAMES = ("a.bin", "b/c.bin", "config.json")
 BIG = 40_000_000
@@ -259,6 +259,13 @@ def test_pins_hold_when_more_is_looked_up_at_their_commit(client, hub):
     assert "the size of a.bin is 200000 in" in client.fail("download_model")
 
 
+def test_file_without_content_keeps_its_pin(client, hub):
+    hub.push("Maker/Model", hub.files | {"b/empty.txt": b""})
+    client.run("download_model")
+    assert client.installed()["b/empty.txt"] == b""
+    assert "unchanged" in client.run("update_models")
+
+
 def test_hub_that_answers_with_another_commit_is_refused(client, hub, known):
     known()
     first, other = hub.commit, hub.push("Maker/Model", hub.files | {"n.bin": b"n"}, "other")
@@ -434,18 +441,6 @@ def test_interrupted_download_ends_before_the_file_is_whole(client, hub):
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert hub.downloads("b/c.bin")[0].sent < BIG
-
-
-@contextmanager
-def small_disk(folder, size):
-    folder.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder])
-    if mounted.returncode:
-        pytest.skip("mounting a small disk needs root")
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 def test_too_small_disk_is_named_before_anything_is_fetched(client, hub):

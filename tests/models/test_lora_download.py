@@ -7,8 +7,7 @@ import pytest
 
 from animate.config.settings import ClipSettings
 from animate.config.table import Clip
-from animate.hub.declared.declaration import read_declaration
-from animate.hub.declared.loras import hub_loras, with_loras
+from animate.hub.declared.declaration import hub_loras, read_declaration, with_loras
 from models.client import SCRIPTS
 
 NEED = "loras/Maker/Model/main:b/c.bin"

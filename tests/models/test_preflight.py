@@ -56,16 +56,16 @@ def install(hub, published, tmp_path):
     declaration = read_declaration(tmp_path / "models.yaml")
 
     def install(name, changes, parts=("generation",)):
-        model = declaration.models[name]
         for repository in REPOSITORIES:
             files = dict(published[ORIGINAL if repository == REPOSITORIES[1] else DIFFUSERS])
             for file, change in changes.items():
                 if file in files:
                     files[file] = change(files[file])
             hub.push(repository, files)
-        chosen = tuple(part for part in model.parts if part.name in parts)
+        declared = declaration.models[name].parts
+        chosen = {part: declared[part] for part in parts}
         lock, folder = tmp_path / "lock.yaml", tmp_path / "models" / name
-        Installation(declaration, lock, model, chosen, folder).install()
+        Installation(declaration, lock, name, chosen, folder).install()
         return folder
 
     return install

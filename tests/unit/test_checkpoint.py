@@ -31,6 +31,7 @@ from animate.weights.original_names import (
     text_encoder_names,
     transformer_names,
 )
+from animate.weights.storage import writing
 from animate.weights.storage.stored import stored_tensors
 from golden_model import (
     DATA,
@@ -69,7 +70,7 @@ def converted(original, tmp_path_factory):
     folder = tmp_path_factory.mktemp("converted")
     with pytest.MonkeyPatch.context() as patch:
         # Small shards, so that there are several.
-        patch.setattr(convert, "SHARD_BYTES", 1 << 20)
+        patch.setattr(writing, "SHARD_BYTES", 1 << 20)
         convert_checkpoint(original, folder, image_heads=4)
     return folder
 
@@ -154,9 +155,10 @@ CONVERT_AND_MEASURE = """
 import resource, sys
 from pathlib import Path
 from animate.weights import convert
+from animate.weights.storage import writing
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-convert.SHARD_BYTES = 1 << 26
+writing.SHARD_BYTES = 1 << 26
 before = peak()
 convert.convert_transformer(Path(sys.argv[1]), Path(sys.argv[2]))
 print(peak() - before)

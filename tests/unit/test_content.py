@@ -1,19 +1,22 @@
 """What a part's pinned weights are: contents, not commits."""
 
-from dataclasses import replace
-from pathlib import Path
-
 import pytest
 
-from animate.hub.declared.content import part_content
 from animate.hub.declared.declaration import Declaration, Part, Repository
-from animate.hub.declared.lock import LockedFile, LockedRepository
+from animate.hub.declared.lock import LockedFile, LockedRepository, part_content
 
 NAME = "maker/model"
-PART = Part("vae", "VAE", NAME, (("vae/*",), ("new.safetensors", "old.ckpt")), False, {}, ("x",))
-DECLARATION = Declaration(None, {NAME: Repository(NAME, "main", None)}, {})
-FILES = {name: LockedFile(1, name[0] * 64) for name in ("vae/weights", "vae/a.md", "old.ckpt")}
-LOCKED = LockedRepository("main", "1" * 40, FILES)
+PART = Part(
+    purpose="VAE",
+    repository=NAME,
+    files=["vae/*", ["new.safetensors", "old.ckpt"]],
+    optional=["x"],
+)
+DECLARATION = Declaration(repositories={NAME: Repository()}, models={})
+FILES = {
+    name: LockedFile(size=1, sha256="f" * 64) for name in ("vae/weights", "vae/a.md", "old.ckpt")
+}
+LOCKED = LockedRepository(revision="main", commit="1" * 40, files=FILES)
 
 
 def content(
@@ -24,22 +27,22 @@ def content(
 
 @pytest.mark.parametrize("file", ["vae/a.md", "unused"])
 def test_another_commit_or_file_that_nothing_reads(file):
-    files = FILES | {file: LockedFile(2, "9" * 64)}
-    assert content(replace(LOCKED, commit="2" * 40, files=files)) == content()
+    files = FILES | {file: LockedFile(size=2, sha256="9" * 64)}
+    assert content(LOCKED.model_copy(update={"commit": "2" * 40, "files": files})) == content()
 
 
 @pytest.mark.parametrize("file", ["vae/weights", "vae/another", "new.safetensors", "x"])
 def test_other_contents(file):
-    files = FILES | {file: LockedFile(1, "9" * 64)}
-    assert content(replace(LOCKED, files=files)) not in ("", content())
+    files = FILES | {file: LockedFile(size=1, sha256="9" * 64)}
+    assert content(LOCKED.model_copy(update={"files": files})) not in ("", content())
 
 
 @pytest.mark.parametrize(
     "locked",
     [
         None,
-        replace(LOCKED, revision="v1"),
-        replace(LOCKED, files={"vae/weights": FILES["vae/weights"]}),
+        LOCKED.model_copy(update={"revision": "v1"}),
+        LOCKED.model_copy(update={"files": {"vae/weights": FILES["vae/weights"]}}),
     ],
 )
 def test_nothing_before_all_is_pinned(locked):
@@ -47,5 +50,5 @@ def test_nothing_before_all_is_pinned(locked):
 
 
 def test_a_folder_in_place_is_its_path():
-    repository = Repository(NAME, "main", Path("/weights"))
-    assert content(None, replace(DECLARATION, repositories={NAME: repository})) == "/weights"
+    in_place = {"repositories": {NAME: Repository(path="/weights")}}
+    assert content(None, DECLARATION.model_copy(update=in_place)) == "/weights"

@@ -20,21 +20,24 @@ from animate.weights.checkpoint import FP32_PARTS
 from animate.weights.layout import RECORD
 from animate.weights.prepare import prepare
 from animate.weights.prepared import COPY, transformer_folder, valid_copy
+from animate.weights.storage import writing
 from animate.weights.storage.staging import stage_model
+from small_disk import small_disk
 
 ORIGINAL = Path("transformer")
 KILLED = """
 import os, signal, sys
 from pathlib import Path
 from animate.weights import prepare
-write, prepare.SHARD_BYTES = prepare.write_tensors, 1 << 16
+from animate.weights.storage import writing
+write, writing.SHARD_BYTES = writing.write_tensors, 1 << 16
 
 def write_and_die(path, tensors):
     write(path, tensors)
     if "00003" in path.name:
         os.kill(os.getpid(), signal.SIGKILL)
 
-prepare.write_tensors = write_and_die
+writing.write_tensors = write_and_die
 prepare.prepare(Path(sys.argv[1]))
 """
 
@@ -73,7 +76,7 @@ def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def test_copy_holds_the_rounded_numbers(model, monkeypatch):
-    monkeypatch.setattr(preparing, "SHARD_BYTES", 1 << 16)
+    monkeypatch.setattr(writing, "SHARD_BYTES", 1 << 16)
     done = prepare(model)
     assert "rounded numbers" in done
     copy, original = tensors_of(model / COPY), tensors_of(model / ORIGINAL)
@@ -157,23 +160,18 @@ def test_killed_attempt_leaves_nothing_that_counts(model):
 
 
 @pytest.fixture
-def small_disk(tmp_path):
+def disk(tmp_path):
     """A file system of 512 KiB; the copy of the tiny model has more."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", folder]
-    if subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("mounting a file system needs root")
-    yield folder
-    subprocess.run(["umount", "-l", folder], check=True)
+    with small_disk(tmp_path / "disk") as folder:
+        yield folder
 
 
 @pytest.mark.parametrize(
     ("spare", "why"), [(1 << 30, r"it takes .* are free"), (-(1 << 30), "the disk, .* is full")]
 )
-def test_without_room_the_original_is_read(tiny, small_disk, monkeypatch, spare, why):
+def test_without_room_the_original_is_read(tiny, disk, monkeypatch, spare, why):
     monkeypatch.setattr(preparing, "SPARE", spare)
-    model = linked(tiny, small_disk / "model")
+    model = linked(tiny, disk / "model")
     done = prepare(model)
     assert re.search(rf"there is no room .*{why}.*so each job reads the original", done), done
     assert transformer_folder(model, exact=False) == model / ORIGINAL

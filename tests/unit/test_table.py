@@ -317,16 +317,17 @@ def test_on_and_off_are_words_that_yaml_reads_as_truth_values():
 
 def test_settings_that_a_clip_does_not_read_are_named(read):
     table = read(
-        f"{HEADER},retarget,mask_kernel,sam2_checkpoint\n"
-        "a,driving.mp4,character.png,replace,basic,5,character.png\n"
-        "b,driving.mp4,character.png,animate,basic,5,\n"
-        "c,driving.mp4,character.png,replace,,5,\n"
+        f"{HEADER},retarget,mask_kernel,sam2_checkpoint,negative_prompt,guidance_scale\n"
+        "a,driving.mp4,character.png,replace,basic,5,character.png,,\n"
+        "b,driving.mp4,character.png,animate,basic,5,,blur,1\n"
+        "c,driving.mp4,character.png,replace,,5,,blur,1.5\n"
     )
     assert table.all_mistakes() == []
     assert table.ignored == {
         "'retarget', which is read with mode animate only": ["a"],
         "'sam2_checkpoint', which is read with mask_backend sam2 only": ["a"],
         "'mask_kernel', which is read with mode replace only": ["b"],
+        "'negative_prompt', which is read with guidance_scale above 1 only": ["b"],
     }
 
 

@@ -10,7 +10,7 @@ from snakemake_interface_logger_plugins.common import LogEvent
 from animate.sampling.progress import Progress, Sampled, read_progress
 from animate.watch.failures import Failure, failures
 from animate.watch.overview import overview
-from animate.watch.records import HINT, Fault, Job, RunRecords
+from animate.watch.records import HINT, Fault, PlannedJob, RunRecords
 
 
 @pytest.fixture
@@ -42,11 +42,14 @@ def test_only_the_rank_that_speaks_writes_it(tmp_path):
 
 
 def test_overview_of_all_clips(log):
-    jobs = {"a.b": [Job("sample", "a.b", (log,))], "b": [Job("mux", "b", (Path("none.log"),))]}
+    jobs = {
+        "a.b": [PlannedJob("sample", "a.b", (log,))],
+        "b": [PlannedJob("mux", "b", (Path("none.log"),))],
+    }
     line = overview(jobs, 5, since=0)
     assert line == "clips: 3 of 5 finished, 1 sampling: a.b segment 1/3 step 3/20 about 57 s left"
     assert overview(jobs, 5, since=log.stat().st_mtime + 9) == "clips: 3 of 5 finished"
-    many = {f"c{n}": [Job("sample", f"c{n}", (log,))] for n in range(7)}
+    many = {f"c{n}": [PlannedJob("sample", f"c{n}", (log,))] for n in range(7)}
     assert overview(many, 7, since=0).endswith("c4 segment 1/3 step 3/20 about 57 s left; 2 more")
 
 
@@ -56,10 +59,10 @@ def records():
     found = RunRecords()
     found.plan(
         {
-            0: Job("all", "", ()),
-            1: Job("sample", "a", (Path("a.log"),)),
-            2: Job("mux", "a", (Path("mux/a.log"),)),
-            3: Job("preview", "b", (Path("b.log"),)),
+            0: PlannedJob("all", "", ()),
+            1: PlannedJob("sample", "a", (Path("a.log"),)),
+            2: PlannedJob("mux", "a", (Path("mux/a.log"),)),
+            3: PlannedJob("preview", "b", (Path("b.log"),)),
         }
     )
     logger = logging.Logger("snakemake")

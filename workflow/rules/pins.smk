@@ -2,26 +2,24 @@
 
 from functools import cache
 
-from animate.hub.declared.content import part_content, pin_parts
-from animate.hub.declared.lock import read_lock
-
-
-@cache
-def declared_part(model, part):
-    return next(p for p in DECLARATION.models[model].parts if p.name == part)
+from animate.hub.declared.lock import part_content, read_lock
 
 
 @cache
 def content_as_of(changed, parts):
     lock = read_lock(Path(LOCK_FILE))
-    return [part_content(DECLARATION, lock, declared_part(*part)) for part in parts]
+    models = DECLARATION.models
+    return [
+        part_content(DECLARATION, lock, models[model].parts[name])
+        for model, name in parts
+    ]
 
 
 def pinned_content(model, parts):
     """Return a param: what the weights of a model's parts are. Other contents run a job again."""
     if not parts:
         return []
-    names = tuple((model, part.name) for part in parts)
+    names = tuple((model, name) for name in parts)
     found = content_as_of(lock_time(), names)
     if not all(found) and records_params():
         pin_now(parts)
@@ -41,7 +39,10 @@ def records_params():
 
 def pin_now(parts):
     try:
-        for name in pin_parts(DECLARATION, Path(LOCK_FILE), parts):
+        # The hub's library takes half a second, and may not be installed.
+        from animate.hub.pin import pin
+
+        for name in pin(DECLARATION, Path(LOCK_FILE), parts.values()):
             logger.info(f"pinned {name} in {LOCK_FILE}")
     except ImportError:
         refuse(
@@ -61,8 +62,8 @@ def sampler_content(wildcards):
     clip = clip_of(wildcards)
     found = pinned_content(CONFIG.model, parts_of(CONFIG.model, [clip]))
     for name, files in hub_loras([clip]).items():
-        parts = [part for part in parts_of(name, [clip]) if part.name in files]
-        found = found + pinned_content(name, parts)
+        parts = parts_of(name, [clip])
+        found = found + pinned_content(name, {file: parts[file] for file in files})
     return found
 
 
@@ -71,11 +72,15 @@ def backend_content(setting):
 
     def of_clip(wildcards):
         parts = parts_of("preprocess", [clip_of(wildcards)])
-        return pinned_content("preprocess", [p for p in parts if setting in p.when])
+        return pinned_content(
+            "preprocess", {n: p for n, p in parts.items() if setting in p.when}
+        )
 
     return of_clip
 
 
 def converted_content(wildcards):
-    parts = NEEDED_PARTS.get(wildcards.model, [])
-    return pinned_content(wildcards.model, [part for part in parts if part.convert])
+    parts = NEEDED_PARTS.get(wildcards.model, {})
+    return pinned_content(
+        wildcards.model, {n: p for n, p in parts.items() if p.convert}
+    )

@@ -27,6 +27,6 @@ def prompt_embedding(wildcards):
 def negative_prompt_embedding(wildcards):
     """Without guidance, the sampler has no use for a negative prompt."""
     chosen = clip_of(wildcards).settings
-    if not chosen.guided_steps:
+    if not chosen.guided:
         return []
     return embedding_of(chosen.negative_prompt)

@@ -13,7 +13,7 @@ from animate.cluster.queue import jobs_of, requeue_preempted, waiting
 from animate.cluster.recovery import forget_run, note_run
 from animate.watch.failures import failures
 from animate.watch.overview import overview
-from animate.watch.records import Job, RunRecords
+from animate.watch.records import PlannedJob, RunRecords
 from animate.watch.submission import fail_unsubmitted_jobs
 
 RUN_NOTE = Path(LOGS, "run.json")
@@ -35,7 +35,7 @@ HOPELESS = {}
 def planned_jobs():
     """Return the jobs of this run, by Snakemake's numbers."""
     return {
-        job.jobid: Job(
+        job.jobid: PlannedJob(
             job.rule.name, job.wildcards_dict.get("clip", ""), tuple(map(Path, job.log))
         )
         for job in workflow.dag.needrun_jobs()
@@ -54,7 +54,7 @@ def restore_weights():
         # A folder without it is yet to be made by a job.
         if os.path.exists(f"{MODELS}/{name}/sources.json"):
             # What was converted is no longer read.
-            need = need_text(name, [part for part in parts if not part.convert])
+            need = need_text(name, [n for n, p in parts.items() if not p.convert])
             log = f"{LOGS}/restore/{name}.log"
             shell(
                 'python "$SCRIPTS"/download_model.py {MODEL_OPTIONS} --needs {need:q} --log {log:q}'

@@ -3,8 +3,7 @@
 import shlex
 
 from animate.errors import ClipError
-from animate.hub.declared.declaration import read_declaration
-from animate.hub.declared.loras import hub_loras, with_loras
+from animate.hub.declared.declaration import hub_loras, read_declaration, with_loras
 
 MODELS = CONFIG.models
 # A workflow that uses this one as a module may leave the declaration as it is.
@@ -24,7 +23,7 @@ except ClipError as error:
 def parts_of(model, clips):
     """Return the parts of a model that all clips need, or one of these."""
     declared = DECLARATION.models.get(model)
-    return declared.needed_parts(clips) if declared else []
+    return declared.needed_parts(clips) if declared else {}
 
 
 # The generation model, the preprocessing backends that the clips choose, and their LoRAs.
@@ -39,7 +38,7 @@ MODEL_OPTIONS = shlex.join(
 
 
 def need_text(name, parts):
-    return f"{name}:{','.join(part.name for part in parts)}"
+    return f"{name}:{','.join(parts)}"
 
 
 NEEDS = [need_text(name, parts) for name, parts in NEEDED_PARTS.items()]
@@ -59,8 +58,8 @@ def force_option(wildcards, output):
 
 def one_of(*layouts):
     """Return the wildcard pattern of the declared models with these layouts."""
-    models = DECLARATION.models.values()
-    names = [re.escape(m.name) for m in models if m.layout in layouts]
+    models = DECLARATION.models.items()
+    names = [re.escape(name) for name, model in models if model.layout in layouts]
     return "|".join(names) or "(?!)"
 
 
@@ -77,46 +76,5 @@ BACKENDS_DOWNLOADED = ancient(folder_anchor("preprocess"))
 # Snakemake looks at no other reason to run a job below one that runs: files that are fetched again
 # must not hide changed settings, nor run anything themselves. Converted ones are really new.
 MODEL_INDEX = folder_anchor(CONFIG.model)
-if not any(part.convert for part in NEEDED_PARTS.get(CONFIG.model, [])):
+if not any(part.convert for part in NEEDED_PARTS.get(CONFIG.model, {}).values()):
     MODEL_INDEX = ancient(MODEL_INDEX)
-
-
-def backend_weights(setting, backend, own=None):
-    """Return an input function: the backend's weights, one's own or the sign that all are there."""
-
-    def of_clip(wildcards):
-        chosen = clip_of(wildcards).settings
-        if getattr(chosen, setting) != backend:
-            return []
-        return own and getattr(chosen, own) or BACKENDS_DOWNLOADED
-
-    return of_clip
-
-
-def own_loras(wildcards):
-    loras = clip_of(wildcards).settings.all_loras
-    own = [lora.path for lora in loras if lora.path]
-    settings = {
-        os.path.join(os.path.dirname(path), "adapter_config.json") for path in own
-    }
-    return own + sorted(filter(os.path.exists, settings))
-
-
-def hub_lora_anchors(wildcards):
-    # The links may dangle once their clips are finished.
-    return [ancient(folder_anchor(name)) for name in hub_loras([clip_of(wildcards)])]
-
-
-def parts_beside_model(clip):
-    """Return the parts that a clip uses of other folders than the model's, by the anchor."""
-    used = hub_loras([clip])
-    used["preprocess"] = [part.name for part in parts_of("preprocess", [clip])]
-    return {folder_anchor(name): parts for name, parts in used.items() if parts}
-
-
-def anchors_beside_model(wildcards):
-    return [ancient(anchor) for anchor in parts_beside_model(clip_of(wildcards))]
-
-
-def text_of_parts_beside_model(wildcards):
-    return json.dumps(parts_beside_model(clip_of(wildcards)))

@@ -1,12 +1,12 @@
 """Fetch, verify and link the parts of models that the clips need."""
 
-from animate.hub.arguments import installations, models_parser, needed_parts
+from animate.hub.arguments import installations, models_parser
 from animate.stage import run_stage
 
 
 def main(args) -> None:
     """Make every folder complete; with `--force` fetch its files again."""
-    for installation in installations(args, needed_parts(args)):
+    for installation in installations(args):
         installation.install(args.force)
 
 

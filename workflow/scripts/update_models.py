@@ -1,14 +1,12 @@
 """Pin what the declared branches and tags mean now, and print what changed."""
 
 from animate.hub.arguments import declared, models_parser
-from animate.hub.client import quieten_libraries
 from animate.hub.pin import update_pins
 from animate.stage import run_stage
 
 
 def main(args) -> None:
     """Rewrite the lock file."""
-    quieten_libraries()
     for line in update_pins(declared(args), args.lock_file):
         print(line, flush=True)
 

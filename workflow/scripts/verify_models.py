@@ -1,18 +1,14 @@
 """Hash the files of the models against the lock and fetch the bad ones again."""
 
 from animate.errors import ClipError
-from animate.hub.arguments import installations, models_parser, needed_parts
+from animate.hub.arguments import installations, models_parser
 from animate.stage import run_stage
 
 
 def main(args) -> None:
     """Print each bad file, then mend; fail where nothing is pinned or a folder is the user's."""
-    chosen = list(installations(args, needed_parts(args)))
-    unpinned = [
-        f"{installation.model.name}: {part}"
-        for installation in chosen
-        for part in installation.unpinned()
-    ]
+    chosen = list(installations(args))
+    unpinned = [f"{i.name}: {part}" for i in chosen for part in i.parts if not i.files(part)]
     faults = [report(installation) for installation in chosen]
     for installation, bad in zip(chosen, faults, strict=True):
         installation.bring(bad, force=True)
@@ -30,13 +26,14 @@ def main(args) -> None:
 
 
 def report(installation):
-    """Return what is wrong with a model's files and print it."""
-    name, bad = installation.model.name, installation.faults()
-    for file, fault in bad.items():
+    """Print what is wrong with a model's files; return the bad ones."""
+    faults = installation.faults()
+    bad = [file for file, fault in faults.items() if fault]
+    for file in bad:
         remedy = "to be fetched again" if file.commit else "not ours to change"
-        print(f"{name}: {file.path}: {fault}; {remedy}", flush=True)
-    count = sum(file.pin is not None for file in installation.files())
-    print(f"{name}: {count - len(bad)} of {count} pinned files were good", flush=True)
+        print(f"{installation.name}: {file.path}: {faults[file]}; {remedy}", flush=True)
+    good = len(faults) - len(bad)
+    print(f"{installation.name}: {good} of {len(faults)} pinned files were good", flush=True)
     return bad
 
 

@@ -57,6 +57,9 @@ def _log_to(path: Path | None) -> int | None:
         with path.open("w") as log:
             os.dup2(log.fileno(), 2)
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr, force=True)
+    # Of each request they show the address, which may carry a signature that opens the file.
+    for name in ("httpx2", "httpcore2"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     return console
 
 

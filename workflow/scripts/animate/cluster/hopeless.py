@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from animate.cluster.queue import Job
+from animate.cluster.queue import QueuedJob
 
 # Reasons that waiting does not end (https://slurm.schedmd.com/job_reason_codes.html), each with the
 # key of `cluster:` that does; sentences are what SLURM says instead of AccountNotAllowed and
@@ -28,7 +28,7 @@ NEVER = (
 class Hopeless:
     """A job that can never start, and what the user can do about it."""
 
-    job: Job
+    job: QueuedJob
     remedy: str
 
     @property
@@ -52,7 +52,7 @@ def remedy_of(reason: str) -> str:
     )
 
 
-def hopeless_jobs(jobs: Iterable[Job]) -> set[Job]:
+def hopeless_jobs(jobs: Iterable[QueuedJob]) -> set[QueuedJob]:
     """Return those that can never start.
 
     Of a job with several partitions, the reason may be that of any one.
@@ -61,7 +61,7 @@ def hopeless_jobs(jobs: Iterable[Job]) -> set[Job]:
     return {job for job in pending if remedy_of(job.reason)}
 
 
-def cancel_hopeless(jobs: Iterable[Job]) -> list[Hopeless]:
+def cancel_hopeless(jobs: Iterable[QueuedJob]) -> list[Hopeless]:
     """Cancel jobs that can never start, and return them with what to do about each."""
     hopeless = [Hopeless(job, remedy_of(job.reason)) for job in jobs]
     if hopeless:

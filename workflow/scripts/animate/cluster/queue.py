@@ -17,7 +17,7 @@ PATIENCE_SECONDS = 60
 
 
 @dataclass(frozen=True)
-class Job:
+class QueuedJob:
     """A job in the queue: its state, its partitions, why it waits, and the time it came, as ISO.
 
     `comment` is what Snakemake's plugin says of it there.
@@ -43,7 +43,7 @@ class Job:
         return wildcards if rule.endswith("sample") else ""
 
 
-def jobs_of(folder: Path, *options: str) -> list[Job]:
+def jobs_of(folder: Path, *options: str) -> list[QueuedJob]:
     """Return this user's jobs that were submitted from `folder` by this workflow.
 
     `options` of squeue say which; pending and running ones without any.
@@ -64,7 +64,7 @@ def jobs_of(folder: Path, *options: str) -> list[Job]:
     rows = [line.split("\t", FIELDS.count("\t")) for line in listed.stdout.splitlines()]
     here = str(folder.resolve())
     return [
-        Job(*row[:5], comment=row[7])
+        QueuedJob(*row[:5], comment=row[7])
         for row in rows
         if len(row) > FIELDS.count("\t") and row[5] == here and row[6].startswith(JOB_NAMES)
     ]
@@ -83,7 +83,7 @@ def requeue_preempted(folder: Path, since: float) -> None:
             subprocess.run(["scontrol", "requeue", job.number], capture_output=True)
 
 
-def waiting(jobs: Iterable[Job]) -> str:
+def waiting(jobs: Iterable[QueuedJob]) -> str:
     """Return how many jobs wait, and for what, or nothing."""
     reasons = Counter(job.reason for job in jobs if job.state == "PENDING")
     return "; ".join(f"{count} waiting: {reason}" for reason, count in reasons.most_common())

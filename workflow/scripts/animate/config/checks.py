@@ -44,7 +44,8 @@ def combination_mistakes(settings: ClipSettings) -> list[Mistake]:
 
 def ignored_settings(stated: Iterable[str], settings: ClipSettings, mode: str) -> Iterator[str]:
     """Yield those of the settings that a row states which its clip does not read, and why."""
-    values = {**dict(settings), "mode": mode}
+    guidance = "above 1" if settings.guided else "1"
+    values = {**dict(settings), "mode": mode, "guidance_scale": guidance}
     for name in stated:
         needed = extra_of(ClipSettings.model_fields[name], "used_with") or {}
         for other, value in needed.items():

@@ -4,14 +4,16 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import yaml
-from annotated_types import Ge, Gt, Le, Lt
+from annotated_types import Ge, Gt, Le, Lt, MinLen
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
+WORDS = {list: "a list", dict: "a mapping", bool: "true or false", Path: "a path"}
 AREA_LIMITS = 64 * 64, 4096 * 4096
 
 
@@ -66,8 +68,8 @@ def _words(annotation: Any, metadata: list[Any]) -> str:
     if get_origin(annotation) is Literal:
         *others, last = map(str, get_args(annotation))
         return f"{', '.join(others)} or {last}" if others else last
-    if annotation is bool:
-        return "true or false"
+    if words := WORDS.get(get_origin(annotation) or annotation):
+        return words + (", not empty" if any(isinstance(m, MinLen) for m in metadata) else "")
     if annotation in (int, float):
         number = "a whole number" if annotation is int else "a number"
         return f"{number} {_range(metadata)}".strip()

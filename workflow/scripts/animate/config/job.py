@@ -18,7 +18,7 @@ TIMELINE = "timeline"
 
 
 @dataclass(frozen=True)
-class Job:
+class SamplingJob:
     """One clip to sample: its input files by role, what to write and where to keep state.
 
     `output` is the video, `record` the JSON file that tells what sampled each segment.
@@ -35,7 +35,7 @@ class Job:
     settings: SamplingSettings
 
 
-def read_job(path: Path) -> Job:
+def read_job(path: Path) -> SamplingJob:
     """Return the job that a JSON settings file describes.
 
     Raises:
@@ -46,15 +46,15 @@ def read_job(path: Path) -> Job:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ClipError(f"settings file {path} cannot be read: {error}") from error
-    _check_keys(path, content, {f.name for f in fields(Job)}, optional={"progress"})
+    _check_keys(path, content, {f.name for f in fields(SamplingJob)}, optional={"progress"})
     if content["mode"] not in MODES:
         raise ClipError(f"{path}: mode '{content['mode']}' must be {' or '.join(MODES)}")
     settings = _settings(path, content["settings"])
-    return Job(
+    return SamplingJob(
         clip=content["clip"],
         mode=content["mode"],
         model=Path(content["model"]),
-        inputs=_inputs(path, content["inputs"], content["mode"], settings.guided_steps > 0),
+        inputs=_inputs(path, content["inputs"], content["mode"], settings.guided),
         output=Path(content["output"]),
         record=Path(content["record"]),
         journal=Path(content["journal"]),

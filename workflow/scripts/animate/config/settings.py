@@ -34,6 +34,7 @@ REVISION = r"^[\w-][\w.-]*$"
 # Numbers of GPUs that share the transformer's 40 heads evenly.
 DEGREES = (1, 2, 4, 5, 8, 10, 20, 40)
 REPLACE = {"mode": "replace"}
+GUIDED = {"guidance_scale": "above 1"}
 
 
 class Lora(Declared):
@@ -281,9 +282,14 @@ class SamplingSettings(Declared):
         return math.ceil(self.guidance_until * self.step_count) if self.guidance_scale > 1 else 0
 
     @property
+    def guided(self) -> bool:
+        """Whether there is classifier-free guidance: a second forward and a negative prompt."""
+        return self.guided_steps > 0
+
+    @property
     def branches(self) -> int:
         """Forwards of the steps that have most."""
-        return 2 if self.guided_steps else 1
+        return 2 if self.guided else 1
 
 
 class ResultSettings(SamplingSettings, PoseSettings):
@@ -312,7 +318,10 @@ class ClipSettings(
         min_length=1,
     )
     negative_prompt: str = setting(
-        NEGATIVE_PROMPT, "Used when guidance_scale is above 1", min_length=1
+        NEGATIVE_PROMPT,
+        "Used when guidance_scale is above 1",
+        used_with=GUIDED,
+        min_length=1,
     )
     retarget: Literal["none", "basic"] = setting(
         "none",

@@ -1,50 +1,68 @@
-"""Calls to the hub: patient with what passes, and one sentence for what does not."""
+"""Bytes from the hub, whatever breaks off, and one sentence for what does not pass."""
 
 import errno
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 import httpx2
-from huggingface_hub import constants
+from huggingface_hub import constants, hf_hub_url
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-from huggingface_hub.utils import disable_progress_bars, get_token
+from huggingface_hub.utils import (
+    build_hf_headers,
+    get_token,
+    hf_raise_for_status,
+    http_stream_backoff,
+)
 
 from animate.errors import ClipError
+from animate.hub.files import ModelFile
 
+# Seconds to wait before the hub is asked again, as long as nothing more arrives.
 PAUSES = 1, 2, 4, 8, 16
-PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-
-T = TypeVar("T")
 
 
-def quieten_libraries() -> None:
-    """Leave out what the libraries show of each request and of each file.
+class RangeIgnored(Exception):
+    """The server answers with the whole file when a part was asked for."""
 
-    A redirect's address carries a signature that opens the file.
+
+def content(file: ModelFile, start: int, end: int) -> Iterator[bytes]:
+    """Yield a file's bytes from `start` to `end`, going on where a connection breaks off.
+
+    huggingface_hub's `http_get` gives up when a connection is reset or the hub answers 500 or 503,
+    and reads all of a file whose server ignores ranges.
+
+    Raises:
+        RangeIgnored: the server would send the whole file, of which less is wanted.
     """
-    for name in ("httpx2", "httpcore2"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    disable_progress_bars("huggingface_hub.http_get")
-
-
-def patiently(call: Callable[[], T], what: str) -> T:
-    """Return what the call returns; repeat it, with growing pauses, after errors that pass.
-
-    huggingface_hub's `http_backoff` and `http_get` give up when a body breaks off or, for files,
-    when the hub answers 500 or 503.
-    """
-    for pause in PAUSES:
+    address = hf_hub_url(file.repository, file.name, revision=file.commit)
+    pauses = iter(PAUSES)
+    while start < end:
+        # Compressed, parts would be counted otherwise.
+        headers = build_hf_headers() | {"Accept-Encoding": "identity"}
+        if end - start < file.size:
+            headers["Range"] = f"bytes={start}-{end - 1}"
+        timeout = {"timeout": constants.HF_HUB_DOWNLOAD_TIMEOUT, "retry_on_exceptions": ()}
         try:
-            return call()
-        except (httpx2.HTTPError, OSError) as error:
-            if not _passes(error):
+            with http_stream_backoff("GET", address, headers=headers, **timeout) as response:
+                hf_raise_for_status(response)
+                position = start if response.status_code == 206 else 0
+                if response.status_code != 206 and end < file.size:
+                    raise RangeIgnored(file.repository)
+                for chunk in response.iter_bytes(constants.DOWNLOAD_CHUNK_SIZE):
+                    kept = chunk[max(start - position, 0) :]
+                    position += len(chunk)
+                    start += len(kept)
+                    pauses = iter(PAUSES)
+                    yield kept
+            if start < end:
+                raise httpx2.RemoteProtocolError(f"it ends after {start} bytes")
+        except httpx2.TransportError as error:
+            if not (pause := next(pauses, 0)):
                 raise
-            logging.warning("%s: %s; again in %d s", what, _brief(error), pause)
+            logging.warning("%s: %s; again in %d s", file.name, type(error).__name__, pause)
             time.sleep(pause)
-    return call()
 
 
 @contextmanager
@@ -77,31 +95,14 @@ def _explanation(repository: str, error: Exception) -> str:
             " config/models.yaml or `loras` of the clip, or run `snakemake update_models`"
         )
     if number in (errno.EACCES, errno.EPERM, errno.EROFS):
-        return (
-            f"{error.filename} cannot be written: make it writable, or set `cache` in"
-            " config/models.yaml"
-        )
+        remedy = "make it writable, or set `cache` in config/models.yaml"
+        return f"{error.filename} cannot be written: {remedy}"
     problem = f"{error}: start again"
     if status:
         problem = f"the hub answers HTTP {status}: start again later"
     elif isinstance(error, httpx2.HTTPError):
-        problem = f"{constants.ENDPOINT} does not answer ({_brief(error)}): check the network, then"
-        problem += " start again"
+        silent = f"{constants.ENDPOINT} does not answer ({type(error).__name__})"
+        problem = f"{silent}: check the network, then start again"
     elif number in (errno.ENOSPC, errno.EDQUOT):
         problem = "the disk of the cache is full: free space, or move `cache` in config/models.yaml"
     return f"{problem}; what has arrived is kept"
-
-
-def _passes(error: Exception) -> bool:
-    if isinstance(error, HfHubHTTPError):
-        return error.response.status_code in PASSING_STATUS
-    if isinstance(error, OfflineModeIsEnabled):
-        return False
-    # huggingface_hub reports a body of the wrong length as an OSError without a number.
-    return isinstance(error, httpx2.TransportError) or getattr(error, "errno", 0) is None
-
-
-def _brief(error: Exception) -> str:
-    if isinstance(error, HfHubHTTPError):
-        return f"HTTP {error.response.status_code}"
-    return type(error).__name__

@@ -11,46 +11,48 @@ from pathlib import Path, PurePosixPath
 
 from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
-from huggingface_hub.utils import filter_repo_objects
 from huggingface_hub.utils.sha import git_hash, sha_fileobj
 from tqdm.utils import CallbackIOWrapper
 
 from animate.atomic import atomic_output
 from animate.errors import ClipError
 from animate.hub.declared.declaration import Declaration, Part
-from animate.hub.declared.lock import Lock, LockedFile
+from animate.hub.declared.lock import Lock, LockedFile, pinned_files
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """One file of a part: `path` is where it lies, `place` its name in the model's folder.
+    """One file of a repository: `root` is the folder that has it under its name on the hub.
 
-    `commit` is None when it lies in a folder of the user's, not in the cache; `pin` is None when
-    its repository was never pinned.
+    `commit` is None when that is a folder of the user's, not of the cache; `pin` is None when the
+    repository was never pinned.
     """
 
     repository: str
     commit: str | None
+    root: Path
     name: str
-    path: Path
     pin: LockedFile | None
-    part: str = ""
-    place: str = ""
+
+    @property
+    def path(self) -> Path:
+        """Where the file lies, or will."""
+        return self.root / self.name
+
+    @property
+    def blob(self) -> Path:
+        """Where the cache has the content, under its hash; `path` is a link to it."""
+        return self.root.parents[1] / "blobs" / self.pin.blob
 
     @property
     def size(self) -> int:
         """Bytes."""
         return self.pin.size if self.commit else self.path.stat().st_size
 
-    @property
-    def root(self) -> Path:
-        """The folder that has the file under its name on the hub."""
-        return self.path.parents[self.name.count("/")]
-
-    @property
-    def blob(self) -> Path:
-        """Where the cache has the content, under its hash; `path` is a link to it."""
-        return self.root.parents[1] / "blobs" / self.pin.blob
+    def found(self) -> Path | None:
+        """Return where the file is, of the right size; its content may be wrong."""
+        places = (path for path in (self.path, self.blob) if path.is_file())
+        return next((path for path in places if path.stat().st_size == self.size), None)
 
 
 def cache_folder(declaration: Declaration) -> Path:
@@ -58,102 +60,69 @@ def cache_folder(declaration: Declaration) -> Path:
     return declaration.cache or Path(constants.HF_HUB_CACHE)
 
 
-def hub_file(cache: Path, name: str, commit: str, file: str, pin: LockedFile, **of) -> ModelFile:
+def hub_file(
+    declaration: Declaration, name: str, commit: str, file: str, pin: LockedFile
+) -> ModelFile:
     """Return a file of a repository at a commit, as the cache has it or will."""
     repository = name.partition("@")[0]
-    folder = cache / repo_folder_name(repo_id=repository, repo_type="model")
-    return ModelFile(repository, commit, file, folder / "snapshots" / commit / file, pin, **of)
+    folder = cache_folder(declaration) / repo_folder_name(repo_id=repository, repo_type="model")
+    return ModelFile(repository, commit, folder / "snapshots" / commit, file, pin)
 
 
-def model_files(declaration: Declaration, lock: Lock, parts: Iterable[Part]) -> list[ModelFile]:
-    """Return every file of the parts.
+def part_files(declaration: Declaration, lock: Lock, part: Part) -> dict[str, ModelFile]:
+    """Return the files of a part, by their names in the model's folder.
 
-    A repository that is not pinned yet and has no folder contributes nothing.
+    There are none when it is not pinned yet and has no folder.
 
     Raises:
-        ClipError: no file matches a pattern, or the folder is not there.
+        ClipError: the folder is not there, or has no file that matches a pattern.
     """
-    files = []
-    for part in parts:
-        repository, own = part.repository, declaration.repositories[part.repository].path
-        locked = lock.get(repository)
-        pins = locked.files if locked else {}
-        if own is None and not (locked and locked.looked_up):
-            continue
-        for name in _selected(part, _names(own) if own else pins):
-            of = {"part": part.name, "place": str(PurePosixPath(part.folder, name))}
-            if own:
-                files.append(ModelFile(repository, None, name, own / name, pins.get(name), **of))
-            else:
-                cache = cache_folder(declaration)
-                files.append(hub_file(cache, repository, locked.commit, name, pins[name], **of))
-    return files
+    name, pins = part.repository, pinned_files(declaration, lock, part)
+    if own := declaration.repositories[name].path:
+        names = part.select(_names(own))
+        files = [ModelFile(name, None, own, file, pins.get(file)) for file in names]
+    else:
+        files = [hub_file(declaration, name, lock[name].commit, *pinned) for pinned in pins.items()]
+    return {str(PurePosixPath(part.folder, file.name)): file for file in files}
 
 
-def chosen(names: Iterable[str], choices: Iterable[str]) -> list[str]:
-    """Return the names that match the first of these patterns that has a match."""
-    found = (list(filter_repo_objects(names, allow_patterns=pattern)) for pattern in choices)
-    return next(filter(None, found), [])
+def fault_of(path: Path, pin: LockedFile, advance: Callable[[int], None]) -> str:
+    """Return what is wrong with a file's content, "" when nothing is.
 
-
-def sha256_of(path: Path, advance: Callable[[int], None] = lambda count: None) -> str:
-    """Return a file's SHA-256, calling `advance` with the number of bytes of each read."""
-    with path.open("rb") as file:
-        return sha_fileobj(CallbackIOWrapper(advance, file, "read")).hex()
-
-
-def fault_of(
-    path: Path, pin: LockedFile, advance: Callable[[int], None] = lambda count: None
-) -> str:
-    """Return what is wrong with a file's content, "" when nothing is."""
+    `advance` is called with the number of bytes of each read.
+    """
     if not path.is_file():
         return "missing"
     if (size := path.stat().st_size) != pin.size:
         return f"{size} bytes instead of {pin.size}"
-    if pin.sha256 and (digest := sha256_of(path, advance)) != pin.sha256:
-        return f"SHA-256 {digest} instead of {pin.sha256}"
-    # A file that is being pinned has no SHA-256 yet.
-    if not pin.sha256 and (digest := git_hash(path.read_bytes())) != pin.git:
-        return f"git hash {digest} instead of {pin.git}"
-    return ""
+    with path.open("rb") as file:
+        # A file that is being pinned has no SHA-256 yet.
+        if not pin.sha256:
+            digest = git_hash(file.read())
+            return "" if digest == pin.git else f"git hash {digest} instead of {pin.git}"
+        digest = sha_fileobj(CallbackIOWrapper(advance, file, "read")).hex()
+    return "" if digest == pin.sha256 else f"SHA-256 {digest} instead of {pin.sha256}"
 
 
-class VerifiedFiles:
-    """Which files were hashed and good, so that no run hashes them again while they stay as is."""
-
-    def __init__(self, folder: Path):
-        self._path = folder / ".verified.json"
-        try:
-            self._stamps = json.loads(self._path.read_text("utf-8"))
-        except (OSError, ValueError):
-            self._stamps = {}
-
-    def __contains__(self, path: Path) -> bool:
-        return path.is_file() and self._stamps.get(str(path)) == _stamp(path)
-
-    def save(self, good: Iterable[Path], bad: Iterable[Path] = ()) -> None:
-        """Note which files were found to be right and wrong, beside the model's files."""
-        self._stamps |= {str(path): _stamp(path) for path in good} | dict.fromkeys(map(str, bad))
-        with atomic_output(self._path) as temporary:
-            temporary.write_text(json.dumps(self._stamps, indent=1), "utf-8")
+def verified_files(folder: Path) -> set[Path]:
+    """Return which files of a model were hashed and good, and are as they were then."""
+    try:
+        stamps = json.loads((folder / ".verified.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return set()
+    return {path for path in map(Path, stamps) if _stamp(path) == stamps[str(path)]}
 
 
-def _stamp(path: Path) -> list[int]:
-    status = path.stat()
-    return [status.st_size, status.st_mtime_ns]
+def note_verified(folder: Path, good: Iterable[Path], bad: Iterable[Path] = ()) -> None:
+    """Note which files were found to be right and wrong, beside the model's files."""
+    paths = (verified_files(folder) | set(good)) - set(bad)
+    with atomic_output(folder / ".verified.json") as temporary:
+        temporary.write_text(json.dumps({str(path): _stamp(path) for path in paths}), "utf-8")
 
 
-def _selected(part: Part, names: Iterable[str]) -> list[str]:
-    selected = set(filter_repo_objects(names, allow_patterns=list(part.optional)))
-    for choices in part.files:
-        if not (found := chosen(names, choices)):
-            shown = " or ".join(f"'{pattern}'" for pattern in choices)
-            raise ClipError(
-                f"repository {part.repository} has no file {shown}: correct `files`, `revision` or"
-                " `path` in config/models.yaml, or `loras` of the clip"
-            )
-        selected.update(found)
-    return sorted(selected)
+def _stamp(path: Path) -> list[int] | None:
+    status = path.stat() if path.is_file() else None
+    return status and [status.st_size, status.st_mtime_ns]
 
 
 def _names(folder: Path) -> list[str]:

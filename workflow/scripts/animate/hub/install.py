@@ -4,15 +4,21 @@ import json
 import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
-
-from huggingface_hub.utils import filter_repo_objects
 
 from animate.atomic import atomic_output
 from animate.errors import ClipError
-from animate.hub.declared.declaration import INDEX, Declaration, Model, Part
+from animate.hub.declared.declaration import INDEX, Declaration, Part
 from animate.hub.declared.lock import read_lock
-from animate.hub.files import ModelFile, VerifiedFiles, cache_folder, fault_of, model_files
+from animate.hub.files import (
+    ModelFile,
+    cache_folder,
+    fault_of,
+    note_verified,
+    part_files,
+    verified_files,
+)
 from animate.hub.pin import pin
 from animate.hub.preflight import DESCRIPTIONS, check_before_fetching
 from animate.hub.progress import Progress, in_parallel
@@ -27,13 +33,20 @@ class Installation:
 
     declaration: Declaration
     lock_path: Path
-    model: Model
-    parts: tuple[Part, ...]
+    name: str
+    parts: dict[str, Part]
     folder: Path
 
-    def files(self) -> list[ModelFile]:
-        """Return the files of the parts, as far as their repositories are pinned."""
-        return model_files(self.declaration, read_lock(self.lock_path), self.parts)
+    def files(self, *names: str) -> dict[str, ModelFile]:
+        """Return the files of these parts, or of all, by their names in the folder.
+
+        There are none of a part that is not pinned yet.
+        """
+        lock = read_lock(self.lock_path)
+        files: dict[str, ModelFile] = {}
+        for name in names or self.parts:
+            files |= part_files(self.declaration, lock, self.parts[name])
+        return files
 
     def install(self, force: bool = False) -> None:
         """Make the folder complete: pin, fetch what is missing, verify, link; the record last.
@@ -43,79 +56,68 @@ class Installation:
         Raises:
             ClipError: something cannot be pinned, fetched or linked, or is not what it should be.
         """
-        for repository in {part.repository: None for part in self.parts}:
-            if not self.declaration.repositories[repository].path:
-                needed = [f for p in self.parts if p.repository == repository for f in p.files]
-                pin(self.declaration, self.lock_path, repository, needed)
+        layout = self.declaration.models[self.name].layout
+        pin(self.declaration, self.lock_path, self.parts.values())
         files = self.files()
-        small = [file for file in files if file.name.endswith(DESCRIPTIONS)]
+        small = [file for place, file in files.items() if place.endswith(DESCRIPTIONS)]
         self.bring(small, force)
-        check_before_fetching(self.model.layout, files)
-        self.bring([file for file in files if file not in small], force)
+        check_before_fetching(layout, files)
+        self.bring((file for file in files.values() if file not in small), force)
         self._link(files)
         try:
             check_headers(self.folder)
-            if self.model.layout == "diffusers":
+            if layout == "diffusers":
                 check_architecture(self.folder)
         except ClipError as error:
             remedy = "run `snakemake verify_models`, or correct its source in config/models.yaml"
             raise ClipError(f"{error}; {remedy}") from error
-        for file in files:
-            if file.place == INDEX:
-                _write(self.folder / INDEX, file.path.read_text("utf-8"))
-        self._record(files)
+        if INDEX in files:
+            _write(self.folder / INDEX, files[INDEX].path.read_text("utf-8"))
+        self._record()
 
     def bring(self, files: Iterable[ModelFile], force: bool = False) -> None:
         """Have the files in the cache, as far as they come from the hub, each as pinned."""
-        verified = VerifiedFiles(self.folder)
+        good = verified_files(self.folder)
         # A folder of the user's may hold weights of the user's: only its headers are checked.
-        new = [f for f in files if f.commit and (force or f.path not in verified)]
+        new = [f for f in files if f.commit and (force or f.path not in good)]
         if new:
-            bring(f"model {self.model.name}", cache_folder(self.declaration), new, force)
-            verified.save(good=[file.path for file in new])
-
-    def unpinned(self) -> list[str]:
-        """Return the names of the parts whose files are not known yet."""
-        known = {file.part for file in self.files()}
-        return [part.name for part in self.parts if part.name not in known]
+            bring(f"model {self.name}", cache_folder(self.declaration), new, force)
+            note_verified(self.folder, good=[file.path for file in new])
 
     def faults(self) -> dict[ModelFile, str]:
-        """Hash every file that is pinned; return the bad ones, each with what is wrong."""
-        files = [file for file in self.files() if file.pin]
+        """Hash every file that is pinned; return of each what is wrong, "" when nothing is."""
+        files = [file for file in self.files().values() if file.pin]
         progress = Progress("hashed", sum(file.size for file in files))
         faults = in_parallel(lambda f: fault_of(f.path, f.pin, progress.update), files, progress)
-        bad = {file: fault for file, fault in zip(files, faults, strict=True) if fault}
-        good = [file.path for file in files if file not in bad]
-        VerifiedFiles(self.folder).save(good, [file.path for file in bad])
-        return bad
+        found = dict(zip(files, faults, strict=True))
+        bad = [file.path for file, fault in found.items() if fault]
+        note_verified(self.folder, [file.path for file in files], bad)
+        return found
 
-    def _link(self, files: Iterable[ModelFile]) -> None:
-        places = {self.folder / file.place: file.path for file in files if file.place != INDEX}
+    def _link(self, files: dict[str, ModelFile]) -> None:
         # Another commit may have cut the weights into other files.
-        for part in self.parts:
+        for part in self.parts.values():
             root = self.folder / part.folder
-            shown = {str(p.relative_to(root)): p for p in root.rglob("*") if p.is_symlink()}
-            for name in filter_repo_objects(shown, allow_patterns=list(part.patterns)):
-                if shown[name] not in places:
-                    shown[name].unlink()
-        for place, path in places.items():
-            place.parent.mkdir(parents=True, exist_ok=True)
-            replace_link(place, path.absolute())
+            for link in (path for path in root.rglob("*") if path.is_symlink()):
+                shown = str(link.relative_to(self.folder)) in files
+                name = str(link.relative_to(root))
+                if not shown and any(fnmatch(name, pattern) for pattern in part.patterns):
+                    link.unlink()
+        for place in files.keys() - {INDEX}:
+            replace_link(self.folder / place, files[place].path.absolute())
 
-    def _record(self, files: Iterable[ModelFile]) -> None:
-        lock = read_lock(self.lock_path)
-        path = self.folder / RECORD
+    def _record(self) -> None:
+        lock, path = read_lock(self.lock_path), self.folder / RECORD
         record = json.loads(path.read_text("utf-8")) if path.exists() else {}
-        for part in self.parts:
-            if own_folder := self.declaration.repositories[part.repository].path:
-                origin = {"path": str(own_folder)}
+        for name, part in self.parts.items():
+            if own := self.declaration.repositories[part.repository].path:
+                origin = {"path": str(own)}
             else:
-                locked = lock[part.repository]
-                origin = {"revision": locked.revision, "commit": locked.commit}
-            hashes = {f.place: f.pin and f.pin.sha256 for f in files if f.part == part.name}
-            record[part.name] = {"repository": part.repository, **origin, "files": hashes}
+                origin = lock[part.repository].model_dump(include={"revision", "commit"})
+            hashes = {p: f.pin and f.pin.sha256 for p, f in self.files(name).items()}
+            record[name] = {"repository": part.repository, **origin, "files": hashes}
         _write(path, json.dumps(record, indent=2) + "\n")
-        logging.info("model %s is complete in %s", self.model.name, self.folder)
+        logging.info("model %s is complete in %s", self.name, self.folder)
 
 
 def _write(path: Path, text: str) -> None:

@@ -1,20 +1,15 @@
 """Whether a model is the right one, from the headers of its files, before the files are fetched."""
 
-import io
 import logging
-import struct
-from collections.abc import Iterable
+from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from huggingface_hub import constants, hf_hub_url
-from huggingface_hub.file_download import http_get
-from huggingface_hub.utils import build_hf_headers
-from tqdm.utils import CallbackIOWrapper
+from huggingface_hub import constants
 
 from animate.errors import ClipError
-from animate.hub.client import explained, patiently
+from animate.hub.client import RangeIgnored, content, explained
 from animate.hub.declared.declaration import ORIGINAL
 from animate.hub.files import ModelFile
 from animate.weights.architecture import check_architecture, check_headers, check_original
@@ -25,23 +20,24 @@ DESCRIPTIONS = "config.json", ".safetensors.index.json"
 LENGTH_BYTES = 8
 
 
-class RangeIgnored(Exception):
-    """The server answers with the whole file when a part was asked for."""
-
-
-def check_before_fetching(layout: str, files: Iterable[ModelFile]) -> None:
+def check_before_fetching(layout: str, files: Mapping[str, ModelFile]) -> None:
     """Check the safetensors files that are to be fetched for names, shapes, types and index.
 
-    Of each only the header is read; where a folder has some of its files, theirs are read from
-    there. A server that sends whole files only is not asked for more.
+    `files` are by their names in the model's folder. Of each only the header is read; where a
+    folder has some of its files, theirs are read from there. A server that sends whole files only
+    is not asked for more.
 
     Raises:
         ClipError: a file is no safetensors file, or not of the model; nothing large was fetched.
     """
-    wanted = [f for f in files if f.commit and f.name.endswith((WEIGHTS, *DESCRIPTIONS))]
+    wanted = sorted(
+        place
+        for place, file in files.items()
+        if file.commit and place.endswith((WEIGHTS, *DESCRIPTIONS))
+    )
     try:
-        for (_, folder), own in groupby(sorted(wanted, key=_group), _group):
-            _check_folder(layout, folder, list(own))
+        for folder, places in groupby(wanted, lambda place: str(PurePosixPath(place).parent)):
+            _check_folder(layout, folder, {place: files[place] for place in places})
     except RangeIgnored as error:
         logging.warning(
             "%s: the server sends no parts of files, so nothing is checked before the download",
@@ -49,24 +45,19 @@ def check_before_fetching(layout: str, files: Iterable[ModelFile]) -> None:
         )
 
 
-def _group(file: ModelFile) -> tuple[str, str]:
-    return file.repository, str(PurePosixPath(file.place).parent)
-
-
-def _check_folder(layout: str, folder: str, files: list[ModelFile]) -> None:
+def _check_folder(layout: str, folder: str, files: Mapping[str, ModelFile]) -> None:
     """Check a stand-in for the folder: links to what is there, headers of what is not."""
-    weights = [file for file in files if file.name.endswith(WEIGHTS)]
-    if all(_present(file) for file in weights):
+    weights = [file for place, file in files.items() if place.endswith(WEIGHTS)]
+    if all(file.found() for file in weights):
         return
-    names = weights[0].name + (f" and {len(weights) - 1} more" if len(weights) > 1 else "")
     with TemporaryDirectory() as root:
-        for file in files:
-            place = Path(root, file.place)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            if present := _present(file):
-                place.symlink_to(present.absolute())
+        for place, file in files.items():
+            path = Path(root, place)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if found := file.found():
+                path.symlink_to(found.absolute())
             else:
-                _fetch_header(file, place)
+                _fetch_header(file, path)
         try:
             check_headers(Path(root, folder))
             if layout == "diffusers":
@@ -74,47 +65,23 @@ def _check_folder(layout: str, folder: str, files: list[ModelFile]) -> None:
             if folder == ORIGINAL:
                 check_original(Path(root, folder))
         except ClipError as error:
+            more = f" and {len(weights) - 1} more" if len(weights) > 1 else ""
             raise ClipError(
-                f"repository {files[0].repository}, {names}: {str(error).replace(f'{root}/', '')};"
-                " correct its source in config/models.yaml"
+                f"repository {weights[0].repository}, {weights[0].name}{more}:"
+                f" {str(error).replace(f'{root}/', '')}; correct its source in config/models.yaml"
             ) from error
 
 
-def _present(file: ModelFile) -> Path | None:
-    places = (path for path in (file.path, file.blob) if path.is_file())
-    return next((path for path in places if path.stat().st_size == file.size), None)
-
-
 def _fetch_header(file: ModelFile, path: Path) -> None:
-    """Write a file's header, and a hole of the tensors' size after it, which takes no space."""
+    """Write a file's header, and a hole of the tensors' size after it, which takes no space.
+
+    huggingface_hub's `parse_safetensors_file_metadata` compares nothing with the file's size.
+    """
     with explained(file.repository, file.name), path.open("wb") as target:
-        start = patiently(lambda: _part(file, 0, LENGTH_BYTES), file.name)
-        (length,) = struct.unpack("<Q", start)
+        target.writelines(content(file, 0, min(LENGTH_BYTES, file.size)))
+    length = int.from_bytes(path.read_bytes(), "little")
+    with explained(file.repository, file.name), path.open("ab") as target:
         # A header that claims to be longer than the file is not read; the check then refuses it.
         if length <= min(constants.SAFETENSORS_MAX_HEADER_LENGTH, file.size - LENGTH_BYTES):
-            start += patiently(lambda: _part(file, LENGTH_BYTES, length), file.name)
-        target.write(start)
+            target.writelines(content(file, LENGTH_BYTES, LENGTH_BYTES + length))
         target.truncate(file.size)
-
-
-def _part(file: ModelFile, start: int, count: int) -> bytes:
-    """Return `count` bytes from byte `start` on.
-
-    huggingface_hub's `parse_safetensors_file_metadata` reads all of a file whose server ignores
-    ranges, and compares nothing with the file's size.
-    """
-    body = io.BytesIO()
-
-    def refuse_more(_: int) -> None:
-        if body.tell() > count:
-            raise RangeIgnored(file.repository)
-
-    # Compressed, parts would be counted otherwise.
-    span = {"Range": f"bytes={start}-{start + count - 1}", "Accept-Encoding": "identity"}
-    http_get(
-        hf_hub_url(file.repository, file.name, revision=file.commit),
-        CallbackIOWrapper(refuse_more, body, "write"),
-        headers=build_hf_headers() | span,
-        expected_size=count,
-    )
-    return body.getvalue()

@@ -4,14 +4,11 @@ import logging
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from typing import TypeVar
+from typing import Any
 
 from huggingface_hub.utils import tqdm
 
 THREADS = 8
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 class Stopped(Exception):
@@ -24,8 +21,7 @@ class Progress(tqdm):
     def __init__(self, verb: str, total: int):
         self.stopped = False
         pace = {"delay": 0.5, "mininterval": 0.5 if sys.stdout.isatty() else 30.0, "miniters": 1}
-        unit = {"unit": "B", "unit_scale": True, "total": total, "disable": not total}
-        super().__init__(desc=verb, file=sys.stdout, **pace, **unit)
+        super().__init__(desc=verb, total=total, unit="B", unit_scale=True, file=sys.stdout, **pace)
 
     def update(self, count: int = 1) -> None:
         """Note that this many more bytes are done; raise `Stopped` once the work is to end."""
@@ -43,7 +39,7 @@ class Progress(tqdm):
             logging.info(str(self))
 
 
-def in_parallel(work: Callable[[T], R], files: Iterable[T], progress: Progress) -> list[R]:
+def in_parallel(work: Callable[[Any], Any], files: Iterable[Any], progress: Progress) -> list[Any]:
     """Return the result for each file, in order; the first error, or Ctrl-C, stops the others.
 
     tqdm's `thread_map` would first let every file that is being fetched become whole.
@@ -62,8 +58,6 @@ def in_parallel(work: Callable[[T], R], files: Iterable[T], progress: Progress) 
 
 def size_text(count: float) -> str:
     """Return a number of bytes with a decimal unit: 48.2 GB."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000 or unit == "GB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    raise AssertionError
+    units = {"GB": 1e9, "MB": 1e6, "kB": 1e3}
+    fitting = (f"{count / size:.1f} {unit}" for unit, size in units.items() if count >= size)
+    return next(fitting, f"{count} B")

@@ -1,10 +1,11 @@
 """The table of what each model has on disk."""
 
 from collections.abc import Collection, Iterable, Iterator
-from dataclasses import replace
+
+import pandas as pd
 
 from animate.errors import ClipError
-from animate.hub.files import VerifiedFiles
+from animate.hub.files import verified_files
 from animate.hub.install import Installation
 from animate.hub.progress import size_text
 from animate.weights.prepared import COPY, valid_copy
@@ -12,36 +13,32 @@ from animate.weights.prepared import COPY, valid_copy
 COLUMNS = ("model", "part", "needed", "size", "present", "verified", "path")
 
 
+def status_table(rows: Iterable[tuple[str, ...]]) -> str:
+    """Return rows of `status_rows` under the names of the columns."""
+    return pd.DataFrame(rows, columns=COLUMNS).to_string(index=False)
+
+
 def status_rows(installation: Installation, needed: Collection[str]) -> Iterator[tuple[str, ...]]:
     """Yield one row of texts per part, and one for a copy of the transformer that was prepared.
 
     Nothing is read but the files' metadata.
     """
-    model, verified = installation.model.name, VerifiedFiles(installation.folder)
-    for part in installation.parts:
+    model, verified = installation.name, verified_files(installation.folder)
+    for name in installation.parts:
         try:
-            files = replace(installation, parts=(part,)).files()
+            files = list(installation.files(name).values())
             size = size_text(sum(file.size for file in files)) if files else "not pinned"
         except ClipError:
             files, size = [], "missing"
         present = _share([file.path.is_file() for file in files])
         hashed = _share([file.path in verified for file in files])
         folder = str(files[0].root) if files else "-"
-        need = "yes" if part.name in needed else "no"
-        yield model, part.name, need, size, present, hashed, folder
+        yield model, name, "yes" if name in needed else "no", size, present, hashed, folder
     copy = installation.folder / COPY
     if copy.is_dir():
         present = "yes" if valid_copy(installation.folder) else "out of date"
         size = size_text(sum(path.stat().st_size for path in copy.iterdir()))
         yield model, "bf16 copy", "-", size, present, "-", str(copy)
-
-
-def table_text(rows: Iterable[tuple[str, ...]]) -> str:
-    """Return rows under the column names, aligned."""
-    table = [COLUMNS, *rows]
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = ("  ".join(map(str.ljust, row, widths)).rstrip() for row in table)
-    return "\n".join(lines)
 
 
 def _share(found: list[bool]) -> str:

@@ -1,7 +1,6 @@
 """Files from the hub into the cache: resumed, in parallel, and only as what they should be.
 
-`hf_hub_download` compares no digest and starts a file anew after a kill, so only the `http_get`
-below it serves here.
+`hf_hub_download` compares no digest and starts a file anew after a kill.
 """
 
 import contextlib
@@ -11,14 +10,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from huggingface_hub import hf_hub_url
-from huggingface_hub.file_download import http_get
-from huggingface_hub.utils import WeakFileLock, build_hf_headers
-from tqdm.utils import CallbackIOWrapper
+from huggingface_hub.utils import WeakFileLock
 
 from animate.atomic import is_abandoned, process_label
 from animate.errors import ClipError
-from animate.hub.client import explained, patiently
+from animate.hub.client import content, explained
 from animate.hub.files import ModelFile, fault_of
 from animate.hub.progress import Progress, in_parallel, size_text
 
@@ -36,8 +32,8 @@ def bring(subject: str, cache: Path, files: list[ModelFile], force: bool = False
     Raises:
         ClipError: the disk is too small, or a file is refused, absent or arrives damaged.
     """
-    absent = [f for f in files if force or not (f.path.is_file() or f.blob.is_file())]
-    needed = sum(f.size - max((size for size, _ in _partials(f.blob)), default=0) for f in absent)
+    absent = [file for file in files if force or not file.found()]
+    needed = sum(f.size - max(map(_size, _partials(f.blob)), default=0) for f in absent)
     disk = next(path for path in (cache, *cache.parents) if path.exists())
     if needed > (free := shutil.disk_usage(disk).free):
         raise ClipError(
@@ -64,6 +60,7 @@ def one_at_a_time(lock: Path) -> Iterator[None]:
 
 def replace_link(path: Path, target: str | Path) -> None:
     """Make `path` a symbolic link to `target` in one step, whatever was there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.link")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target)
@@ -76,8 +73,6 @@ def _bring(file: ModelFile, cache: Path, progress: Progress, force: bool) -> Non
     with explained(file.repository, file.name):
         if not force and not fault_of(file.path, file.pin, progress.update):
             return
-        for folder in (file.blob.parent, file.path.parent):
-            folder.mkdir(parents=True, exist_ok=True)
         with one_at_a_time(lock):
             if force or fault_of(file.blob, file.pin, progress.update):
                 _fetch(file, progress)
@@ -86,57 +81,49 @@ def _bring(file: ModelFile, cache: Path, progress: Progress, force: bool) -> Non
 
 def _fetch(file: ModelFile, progress: Progress) -> None:
     part = _own_partial(file.blob)
-    progress.update(part.stat().st_size)
     for _ in range(DAMAGED_ARRIVALS):
-        patiently(lambda: _resume(part, file, progress), file.name)
-        if not (fault := fault_of(part, file.pin)):
+        # Each byte has its place, unlike in append mode: a second writer would write the same.
+        with part.open("r+b") as body:
+            start = body.seek(0, os.SEEK_END)
+            progress.update(start)
+            for chunk in content(file, start, file.size):
+                body.write(chunk)
+                progress.update(len(chunk))
+        if not (fault := fault_of(part, file.pin, lambda count: None)):
             # It is gone when another name of the same content was faster.
             with contextlib.suppress(FileNotFoundError):
                 part.replace(file.blob)
             logging.info("%s: fetched %s", file.repository, file.name)
             return
         logging.warning("%s: %s arrived damaged (%s)", file.repository, file.name, fault)
-        part.unlink(missing_ok=True)
+        os.truncate(part, 0)
+    part.unlink(missing_ok=True)
     raise ClipError(
         f"repository {file.repository}, file {file.name} arrives damaged ({fault}): start again"
         " later, or run `snakemake update_models` if the file was replaced"
     )
 
 
-def _resume(part: Path, file: ModelFile, progress: Progress) -> None:
-    """Fetch what the partial file lacks."""
-    part.touch()
-    # Each byte has its place, unlike in append mode: a second writer would write the same.
-    with part.open("r+b") as body:
-        if (start := body.seek(0, os.SEEK_END)) > file.size:
-            start = body.truncate(body.seek(0))
-        http_get(
-            hf_hub_url(file.repository, file.name, revision=file.commit),
-            CallbackIOWrapper(progress.update, body, "write"),
-            resume_size=start,
-            headers=build_hf_headers(),
-            expected_size=file.size,
-        )
-
-
 def _own_partial(blob: Path) -> Path:
     """Return this process's partial file, which goes on where one that was left behind ends."""
+    blob.parent.mkdir(parents=True, exist_ok=True)
     own = blob.with_name(f"{blob.name}.{process_label()}.incomplete")
     own.touch()
-    *shorter, (_, longest) = _partials(blob)
-    for _, part in shorter:
+    *shorter, longest = sorted(_partials(blob), key=_size)
+    for part in shorter:
         part.unlink(missing_ok=True)
     with contextlib.suppress(FileNotFoundError):
         longest.replace(own)
     return own
 
 
-def _partials(blob: Path) -> list[tuple[int, Path]]:
-    """Return size and path of the partial files of this and of ended processes, ascending."""
-    found = []
+def _partials(blob: Path) -> Iterator[Path]:
+    """Yield the partial files of this and of ended processes."""
     for part in blob.parent.glob(f"{blob.name}.*-*.incomplete"):
         label = part.stem.removeprefix(f"{blob.name}.")
         if label == process_label() or is_abandoned(part, label, SILENT_SECONDS):
-            with contextlib.suppress(FileNotFoundError):
-                found.append((part.stat().st_size, part))
-    return sorted(found)
+            yield part
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

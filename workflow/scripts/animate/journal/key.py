@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from animate.config.job import TIMELINE, Job
+from animate.config.job import TIMELINE, SamplingJob
 from animate.config.lora_choice import LoraFile
 from animate.hashing import file_hash, value_hash
 from animate.weights.identity import model_identity, pinned_hash
@@ -14,13 +14,16 @@ from animate.weights.lora.merge import adapter_config
 SAMPLER_VERSION = 1
 
 
-def input_hashes(job: Job) -> dict[str, str]:
+def input_hashes(job: SamplingJob) -> dict[str, str]:
     """Return the SHA-256 of each input file of a job, by its role."""
     return {role: file_hash(path) for role, path in job.inputs.items()}
 
 
 def job_key(
-    job: Job, loras: Iterable[LoraFile], inputs: Mapping[str, str], shots: Sequence[int] = (0,)
+    job: SamplingJob,
+    loras: Iterable[LoraFile],
+    inputs: Mapping[str, str],
+    shots: Sequence[int] = (0,),
 ) -> str:
     """Return the hash of all that a job's frames are made from, and of nothing else.
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from animate.config.job import TIMELINE, Job
+from animate.config.job import TIMELINE, SamplingJob
 from animate.devices.machine import Machine
 from animate.errors import ClipError
 from animate.model.image import reference_video
@@ -22,16 +22,16 @@ VIDEO_ROLES = ("pose", "face", "background", "mask")
 
 
 @dataclass(frozen=True)
-class Clip:
+class SegmentedClip:
     """A job, the length, rate and size of its videos, its shots' first frames and its segments."""
 
-    job: Job
+    job: SamplingJob
     info: VideoInfo
     shots: tuple[int, ...]
     segments: list[Segment]
 
 
-def read_clip(job: Job) -> Clip:
+def read_clip(job: SamplingJob) -> SegmentedClip:
     """Return the clip of a job.
 
     Raises:
@@ -49,10 +49,10 @@ def read_clip(job: Job) -> Clip:
     settings = job.settings
     shots = _shots(job, info.frame_count)
     lengths = info.frame_count, settings.segment_frames, settings.conditioning_frames
-    return Clip(job, info, shots, plan_segments(*lengths, shots, settings.segment_fit))
+    return SegmentedClip(job, info, shots, plan_segments(*lengths, shots, settings.segment_fit))
 
 
-def _shots(job: Job, frame_count: int) -> tuple[int, ...]:
+def _shots(job: SamplingJob, frame_count: int) -> tuple[int, ...]:
     """Return the first frames of the shots; a clip without a timeline is one."""
     if TIMELINE not in job.inputs:
         return (0,)
@@ -67,7 +67,7 @@ def _shots(job: Job, frame_count: int) -> tuple[int, ...]:
 
 @torch.inference_mode()
 def segment_sampler(
-    clip: Clip, models: Models, machine: Machine, features: torch.Tensor | None
+    clip: SegmentedClip, models: Models, machine: Machine, features: torch.Tensor | None
 ) -> SegmentSampler:
     """Return what samples the clip's segments; rank 0 has the reference's features for all."""
     job = clip.job
@@ -83,7 +83,7 @@ def segment_sampler(
     )
 
 
-def frames_of(clip: Clip, finished: int, machine: Machine) -> Iterator[SegmentFrames]:
+def frames_of(clip: SegmentedClip, finished: int, machine: Machine) -> Iterator[SegmentFrames]:
     """Yield the frames of the segments after the first `finished`, each read one ahead.
 
     Rank 0 decodes the videos, the others get the frames.
@@ -106,5 +106,5 @@ def _shared(frames: SegmentFrames | None, names: list[str], machine: Machine) ->
     return SegmentFrames(**arrays)
 
 
-def _videos(job: Job) -> dict:
+def _videos(job: SamplingJob) -> dict:
     return {role: job.inputs[role] for role in VIDEO_ROLES if role in job.inputs}

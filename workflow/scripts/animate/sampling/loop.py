@@ -87,7 +87,7 @@ class SegmentSampler:
             self.settings.pose_strength,
             self.settings.face_strength,
         )
-        if not self.settings.guided_steps:
+        if not self.settings.guided:
             return [constants]
         negative = self.negative_prompt_embeds.to(device)
         return [constants, model.unguided_constants(constants, face.shape[2], negative)]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKLWan
 
-from animate.config.job import Job
+from animate.config.job import SamplingJob
 from animate.config.lora_choice import LoraFile
 from animate.devices.machine import Machine
 from animate.model.parts import load_part
@@ -68,7 +68,7 @@ def load_models(
     return Models(transformer, codec, {**how, "vae_precision": workload.vae_precision})
 
 
-def job_workload(job: Job, size: tuple[int, int], frames: int) -> Workload:
+def job_workload(job: SamplingJob, size: tuple[int, int], frames: int) -> Workload:
     """Return the workload of a segment of `frames` frames of (width, height) `size`."""
     settings = job.settings
     precisions = settings.precision, settings.vae_precision

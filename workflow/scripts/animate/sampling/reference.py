@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from animate.config.job import Job
+from animate.config.job import SamplingJob
 from animate.devices.parent import LAUNCHER
 from animate.errors import ClipError
 from animate.video.files import video_info
@@ -30,7 +30,7 @@ SCRIPT = Path(__file__).parents[2] / "encode_reference.py"
 class ReferenceFeatures:
     """A process that encodes a job's reference, from the start of the block on."""
 
-    def __init__(self, job: Job, model: Path):
+    def __init__(self, job: SamplingJob, model: Path):
         self._job, self._model = job, model
 
     def __enter__(self) -> "ReferenceFeatures":

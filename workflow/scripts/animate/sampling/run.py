@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 
-from animate.config.job import Job
+from animate.config.job import SamplingJob
 from animate.config.lora_choice import LoraFile
 from animate.devices.machine import Machine
 from animate.journal.key import input_hashes, job_key
@@ -14,7 +14,7 @@ from animate.journal.record import describe, write_record
 from animate.journal.sink import Sink, open_sink
 from animate.model.image import reference_features
 from animate.sampling.clip import (
-    Clip,
+    SegmentedClip,
     frames_of,
     read_clip,
     segment_sampler,
@@ -31,7 +31,7 @@ Encode = Callable[[], torch.Tensor]
 
 
 def run_job(
-    job: Job,
+    job: SamplingJob,
     machine: Machine,
     progress: Progress,
     encode: Encode | None = None,
@@ -68,7 +68,7 @@ def run_job(
 
 
 def _sample(
-    clip: Clip,
+    clip: SegmentedClip,
     loras: list[LoraFile],
     machine: Machine,
     progress: Progress,

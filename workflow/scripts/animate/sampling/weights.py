@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from animate.config.job import Job
+from animate.config.job import SamplingJob
 from animate.config.lora_choice import LoraFile
 from animate.errors import ClipError
 from animate.weights.layout import RELIGHTING_LORA, relighting_lora
@@ -14,7 +14,7 @@ from animate.weights.prepared import transformer_folder
 from animate.weights.storage.early import EarlyWeights
 
 
-def job_loras(job: Job) -> list[LoraFile]:
+def job_loras(job: SamplingJob) -> list[LoraFile]:
     """Return the LoRAs to merge for a job, the relighting LoRA first.
 
     Raises:
@@ -31,7 +31,9 @@ def job_loras(job: Job) -> list[LoraFile]:
 
 
 @contextmanager
-def early_weights(job: Job, model: Path, device: torch.device) -> Iterator[EarlyWeights | None]:
+def early_weights(
+    job: SamplingJob, model: Path, device: torch.device
+) -> Iterator[EarlyWeights | None]:
     """Read what a job's only rank will load from the folder `model`, inside the block.
 
     Only a help: what is wrong with the files is left for those to say who load them.

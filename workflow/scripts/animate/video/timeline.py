@@ -12,6 +12,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from animate.atomic import atomic_output
+from animate.config.fields import frame_rate
 from animate.errors import ClipError
 from animate.video.shots import CutFinder
 from animate.video.source import Picture, Scan, scan
@@ -103,7 +104,7 @@ def make_timeline(
     video: Path,
     *,
     resolution_area: int,
-    fps: str | float = "source",
+    fps: str = "source",
     start: float | None = None,
     end: float | None = None,
     frame_shape: tuple[int, int] | None = None,
@@ -111,9 +112,9 @@ def make_timeline(
     """Decode `video` once and return its timeline.
 
     The model size has about `resolution_area` pixels and the shape of `frame_shape` (width,
-    height: the reference's, in animate mode) or else of the video. `fps` is a rate, as a number or
-    "30000/1001", or "source". `start` and `end` are seconds from the first frame. Raises ClipError
-    for a file that is no readable video and for times outside it.
+    height: the reference's, in animate mode) or else of the video. `fps` is as in the settings,
+    a rate such as "30000/1001", or "source". `start` and `end` are seconds from the first frame.
+    Raises ClipError for a file that is no readable video and for times outside it.
     """
     video = Path(video)
     finder = CutFinder()
@@ -124,7 +125,12 @@ def make_timeline(
 
     found = scan(video, watch)
     rate, even = source_rate(found)
-    target_rate = _own_rate(video, rate) if fps == "source" else parse_rate(fps)
+    target_rate = frame_rate(fps, rate)
+    if target_rate > MAX_RATE:
+        raise ClipError(
+            f"driving video {video} has {float(rate):g} frames per second, more than {MAX_RATE};"
+            ' set fps to a lower rate instead of "source"'
+        )
     last_duration = 1 / rate if even else found.last_duration
     first, stop = _span(video, found.times, last_duration, start, end)
     if even:
@@ -166,26 +172,6 @@ def frame_indices(
     times = np.arange(target_count) / float(target_rate)
     nearest = np.round(times * float(source_rate)).astype(int)
     return np.minimum(nearest, frames - 1).tolist()
-
-
-def parse_rate(fps: str | float) -> Fraction:
-    """Return frames per second as an exact fraction; ClipError unless 0 < fps <= 240."""
-    try:
-        rate = Fraction(str(fps))
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if not 0 < rate <= MAX_RATE:
-        raise ClipError(f'fps {fps} is no frame rate; give "source", or up to {MAX_RATE}')
-    return rate
-
-
-def _own_rate(video: Path, rate: Fraction) -> Fraction:
-    if rate > MAX_RATE:
-        raise ClipError(
-            f"driving video {video} has {float(rate):g} frames per second, more than {MAX_RATE};"
-            ' set fps to a lower rate instead of "source"'
-        )
-    return rate
 
 
 def source_rate(found: Scan) -> tuple[Fraction, bool]:

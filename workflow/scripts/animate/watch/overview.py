@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping
 
 from animate.sampling.progress import Sampled, duration, read_progress
-from animate.watch.records import Job
+from animate.watch.records import PlannedJob
 
 SHOWN = 5
 
 
-def overview(unfinished: Mapping[str, Iterable[Job]], total: int, since: float) -> str:
+def overview(unfinished: Mapping[str, Iterable[PlannedJob]], total: int, since: float) -> str:
     """Return one line on all clips: the finished ones, and where those being sampled are.
 
     Args:

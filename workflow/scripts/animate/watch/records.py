@@ -15,7 +15,7 @@ HINT = (
 
 
 @dataclass(frozen=True)
-class Job:
+class PlannedJob:
     """A job that a run has to do: its rule, its clip, "" if it has none, and its log files."""
 
     rule: str
@@ -43,19 +43,19 @@ class RunRecords(logging.Handler):
         super().__init__()
         self.rules: frozenset[str] = frozenset()
         self.clip_count = 0
-        self._jobs: dict[int, Job] = {}
+        self._jobs: dict[int, PlannedJob] = {}
         self._faults: dict[int, Fault] = {}
 
-    def plan(self, jobs: Mapping[int, Job]) -> None:
+    def plan(self, jobs: Mapping[int, PlannedJob]) -> None:
         """Follow these jobs, by Snakemake's numbers."""
         self._jobs = dict(jobs)
         self.rules = frozenset(job.rule for job in jobs.values())
         self.clip_count = len(self.unfinished)
 
     @property
-    def unfinished(self) -> dict[str, list[Job]]:
+    def unfinished(self) -> dict[str, list[PlannedJob]]:
         """The unfinished jobs of each clip that has any."""
-        found: dict[str, list[Job]] = {}
+        found: dict[str, list[PlannedJob]] = {}
         with self.lock:
             for job in self._jobs.values():
                 if job.clip:

@@ -4,7 +4,6 @@ The tensors stream from memory-mapped files to new ones of bounded size, so a co
 less memory than twice the largest file.
 """
 
-import json
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -14,7 +13,6 @@ from typing import Protocol
 
 import torch
 from diffusers import AutoencoderKLWan, WanAnimateTransformer3DModel
-from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
@@ -30,6 +28,7 @@ from animate.weights.original_names import (
     vae_names,
 )
 from animate.weights.storage.stored import stored_tensors
+from animate.weights.storage.writing import NAMES_OF_TYPES, write_shards
 
 TEXT_ENCODER = "models_t5_umt5-xxl-enc-bf16.pth"
 IMAGE_ENCODER = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
@@ -37,7 +36,6 @@ VAE = "Wan2.1_VAE.pth"
 TOKENIZER = "google/umt5-xxl"
 FACE_BLOCK_EVERY = 5
 IMAGE_HEADS = 16
-SHARD_BYTES = 1 << 30
 
 Tensors = Iterable[tuple[str, torch.Tensor]]
 
@@ -227,12 +225,17 @@ def _write(source: Path, tensors: Tensors, names: Names, model: nn.Module, targe
     target.mkdir(parents=True, exist_ok=True)
     for old in target.glob("*.safetensors*"):
         old.unlink()
-    writer = _ShardWriter(target)
-    for name, tensor in _converted(tensors, names, expected):
-        found[name] = tensor.shape
-        writer.add(name, tensor)
-    check_names(str(source), expected, found)
-    writer.close(_weights_name(model))
+
+    def checked() -> Tensors:
+        for name, tensor in _converted(tensors, names, expected):
+            if tensor.dtype not in NAMES_OF_TYPES:
+                kinds = ", ".join(NAMES_OF_TYPES.values())
+                raise ClipError(f"{source} has {name} as {tensor.dtype}, not as one of {kinds}")
+            found[name] = tensor.shape
+            yield name, tensor
+        check_names(str(source), expected, found)
+
+    write_shards(target, _weights_name(model), checked())
     if hasattr(model, "save_config"):
         model.save_config(target)
     else:
@@ -267,44 +270,3 @@ def _squeezed(shape: torch.Size) -> list[int]:
 def _weights_name(model: nn.Module) -> str:
     diffusers = hasattr(model, "save_config")
     return "diffusion_pytorch_model" if diffusers else "model"
-
-
-class _ShardWriter:
-    """Writes tensors to safetensors files of at most `SHARD_BYTES`, with the usual index."""
-
-    def __init__(self, folder: Path):
-        self._folder = folder
-        self._pending: dict[str, torch.Tensor] = {}
-        self._files: list[list[str]] = []
-        self._bytes = self._total = 0
-
-    def add(self, name: str, tensor: torch.Tensor) -> None:
-        """Take one tensor."""
-        size = tensor.numel() * tensor.element_size()
-        if self._pending and self._bytes + size > SHARD_BYTES:
-            self._flush()
-        # Cloned, because parts of a split tensor share memory.
-        self._pending[name] = tensor.clone(memory_format=torch.contiguous_format)
-        self._bytes += size
-        self._total += size
-
-    def close(self, stem: str) -> None:
-        """Give the files their final names and write the index."""
-        self._flush()
-        index: dict[str, str] = {}
-        for number, names in enumerate(self._files):
-            file = f"{stem}-{number + 1:05d}-of-{len(self._files):05d}.safetensors"
-            self._part(number).replace(self._folder / file)
-            index |= dict.fromkeys(names, file)
-        content = {"metadata": {"total_size": self._total}, "weight_map": index}
-        path = self._folder / f"{stem}.safetensors.index.json"
-        path.write_text(json.dumps(content, indent=2) + "\n")
-
-    def _flush(self) -> None:
-        if self._pending:
-            save_file(self._pending, self._part(len(self._files)), {"format": "pt"})
-            self._files.append(list(self._pending))
-            self._pending, self._bytes = {}, 0
-
-    def _part(self, number: int) -> Path:
-        return self._folder / f"part-{number:05d}.safetensors"

@@ -6,12 +6,8 @@ The copy appears under its name when it is whole.
 
 import errno
 import fcntl
-import json
-import os
 import shutil
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,20 +16,16 @@ import torch
 from animate.atomic import NO_LOCKS
 from animate.weights.checkpoint import empty_transformer, fitting_tensors
 from animate.weights.prepared import COPY, TRANSFORMER, Copy, source_identity, valid_copy
-from animate.weights.storage.reading import TYPES, read_tensors, stored_type
-from animate.weights.storage.stored import INDEX_SUFFIX, StoredTensor
+from animate.weights.storage.reading import read_tensors, stored_type
+from animate.weights.storage.stored import StoredTensor
+from animate.weights.storage.writing import write_shards
 
-STEM = "diffusion_pytorch_model"
-SHARD_BYTES = 512 << 20
-# Files that are being written while the next is put together.
-WRITERS = 2
 # A copy that saves a smaller part of the bytes is not worth its place on the disk.
 WORTH = 0.25
 # Room that is left for others, in bytes.
 SPARE = 1 << 30
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
-NAMES_OF_TYPES = {dtype: name for name, dtype in TYPES.items()}
 CPU = torch.device("cpu")
 
 
@@ -130,57 +122,15 @@ def _narrower(stored: torch.dtype, kept: torch.dtype) -> torch.dtype:
 
 def _write(stored: list[StoredTensor], types: dict[str, torch.dtype], folder: Path) -> bool:
     """Write the tensors in their new types, and their index; return whether none was changed."""
-    shards = _shards(stored, types)
-    files = [f"{STEM}-{n:05d}-of-{len(shards):05d}.safetensors" for n in range(1, len(shards) + 1)]
-    tensors, lossless = read_tensors(stored, CPU), True
-    writing: deque[Future] = deque()
-    with ThreadPoolExecutor(WRITERS) as pool:
-        for file, names in zip(files, shards, strict=True):
-            content = {}
-            for name in names:
-                tensor = next(tensors)
-                content[name] = tensor.to(types[name])
-                lossless &= torch.equal(content[name].to(tensor.dtype), tensor)
-            writing.append(pool.submit(write_tensors, folder / file, content))
-            if len(writing) > WRITERS:
-                writing.popleft().result()
-        for future in writing:
-            future.result()
-    index = {name: file for file, names in zip(files, shards, strict=True) for name in names}
-    text = json.dumps({"metadata": {}, "weight_map": index}, indent=2)
-    (folder / f"{STEM}{INDEX_SUFFIX}").write_text(text + "\n", "utf-8")
+    lossless = True
+
+    def narrowed() -> Iterator[tuple[str, torch.Tensor]]:
+        nonlocal lossless
+        names = (tensor.name for tensor in stored)
+        for name, tensor in zip(names, read_tensors(stored, CPU), strict=True):
+            narrow = tensor.to(types[name])
+            lossless = lossless and torch.equal(narrow.to(tensor.dtype), tensor)
+            yield name, narrow
+
+    write_shards(folder, "diffusion_pytorch_model", narrowed())
     return lossless
-
-
-def _shards(stored: list[StoredTensor], types: dict[str, torch.dtype]) -> list[list[str]]:
-    """Return the names of the tensors of each file, in order."""
-    shards: list[list[str]] = []
-    left = 0
-    for tensor in stored:
-        size = tensor.shape.numel() * types[tensor.name].itemsize
-        if size > left:
-            shards.append([])
-            left = SHARD_BYTES
-        shards[-1].append(tensor.name)
-        left -= size
-    return shards
-
-
-def write_tensors(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    """Write a safetensors file; other threads run meanwhile, and a full disk is an `OSError`."""
-    header, end = {"__metadata__": {"format": "pt"}}, 0
-    for name, tensor in tensors.items():
-        start, end = end, end + tensor.nbytes
-        header[name] = {
-            "dtype": NAMES_OF_TYPES[tensor.dtype],
-            "shape": list(tensor.shape),
-            "data_offsets": [start, end],
-        }
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for tensor in tensors.values():
-            file.write(tensor.reshape(-1).view(torch.uint8).numpy())
-        file.flush()
-        os.fsync(file.fileno())

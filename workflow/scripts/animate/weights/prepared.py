@@ -9,6 +9,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from animate.weights.identity import pinned_hashes
 from animate.weights.layout import RECORD
 
 TRANSFORMER = "transformer"
@@ -57,9 +58,7 @@ def valid_copy(model: Path) -> Copy | None:
 
 def source_identity(model: Path) -> dict[str, str]:
     """Return what tells a transformer's files from others: a pinned SHA-256, or size and time."""
-    record = model / RECORD
-    parts = json.loads(record.read_text("utf-8")).values() if record.is_file() else ()
-    pinned = {name: digest for part in parts for name, digest in part["files"].items()}
+    pinned = pinned_hashes(model / RECORD)
     files = sorted(path for path in (model / TRANSFORMER).glob("*") if path.is_file())
     names = {str(path.relative_to(model)): path.stat() for path in files}
     return {

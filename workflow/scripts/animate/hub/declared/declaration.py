@@ -1,16 +1,23 @@
-"""What config/models.yaml declares: repositories, and the parts each model is made of."""
+"""What config/models.yaml declares: repositories, and the parts each model is made of.
 
+LoRAs of the hub, which clips name, join it: each repository and revision is a model, each file a
+part.
+"""
+
+import fnmatch
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
 from itertools import chain
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Annotated, Any
 
 import yaml
+from pydantic import BeforeValidator, Field, ValidationError
 
+from animate.config.fields import Declared
+from animate.config.mistakes import mistakes_of
 from animate.errors import ClipError
-from animate.hub.declared.document import document_mistakes
+from animate.weights.layout import ADAPTER_CONFIG
 
 if TYPE_CHECKING:
     from animate.config.table import Clip
@@ -19,35 +26,50 @@ INDEX = "model_index.json"
 ORIGINAL = "original"
 
 
-@dataclass(frozen=True)
-class Repository:
-    """A repository of the hub; with `path`, a folder that has its files already."""
-
-    name: str
-    revision: str
-    path: Path | None
+def _absolute(path: Any) -> Any:
+    known = isinstance(path, str) and path
+    return Path(os.path.expandvars(path)).expanduser().absolute() if known else path
 
 
-@dataclass(frozen=True)
-class Part:
-    """Files of one repository that serve one purpose; `when` tells which clips need them.
+def _listed(entry: Any) -> Any:
+    return [entry] if isinstance(entry, str) else entry
 
-    Each entry of `files` is a pattern, or several of which the first that has a match counts;
-    `optional` patterns need no match.
+
+Text = Annotated[str, Field(min_length=1)]
+Folder = Annotated[Path, BeforeValidator(_absolute)]
+Choices = Annotated[list[Text], Field(min_length=1), BeforeValidator(_listed)]
+ModelName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+RepositoryName = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*$")
+]
+
+
+class Repository(Declared):
+    """A repository of the hub, at a branch, tag or commit; with `path`, a folder of its files."""
+
+    revision: Text = "main"
+    path: Folder | None = None
+
+
+class Part(Declared):
+    """Files of one repository that serve one purpose.
+
+    Each of `files` is a pattern, or a list of which the first that has a match counts; `optional`
+    patterns need none. With `convert` they have the published layout. `when` has the values of a
+    clip's settings with which it needs the part.
     """
 
-    name: str
     purpose: str
     repository: str
-    files: tuple[tuple[str, ...], ...]
+    files: Annotated[list[Choices], Field(min_length=1)]
+    optional: list[Text] = Field([])
     convert: bool = False
-    when: dict[str, list[Any]] = field(default_factory=dict)
-    optional: tuple[str, ...] = ()
+    when: dict[str, list[Any]] = Field({})
 
     @property
-    def patterns(self) -> tuple[str, ...]:
+    def patterns(self) -> list[str]:
         """Every pattern."""
-        return (*chain.from_iterable(self.files), *self.optional)
+        return [*chain.from_iterable(self.files), *self.optional]
 
     @property
     def folder(self) -> str:
@@ -57,79 +79,103 @@ class Part:
     def serves(self, clip: "Clip") -> bool:
         """Return whether the clip has every setting under `when`."""
         resolved = {**dict(clip.settings), "mode": clip.mode}
-        return all(resolved.get(setting) in values for setting, values in self.when.items())
+        return all(resolved.get(key) in values for key, values in self.when.items())
+
+    def select(self, names: Collection[str]) -> list[str]:
+        """Return which of these files are the part's, in order.
+
+        Raises:
+            ClipError: an entry of `files` has no match.
+        """
+        selected = set(chain(*(fnmatch.filter(names, pattern) for pattern in self.optional)))
+        for choices in self.files:
+            found = (fnmatch.filter(names, pattern) for pattern in choices)
+            if not (first := next(filter(None, found), [])):
+                shown = " or ".join(f"'{pattern}'" for pattern in choices)
+                raise ClipError(
+                    f"repository {self.repository} has no file {shown}: correct `files`,"
+                    " `revision` or `path` in config/models.yaml, or `loras` of the clip"
+                )
+            selected.update(first)
+        return sorted(selected)
 
 
-@dataclass(frozen=True)
-class Model:
-    """A model's parts."""
+class Model(Declared):
+    """What one model needs: its parts, by name."""
 
-    name: str
-    parts: tuple[Part, ...]
+    parts: Annotated[dict[str, Part], Field(min_length=1)]
 
     @property
     def layout(self) -> str:
         """How the weights come: `diffusers`, `original` (to be converted), or plain `files`."""
-        if any(part.convert for part in self.parts):
+        if any(part.convert for part in self.parts.values()):
             return "original"
-        return "diffusers" if any(INDEX in part.patterns for part in self.parts) else "files"
+        index = any(INDEX in part.patterns for part in self.parts.values())
+        return "diffusers" if index else "files"
 
-    def needed_parts(self, clips: Iterable["Clip"]) -> list[Part]:
+    def needed_parts(self, clips: Iterable["Clip"]) -> dict[str, Part]:
         """Return the parts that every clip needs, and those that one of these clips does."""
         clips = list(clips)
-        return [part for part in self.parts if not part.when or any(map(part.serves, clips))]
+        return {n: p for n, p in self.parts.items() if not p.when or any(map(p.serves, clips))}
 
 
-@dataclass(frozen=True)
-class Declaration:
-    """The content of models.yaml; `cache` is None for the Hugging Face cache."""
+class Declaration(Declared):
+    """models.yaml; without `cache`, the downloads go to the Hugging Face cache."""
 
-    cache: Path | None
-    repositories: dict[str, Repository]
-    models: dict[str, Model]
+    cache: Folder | None = None
+    repositories: dict[RepositoryName, Repository]
+    models: dict[ModelName, Model]
 
     def patterns(self, repository: str) -> list[str]:
         """Return every pattern that any model declares for a repository."""
-        parts = [part for model in self.models.values() for part in model.parts]
-        own = [part for part in parts if part.repository == repository]
-        return sorted({pattern for part in own for pattern in part.patterns})
+        parts = chain(*(model.parts.values() for model in self.models.values()))
+        return [p for part in parts if part.repository == repository for p in part.patterns]
 
 
 def read_declaration(path: Path) -> Declaration:
     """Read models.yaml; a `ClipError` names every mistake."""
     try:
-        document = yaml.safe_load(path.read_text("utf-8"))
+        declaration = Declaration.model_validate(yaml.safe_load(path.read_text("utf-8")))
+        mistakes = [
+            f"models.{name}.parts.{title}.repository: '{part.repository}' is not under repositories"
+            for name, model in declaration.models.items()
+            for title, part in model.parts.items()
+            if part.repository not in declaration.repositories
+        ]
     except (OSError, yaml.YAMLError) as error:
         raise ClipError(f"{path} cannot be read: {error}") from error
-    mistakes = document_mistakes(document)
-    if mistakes := mistakes or _unknown_repositories(document):
-        raise ClipError(f"{path}: {'; '.join(mistakes)}")
-    return Declaration(
-        cache=_folder(document.get("cache")),
-        repositories={
-            name: Repository(name, entry.get("revision", "main"), _folder(entry.get("path")))
-            for name, entry in document["repositories"].items()
-        },
-        models={name: _model(name, entry) for name, entry in document["models"].items()},
-    )
+    except ValidationError as error:
+        mistakes = mistakes_of(error, Declaration)
+    if mistakes:
+        raise ClipError(f"{path}: {'; '.join(map(str, mistakes))}")
+    return declaration
 
 
-def _model(name: str, entry: dict[str, Any]) -> Model:
-    parts = []
-    for part, fields in entry["parts"].items():
-        files = [[file] if isinstance(file, str) else file for file in fields["files"]]
-        parts.append(Part(**fields | {"name": part, "files": tuple(map(tuple, files))}))
-    return Model(name, tuple(parts))
+def hub_loras(clips: Iterable["Clip"]) -> dict[str, list[str]]:
+    """Return the files of the hub's LoRAs in these clips, by the name of their model."""
+    files: dict[str, dict[str, None]] = {}
+    for lora in (lora for clip in clips for lora in clip.settings.all_loras if lora.repo):
+        files.setdefault(f"loras/{lora.repo}/{lora.revision}", {})[lora.file] = None
+    return {name: list(wanted) for name, wanted in files.items()}
 
 
-def _unknown_repositories(document: dict[str, Any]) -> list[str]:
-    return [
-        f"models.{name}.parts.{part}.repository: '{fields['repository']}' is not under repositories"
-        for name, model in document["models"].items()
-        for part, fields in model["parts"].items()
-        if fields["repository"] not in document["repositories"]
-    ]
+def with_loras(declaration: Declaration, files: Mapping[str, Iterable[str]]) -> Declaration:
+    """Return the declaration with these files as models, as if models.yaml had named them.
+
+    `files` may hold other models' parts: a LoRA's name is loras/OWNER/NAME/REVISION. Its pin
+    stands in the lock as OWNER/NAME@REVISION, apart from that of a model's repository.
+    """
+    repositories, models = dict(declaration.repositories), dict(declaration.models)
+    for name, wanted in files.items():
+        if name.startswith("loras/"):
+            _, owner, title, revision = name.split("/")
+            repository = f"{owner}/{title}@{revision}"
+            repositories[repository] = Repository(revision=revision)
+            models[name] = Model(parts={file: _lora(repository, file) for file in wanted})
+    return declaration.model_copy(update={"repositories": repositories, "models": models})
 
 
-def _folder(text: str | None) -> Path | None:
-    return Path(os.path.expandvars(text)).expanduser().absolute() if text else None
+def _lora(repository: str, file: str) -> Part:
+    # PEFT keeps a LoRA's alpha there; other LoRAs have no such file.
+    config = str(PurePosixPath(file).with_name(ADAPTER_CONFIG))
+    return Part(purpose="LoRA", repository=repository, files=[[file]], optional=[config])

@@ -1,28 +1,49 @@
 """The pinned commit of each repository, with the size and SHA-256 of every file."""
 
 import re
-from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Annotated, Any
 
 import yaml
+from pydantic import AfterValidator, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from animate.atomic import atomic_output
+from animate.config.fields import Declared
 from animate.errors import ClipError
+from animate.hashing import value_hash
+from animate.hub.declared.declaration import Declaration, Part
 
 HEADER = (
     "# The pinned commit, sizes and SHA-256 of each repository. Written by the workflow; commit it."
     "\n# What stands under `known` is completed at the first download, and must agree with it.\n"
 )
-HASH = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-@dataclass(frozen=True)
-class LockedFile:
+def _hash(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", text):
+        raise PydanticCustomError("", "which is no hash of 40 or 64 hexadecimal digits")
+    return text
+
+
+def _inside(name: str) -> str:
+    unsafe = name.startswith("/") or ".." in PurePosixPath(name).parts or "\\" in name
+    if unsafe or not name or not name.isprintable():
+        raise PydanticCustomError("", "a name that leaves the model's folder")
+    return name
+
+
+# Ids become names of files in the cache, and names of files places in the model's folder.
+Hash = Annotated[str, AfterValidator(_hash)]
+FileName = Annotated[str, AfterValidator(_inside)]
+
+
+class LockedFile(Declared):
     """One file: bytes, SHA-256, and the git hash of a file that is not in large-file storage."""
 
-    size: int
-    sha256: str
-    git: str | None = None
+    size: int | None = None
+    sha256: Hash | None = None
+    git: Hash | None = None
 
     @property
     def blob(self) -> str:
@@ -30,28 +51,32 @@ class LockedFile:
         return self.git or self.sha256
 
 
-@dataclass(frozen=True)
-class LockedRepository:
+class LockedRepository(Declared):
     """The declared revision, the commit it meant when pinned, and the declared files there.
 
-    `known` has the `size`, the `sha256` or both of files at that commit which the hub was not yet
-    asked for; its answer must agree. `looked_up` is false as long as there is no answer at all.
+    `known` has the size, the SHA-256 or both of files at that commit which the hub was not yet
+    asked for; its answer must agree.
     """
 
     revision: str
-    commit: str
-    files: dict[str, LockedFile] = field(default_factory=dict)
-    known: dict[str, dict[str, int | str]] = field(default_factory=dict)
-    looked_up: bool = True
-
-    def pins(self, name: str) -> dict[str, int | str]:
-        """Return size and SHA-256 of a file, as far as they are pinned or known."""
-        if file := self.files.get(name):
-            return {"size": file.size, "sha256": file.sha256}
-        return self.known.get(name, {})
+    commit: Hash
+    known: dict[FileName, LockedFile] = Field({})
+    files: dict[FileName, LockedFile] = Field({})
 
 
 Lock = dict[str, LockedRepository]
+
+
+def checked(name: str, pins: Any) -> LockedRepository:
+    """Return a repository's pins; a `ClipError` names an id or a file's name that is unsafe."""
+    try:
+        return LockedRepository.model_validate(pins)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise ClipError(
+            f"repository {name} has {wrong['input']!r:.200}, {wrong['msg']}: nothing was fetched;"
+            " restore config/models.lock.yaml, or choose another revision or repository"
+        ) from error
 
 
 def read_lock(path: Path) -> Lock:
@@ -60,13 +85,8 @@ def read_lock(path: Path) -> Lock:
         return {}
     try:
         document = yaml.load(path.read_text("utf-8"), Loader=yaml.CSafeLoader) or {}
-        lock = {}
-        for name, entry in document.items():
-            files = {file: LockedFile(**pins) for file, pins in entry.get("files", {}).items()}
-            rest = {"files": files, "looked_up": "files" in entry}
-            lock[name] = checked(name, LockedRepository(**entry | rest))
-        return lock
-    except (OSError, yaml.YAMLError, AttributeError, TypeError) as error:
+        return {name: checked(name, pins) for name, pins in document.items()}
+    except (OSError, yaml.YAMLError, AttributeError) as error:
         raise ClipError(
             f"{path} cannot be read ({error!r}): restore it, or delete it to pin anew"
         ) from error
@@ -74,41 +94,30 @@ def read_lock(path: Path) -> Lock:
 
 def write_lock(path: Path, lock: Lock) -> None:
     """Write the lock in one step, in a stable order."""
-    document = {}
-    for name, locked in sorted(lock.items()):
-        entry = document[name] = {"revision": locked.revision, "commit": locked.commit}
-        if locked.known:
-            entry["known"] = dict(sorted(locked.known.items()))
-        if locked.looked_up:
-            entry["files"] = {
-                file: {key: value for key, value in asdict(pin).items() if value is not None}
-                for file, pin in sorted(locked.files.items())
-            }
+    document = {name: lock[name].model_dump(exclude_defaults=True) for name in sorted(lock)}
     with atomic_output(path) as temporary:
         temporary.write_text(HEADER + yaml.safe_dump(document, sort_keys=False), "utf-8")
 
 
-def checked(name: str, locked: LockedRepository) -> LockedRepository:
-    """Return a repository's pins.
+def pinned_files(declaration: Declaration, lock: Lock, part: Part) -> dict[str, LockedFile]:
+    """Return the files of a part, by name; none before each entry of its `files` is pinned."""
+    locked = lock.get(part.repository)
+    if locked is None or locked.revision != declaration.repositories[part.repository].revision:
+        return {}
+    try:
+        return {name: locked.files[name] for name in part.select(locked.files)}
+    except ClipError:
+        return {}
 
-    Raises:
-        ClipError: an id, which becomes a file's name in the cache, is no hash, or a file's name
-            leads out of the model's folder.
+
+def part_content(declaration: Declaration, lock: Lock, part: Part) -> str:
+    """Return the hash of the names and SHA-256 of a part's files, "" before they are pinned.
+
+    The commit they stand at is no part of it, nor are files for people (*.md). A folder that is
+    used in place is its path: what lies there is not pinned.
     """
-    known = (pins["sha256"] for pins in locked.known.values() if "sha256" in pins)
-    for text in (locked.commit, *(file.blob for file in locked.files.values()), *known):
-        if not HASH.fullmatch(str(text)):
-            raise ClipError(
-                f"repository {name} has the id {text!r}, which is no hash of 40 or 64 hexadecimal"
-                " digits: nothing was fetched; restore config/models.lock.yaml, or choose another"
-                " revision or repository"
-            )
-    for file in locked.files:
-        parts = PurePosixPath(file).parts
-        unsafe = not parts or file.startswith("/") or ".." in parts or "\\" in file
-        if unsafe or not file.isprintable():
-            raise ClipError(
-                f"repository {name} offers the file {file!r}, whose name leaves the model's"
-                " folder: nothing was fetched; choose another revision or repository"
-            )
-    return locked
+    if own := declaration.repositories[part.repository].path:
+        return str(own)
+    files = pinned_files(declaration, lock, part).items()
+    read = [(name, file.sha256) for name, file in files if not name.endswith(".md")]
+    return value_hash(read) if read else ""

@@ -1,0 +1,42 @@
+"""Which weights the jobs of a clip read: of its backends, and of its LoRAs."""
+
+
+def backend_weights(setting, backend, own=None):
+    """Return an input function: the backend's weights, one's own or the sign that all are there."""
+
+    def of_clip(wildcards):
+        chosen = clip_of(wildcards).settings
+        if getattr(chosen, setting) != backend:
+            return []
+        return own and getattr(chosen, own) or BACKENDS_DOWNLOADED
+
+    return of_clip
+
+
+def own_loras(wildcards):
+    loras = clip_of(wildcards).settings.all_loras
+    own = [lora.path for lora in loras if lora.path]
+    settings = {
+        os.path.join(os.path.dirname(path), "adapter_config.json") for path in own
+    }
+    return own + sorted(filter(os.path.exists, settings))
+
+
+def hub_lora_anchors(wildcards):
+    # The links may dangle once their clips are finished.
+    return [ancient(folder_anchor(name)) for name in hub_loras([clip_of(wildcards)])]
+
+
+def parts_beside_model(clip):
+    """Return the parts that a clip uses of other folders than the model's, by the anchor."""
+    used = hub_loras([clip])
+    used["preprocess"] = list(parts_of("preprocess", [clip]))
+    return {folder_anchor(name): parts for name, parts in used.items() if parts}
+
+
+def anchors_beside_model(wildcards):
+    return [ancient(anchor) for anchor in parts_beside_model(clip_of(wildcards))]
+
+
+def text_of_parts_beside_model(wildcards):
+    return json.dumps(parts_beside_model(clip_of(wildcards)))
