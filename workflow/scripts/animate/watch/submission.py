@@ -3,8 +3,8 @@
 Snakemake's SLURM plugin submits in a thread of its own and looks at no error there but sbatch's
 exit code, so a run would wait for ever for a job that was never submitted: delete `run_job` here
 once every failed submission is a failed job, as asked for in
-https://github.com/snakemake/snakemake-executor-plugin-slurm/issues/320. Snakemake itself says
-nothing of why a group of jobs failed.
+https://github.com/snakemake/snakemake-executor-plugin-slurm/issues/320. Why a group of jobs
+failed, Snakemake says nowhere: the reason is added to what it tells loggers.
 """
 
 import time
@@ -32,7 +32,6 @@ def fail_unsubmitted_jobs() -> None:
 
     def report_job_error(executor, job_info, msg=None, **details):
         if msg and job_info.job.is_group():
-            executor.logger.error(msg)
             details["said"] = msg
         report(executor, job_info, msg, **details)
 
