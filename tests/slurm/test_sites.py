@@ -109,6 +109,6 @@ def test_a_step_gets_the_cpus_of_its_job(cluster, tmp_path):
     said = tmp_path / "said"
     show = "scontrol show step $SLURM_JOB_ID.$SLURM_STEP_ID"
     step = shlex.join(step_command(1, 1, 2, ["sh", "-c", show]))
-    job = ["--partition=main", "--ntasks=1", "--cpus-per-task=2", "--gpus=fake:1"]
+    job = ["--partition=main", "--ntasks=1", "--cpus-per-task=2", "--gres=gpu:fake:1"]
     subprocess.run(["sbatch", "--wait", *job, f"--output={said}", f"--wrap={step}"], check=True)
     assert "TresPerTask=cpu:2" in said.read_text()

@@ -120,7 +120,9 @@ def end_run():
 
 
 onstart:
-    if submits_to_slurm() and not all(job.is_local for job in workflow.dag.needrun_jobs()):
+    if submits_to_slurm() and not all(
+        job.is_local for job in workflow.dag.needrun_jobs()
+    ):
         try:
             use_patient_sbatch(os.environ)
         except ClipError as error:
