@@ -42,10 +42,12 @@ def test_without_slurm_one_sentence_says_what_to_do(project):
 
 
 def test_a_group_of_jobs_that_slurm_refuses_fails_with_its_words(project):
-    for name in ("sbatch", "sacct", "sinfo"):
+    for name in ("sbatch", "sacct"):
         program = Path(project.path, name)
         program.write_text(f"#!/bin/sh\necho '{REFUSED}' >&2\nexit 1\n")
         program.chmod(0o755)
+    quick = project.folder / "quick.yaml"
+    quick.write_text(quick.read_text() + "cluster: {partition: main}\n")
     done = project.snakemake("previews", check=False)
     assert done.returncode == 1
     _, summary = done.stderr.split("1 of 1 clips failed")
