@@ -12,7 +12,8 @@ import numpy as np
 
 from animate.atomic import atomic_output
 from animate.errors import ClipError
-from animate.video.source import Picture, Scan, scan
+from animate.video.seek import digested_span, find_entry
+from animate.video.source import Entry, Picture, Scan, scan
 
 SIZE_MULTIPLE = 16
 MAX_RATE = 240
@@ -31,7 +32,8 @@ class Timeline:
     `frame_rate`: output frames per second. `source_indices`: for each output frame the decoded
     source frame, counted from 0 in presentation order. `model_size`: (width, height) of the
     model's frames. `start`: seconds of the first output frame in the source container's clock.
-    `picture`: how decoded frames become upright ones.
+    `picture`: how decoded frames become upright ones. `entry`: where to begin decoding, None for
+    the first frame.
     """
 
     frame_rate: Fraction
@@ -40,6 +42,7 @@ class Timeline:
     start: Fraction
     has_sound: bool
     picture: Picture
+    entry: Entry | None = None
 
     @property
     def frame_count(self) -> int:
@@ -76,6 +79,7 @@ class Timeline:
         """Read what `to_json` wrote."""
         values = json.loads(Path(path).read_text())
         picture = values["picture"] | {"size": tuple(values["picture"]["size"])}
+        entry = values["entry"]
         return cls(
             frame_rate=Fraction(values["frame_rate"]),
             source_indices=tuple(values["source_indices"]),
@@ -83,6 +87,7 @@ class Timeline:
             start=Fraction(values["start"]),
             has_sound=values["has_sound"],
             picture=Picture(**picture),
+            entry=Entry(**entry) if entry else None,
         )
 
 
@@ -103,7 +108,7 @@ def make_timeline(
     for a file that is no readable video and for times outside it.
     """
     video = Path(video)
-    found = scan(video)
+    found = scan(video, digested_span(start, end))
     rate, even = source_rate(found)
     target_rate = _own_rate(video, rate) if fps == "source" else parse_rate(fps)
     last_duration = 1 / rate if even else found.last_duration
@@ -115,13 +120,15 @@ def make_timeline(
     else:
         after = [*found.times, found.times[-1] + last_duration][stop]
         indices = _nearest_indices(found.times[first:stop], after, target_rate)
+    wanted = tuple(first + index for index in indices)
     return Timeline(
         frame_rate=target_rate,
-        source_indices=tuple(first + index for index in indices),
+        source_indices=wanted,
         model_size=model_size(*(frame_shape or found.picture.size), resolution_area),
         start=found.times[first],
         has_sound=found.has_sound,
         picture=found.picture,
+        entry=find_entry(video, found, wanted[0], wanted[-1]),
     )
 
 
