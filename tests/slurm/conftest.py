@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 import loopback
 from animate.demo.clips import write_demo
@@ -87,6 +88,14 @@ class Cluster(Project):
         left = [p.name for p in (self.folder / "results").rglob("*") if ".part" in p.name]
         assert left == [] and not list(self.folder.glob(".snakemake/locks/*"))
         assert not loopback.CONTROL_GROUPS or processes_in(self.folder) == []
+
+
+def set_site(project: Cluster, **site: str | int) -> None:
+    """Change keys of `cluster:`."""
+    quick = project.folder / "quick.yaml"
+    config = yaml.safe_load(quick.read_text())
+    config["cluster"] |= site
+    quick.write_text(yaml.safe_dump(config))
 
 
 def processes_in(folder: Path) -> list[str]:

@@ -1,8 +1,9 @@
 """A real SLURM on this machine: loopback.py start | stop
 
-A controller and two nodes of two CPUs and two GPUs each, which share this machine; the GPUs are
-device files that do nothing. It needs root, because SLURM's tools look for their configuration in
-/etc/slurm only, and Debian's packages slurm-wlm and munge, which `install` fetches.
+A controller and three nodes of two CPUs and two GPUs each, which share this machine; the GPUs are
+device files that do nothing. Those of the third, in a partition of its own, have another type. It
+needs root, because SLURM's tools look for their configuration in /etc/slurm only, and Debian's
+packages slurm-wlm and munge, which `install` fetches.
 """
 
 import os
@@ -18,6 +19,8 @@ from pathlib import Path
 BASE = Path("/var/tmp/wan-animate-slurm")
 CONFIGURATION = Path("/etc/slurm")
 NODES = ("n1", "n2")
+HYPHENED = "n3"
+TYPES = dict.fromkeys(NODES, "fake") | {HYPHENED: "fake-sxm4-80gb"}
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scancel", "scontrol")
 PACKAGES = ("slurm-wlm", "munge")
 FILES = "slurm.conf", "gres.conf", "cgroup.conf"
@@ -60,8 +63,9 @@ AccountingStorageType=accounting_storage/none
 {LIMITS}=ALL
 PreemptType=preempt/partition_prio
 PreemptMode=CANCEL
-PartitionName=main Nodes=ALL Default=YES MaxTime=120 PriorityTier=1 State=UP
-PartitionName=urgent Nodes=ALL MaxTime=120 PriorityTier=2 PreemptMode=OFF State=UP
+PartitionName=main Nodes={",".join(NODES)} Default=YES MaxTime=120 PriorityTier=1 State=UP
+PartitionName=urgent Nodes={",".join(NODES)} MaxTime=120 PriorityTier=2 PreemptMode=OFF State=UP
+PartitionName=hyphened Nodes={HYPHENED} MaxTime=120 State=UP
 """
 
 
@@ -95,7 +99,7 @@ def start() -> None:
     _configure()
     _start_munge()
     start_controller()
-    for node in NODES:
+    for node in TYPES:
         (BASE / node).mkdir()
         subprocess.run(["slurmd", "-N", node], check=True)
     _wait_for(lambda: node_states() == ["idle"] * len(NODES), "nodes that are idle")
@@ -106,7 +110,7 @@ def stop() -> None:
 
     Their configuration goes too: with it, each start of Snakemake waits ten seconds for an answer.
     """
-    for name in ("slurmctld", *NODES, "munged"):
+    for name in ("slurmctld", *TYPES, "munged"):
         _end(BASE / f"{name}.pid")
     configuration = CONFIGURATION / "slurm.conf"
     if configuration.exists() and configuration.read_text().startswith(NAME):
@@ -143,17 +147,19 @@ def _configure() -> None:
     host = socket.gethostname().split(".")[0]
     nodes = "".join(
         f"NodeName={node} NodeAddr=127.0.0.1 NodeHostname={host} Port={CONTROLLER_PORT + index}"
-        f" CPUs={CPUS} RealMemory={MEMORY_MB} Gres=gpu:fake:{GPUS}\n"
-        for index, node in enumerate(NODES, start=1)
+        f" CPUs={CPUS} RealMemory={MEMORY_MB} Gres=gpu:{kind}:{GPUS}\n"
+        for index, (node, kind) in enumerate(TYPES.items(), start=1)
     )
     for index in range(GPUS):
         with suppress(PermissionError):
             os.mknod(BASE / f"gpu{index}", 0o20666, os.makedev(1, 3))
         (BASE / f"gpu{index}").touch()
-    devices = f"Name=gpu Type=fake File={BASE}/gpu[0-{GPUS - 1}]\n"
     CONFIGURATION.mkdir(exist_ok=True)
     slurm = NAME + CONTROLLER.format(host=host).strip() + "\n" + nodes
-    gres = f"NodeName={','.join(NODES)} {devices}"
+    gres = "".join(
+        f"NodeName={node} Name=gpu Type={kind} File={BASE}/gpu[0-{GPUS - 1}]\n"
+        for node, kind in TYPES.items()
+    )
     for name, text in zip(FILES, (slurm, gres, "CgroupPlugin=cgroup/v1\n"), strict=True):
         (CONFIGURATION / name).write_text(text)
 

@@ -9,10 +9,9 @@ import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
-import yaml
 
 import loopback
-from conftest import PATIENCE, ROWS, Cluster, wait_until
+from conftest import PATIENCE, ROWS, Cluster, set_site, wait_until
 
 # Long enough to be hit in the middle; SLURM looks at time limits every half a minute.
 LONGER = {
@@ -42,13 +41,6 @@ def lengthen(project: Cluster, **site: str | int) -> None:
     """
     project.write_table(*(row | LONGER.get(row["clip"], {}) for row in ROWS))
     set_site(project, **{"min_minutes": 20} | site)
-
-
-def set_site(project: Cluster, **site: str | int) -> None:
-    quick = project.folder / "quick.yaml"
-    config = yaml.safe_load(quick.read_text())
-    config["cluster"] |= site
-    quick.write_text(yaml.safe_dump(config))
 
 
 @pytest.fixture(scope="module")
@@ -260,12 +252,12 @@ def test_preempted_job_goes_on(project, without_fault):
 
 def test_job_that_cannot_be_submitted_fails(project, rows):
     project.write_table(rows[0] | {"steps": "1"}, *rows[1:])
-    # Of a type's name, Snakemake's plugin allows letters, digits and underscores.
     set_site(project, gpu_model="no-such", check_nodes=False)
     done = project.snakemake("--retries", "0", check=False)
     assert done.returncode == 1 and not project.jobs
     assert "1 of 6 clips failed" in done.stderr
-    assert "dance: not submitted: Invalid GPU model" in done.stderr
+    assert "dance: SLURM sbatch failed" in done.stderr
+    assert "Requested node configuration is not available" in done.stderr
 
 
 def test_more_gpus_than_the_site_has(project, rows):

@@ -337,7 +337,9 @@ def test_ranks_of_two_nodes_meet_where_slurm_says():
     command = ranks_command(2, 4, ["sample.py"], environment)
     assert {"--nnodes=2", "--rdzv-endpoint=10.0.0.1:20007", "--nproc-per-node=4"} <= {*command}
     assert "--standalone" in ranks_command(1, 4, ["sample.py"])
-    assert {"--nodes=2", "--gpus-per-node=4"} <= {*step_command(2, 8, ["task"])}
+    # Since SLURM 22.05, srun does not take the CPUs of the job by itself.
+    command = step_command(2, 8, 16, ["task"])
+    assert {"--nodes=2", "--gres=gpu:4", "--cpus-per-task=16"} <= {*command}
 
 
 def test_staged_model_is_the_same_and_is_copied_once(tmp_path):

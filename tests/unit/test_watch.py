@@ -99,6 +99,8 @@ def test_a_group_fails_as_a_whole(records):
     fail(records, 2, indent=True)
     logs = Path("mux/a.log"), Path("other.log"), Path("9.log")
     assert records.faults == {"a": Fault("", "9", logs)}
+    records.say(LogEvent.GROUP_ERROR, job_error_info=jobs, aux_logs=[], said="not submitted: why")
+    assert records.faults["a"].said == "not submitted: why"
 
 
 def test_a_failure_shows_the_end_of_what_was_written_last(tmp_path):

@@ -40,13 +40,14 @@ class Project:
     folder: Path
     profile: tuple[str, ...] = ("--profile", "local")
     program: tuple[str, ...] = ("-m", "snakemake")
+    path: str = "/usr/bin:/bin"
 
     def start(self, *options: str) -> subprocess.Popen:
         """Start snakemake with the project's quick settings."""
         command = [sys.executable, *self.program, *options, *self.profile]
         command += ["--configfile", "quick.yaml"]
         # Not activated: the jobs must find the environment by themselves.
-        environment = os.environ | {"PATH": "/usr/bin:/bin"}
+        environment = os.environ | {"PATH": self.path}
         pipe = subprocess.PIPE
         return subprocess.Popen(
             command, cwd=self.folder, env=environment, stdout=pipe, stderr=pipe, text=True

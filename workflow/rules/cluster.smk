@@ -24,6 +24,11 @@ if SUBMITS and not workflow.remote_exec and "gpu" not in workflow.global_resourc
     # Snakemake holds back the clips that would take more.
     workflow.register_resource("gpu", SITE.max_gpus)
 
+# By which resource Snakemake counts a job's GPUs: of `gpu`, the SLURM plugin makes a flag.
+GPUS = "gpu" if SITE.plugin_asks or not SUBMITS else "gpus_held"
+if GPUS != "gpu" and not workflow.remote_exec:
+    workflow.register_resource(GPUS, workflow.global_resources.get("gpu").value)
+
 
 def in_slurm_job():
     """Tell whether this is a job of SLURM; on other clusters a job has one node, and its GPUs."""
@@ -82,7 +87,12 @@ def cpu_job(stage, cpus=1, mb=asking.STAGE_MB, backend=None):
         return asking.stage_minutes(stage, work_of(wildcards), SITE, attempt, pace)
 
     submitted = {"runtime": runtime, "cpus_per_task": cpus, **SITE.cpu_options}
-    return {"mem_mb": mb, **(submitted if SUBMITS else {})}
+    return {"mem_mb": asked_memory(mb), **(submitted if SUBMITS else {})}
+
+
+def asked_memory(mb):
+    """Return what a job states of its memory, 0 where a cluster must not be asked for any."""
+    return mb if SITE.memory or not SUBMITS else 0
 
 
 def gpus_of_auto_clips():
@@ -129,12 +139,8 @@ def gpu_job():
         ranks = ranks_of_node(gpus_of(wildcards))
         return asking.sampling_mb(ranks, CONFIG.model, attempt, largest_memory())
 
-    def extra(gpus):
-        warning = SITE.warning_seconds
-        signalled = f" --signal=USR1@{warning}" if warning else ""
-        # SLURM refuses a job that names the type in one place only.
-        kind = f"{SITE.gpu_model}:" if SITE.gpu_model else ""
-        return f"--gpus-per-node={kind}{ranks_of_node(gpus)}{signalled}"
+    def request(name):
+        return of_gpus(lambda gpus: SITE.gpu_request(ranks_of_node(gpus))[name])
 
     submitted = {
         "runtime": runtime,
@@ -142,13 +148,13 @@ def gpu_job():
         "nodes": of_gpus(nodes),
         # One task a node: torchrun starts the ranks.
         "tasks_per_gpu": 0,
-        "slurm_extra": of_gpus(extra),
+        **{name: request(name) for name in SITE.gpu_request(1)},
         **SITE.gpu_options,
         **own_tasks(),
     }
     return {
-        "mem_mb": memory,
-        "gpu": of_gpus(int),
+        "mem_mb": asked_memory(memory),
+        GPUS: of_gpus(int),
         **(submitted if SUBMITS else {}),
     }
 

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from animate.cluster.hopeless import cancel_hopeless, hopeless_jobs
 from animate.cluster.queue import jobs_of, requeue_preempted, waiting
 from animate.cluster.recovery import forget_run, note_run
+from animate.cluster.submit import use_patient_sbatch
 from animate.watch.failures import failures
 from animate.watch.overview import overview
 from animate.watch.records import Job, RunRecords
@@ -119,14 +120,21 @@ def end_run():
 
 
 onstart:
+    if submits_to_slurm() and not all(
+        job.is_local for job in workflow.dag.needrun_jobs()
+    ):
+        try:
+            use_patient_sbatch(os.environ)
+        except ClipError as error:
+            logger.error(str(error))
+            sys.exit(1)
+        fail_unsubmitted_jobs()
     RECORDS.plan(planned_jobs())
     logger.addHandler(RECORDS)
     restore_weights()
     # A tool that runs beside a run, as `recover --nolock` does, must not take its place.
     if workflow.execution_settings.lock:
         note_run(RUN_NOTE)
-    if submits_to_slurm():
-        fail_unsubmitted_jobs()
     threading.Thread(target=watch_run, daemon=True).start()
 
 

@@ -23,9 +23,14 @@ def sampler_job(wildcards, input, output):
 
 def launch_options(wildcards, output, resources):
     """Return where the sampler's ranks run; not a reason to sample again."""
-    options = ["--gpus", str(resources.gpu)]
+    options = ["--gpus", str(resources.get(GPUS))]
     options += [f"--device={CONFIG.device}", f"--compile={CONFIG.compile}"]
     if in_slurm_job():
-        options += ["--nodes", str(resources.nodes)]
+        options += [
+            "--nodes",
+            str(resources.nodes),
+            "--cpus",
+            str(resources.cpus_per_task),
+        ]
         options += ["--scratch", SITE.scratch] if SITE.scratch else []
     return options

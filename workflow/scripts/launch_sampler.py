@@ -2,12 +2,14 @@
 
 Jobs on one machine never share a GPU: each holds file locks on its devices, and a job that finds
 too few free waits. The command is replaced by torchrun, so the locks last as long as it does.
-In a job that SLURM gave its GPUs, --nodes says over how many nodes srun spreads them instead.
+In a job that SLURM gave its GPUs, --nodes says over how many nodes srun spreads them instead. In a
+container that has no srun, a clip on one node is started without.
 """
 
 import argparse
 import json
 import os
+import shutil
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -61,7 +63,15 @@ def _task_on_nodes(arguments: argparse.Namespace) -> list[str]:
     task += [f"--ranks={gpus // nodes}"]
     task += ["--scratch", arguments.scratch] if arguments.scratch else []
     task += _sampler_options(arguments)
-    return step_command(nodes, gpus, [*task, str(arguments.settings)])
+    task += [str(arguments.settings)]
+    if shutil.which("srun"):
+        return step_command(nodes, gpus, arguments.cpus, task)
+    if nodes > 1:
+        raise ClipError(
+            f"{gpus} GPUs are {nodes} nodes, and srun, which starts the clip on all of them, is not"
+            f" here: set gpus to at most {gpus // nodes}, or run without --sdm apptainer"
+        )
+    return task
 
 
 def _sampler_options(arguments: argparse.Namespace) -> list[str]:
@@ -78,6 +88,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--gpus", type=int, required=True)
     parser.add_argument("--nodes", type=int, help="nodes of a SLURM job")
+    parser.add_argument("--cpus", type=int, default=1, help="CPUs of each of its nodes")
     parser.add_argument("--scratch", help="folder on each node's own disk to copy the model to")
     parser.add_argument("--device", default="auto", help="auto, cuda or cpu")
     parser.add_argument("--compile", default="auto", help="auto, on or off")

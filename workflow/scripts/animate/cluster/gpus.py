@@ -47,5 +47,6 @@ def why_never(
             " on several: set the clip's gpus lower, or cluster.gpus_per_node in config.yaml"
         )
     ranks = gpus // count
-    memory = sampling_mb(ranks, model, attempt=1)
+    # Where jobs may not ask for memory, nodes often do not say what they have.
+    memory = sampling_mb(ranks, model, attempt=1) if site.memory else 0
     return why_no_node(Request(count, ranks, site.cpus_per_gpu * ranks, memory), site, nodes)

@@ -12,8 +12,11 @@ from animate.cluster.queue import Job
 # QOSNotAllowed. Limits that other jobs use up are none of them, nor is a node that is down.
 NEVER = (
     ("PartitionTimeLimit *WallDurationPerJob*", "set max_minutes lower"),
-    ("InvalidAccount AccountNotAllowed Job's_account*", "correct account"),
-    ("InvalidQOS QOSNotAllowed QOSMin* Job's_QOS*", "correct qos"),
+    (
+        "InvalidAccount AccountNotAllowed Job's_account*",
+        "correct account, for jobs with GPUs gpu_account",
+    ),
+    ("InvalidQOS QOSNotAllowed QOSMin* Job's_QOS*", "correct qos, for jobs with GPUs gpu_qos"),
     ("PartitionNodeLimit *NodePerJob*", "correct gpus_per_node, or give the clip fewer GPUs"),
     (
         "BadConstraints PartitionConfig MaxMemPerLimit"

@@ -9,9 +9,10 @@ FIRST_PORT, PORTS = 20_000, 20_000
 RUN_RANKS = Path(__file__).parents[2] / "run_ranks.py"
 
 
-def step_command(nodes: int, gpus: int, task: list[str]) -> list[str]:
-    """Return the srun command that runs `task` once on each of `nodes` nodes.
+def step_command(nodes: int, gpus: int, cpus: int, task: list[str]) -> list[str]:
+    """Return the srun command that runs `task` once on each of `nodes` nodes, with `cpus` CPUs.
 
+    The CPUs have to be said: since SLURM 22.05, srun takes one unless it is told the job's number.
     The step shares the job's resources with Snakemake, which waits for it, and ends as a whole
     when one node fails.
     """
@@ -21,7 +22,9 @@ def step_command(nodes: int, gpus: int, task: list[str]) -> list[str]:
         f"--nodes={nodes}",
         f"--ntasks={nodes}",
         "--ntasks-per-node=1",
-        f"--gpus-per-node={gpus // nodes}",
+        f"--cpus-per-task={cpus}",
+        # Of a job that got its GPUs by another flag, too.
+        f"--gres=gpu:{gpus // nodes}",
         "--kill-on-bad-exit=1",
         *task,
     ]

@@ -6,6 +6,7 @@ from typing import Any
 from animate.config.configuration import Configuration, stated
 from animate.config.fields import extra_of
 from animate.config.mistakes import Mistake, find_mistakes, nearest_name
+from animate.config.sbatch import flags_problem, plugin_takes
 from animate.config.settings import ClipSettings
 
 
@@ -15,10 +16,25 @@ def config_mistakes(config: dict[str, Any]) -> list[Mistake]:
     preset = (config.get("defaults") or {}).get("preset")
     if isinstance(preset, str):
         mistakes += preset_mistakes(preset, config.get("presets") or {}, "defaults.preset")
+    if isinstance(config.get("cluster"), dict):
+        mistakes += cluster_mistakes(config["cluster"])
     for name, group in (config.get("presets") or {}).items():
         if isinstance(group, dict) and "preset" in group:
             mistakes.append(Mistake(f"presets.{name}.preset", "a preset cannot name a preset"))
     return mistakes
+
+
+def cluster_mistakes(cluster: dict[str, Any]) -> list[Mistake]:
+    """Return the mistakes of a cluster's flags, and of a GPU type that no flag can name."""
+    texts = {key: cluster.get(key) for key in ("extra", "gpu_extra")}
+    found = {key: flags_problem(text) for key, text in texts.items() if isinstance(text, str)}
+    kind = cluster.get("gpu_model")
+    if cluster.get("gres") is True and isinstance(kind, str) and not plugin_takes(kind):
+        found["gpu_model"] = (
+            f"Snakemake's SLURM plugin takes no '{kind}' for --gres: leave gres out, or leave"
+            " gpu_model empty and choose the GPUs by gpu_partition or gpu_constraint"
+        )
+    return [Mistake(f"cluster.{key}", problem) for key, problem in found.items() if problem]
 
 
 def preset_mistakes(preset: str, presets: Iterable[str], key: str = "preset") -> list[Mistake]:

@@ -2,22 +2,30 @@
 
 from typing import Any, Literal
 
-from animate.config.fields import Declared, Switch, setting
+from animate.config.fields import Declared, GpuType, Switch, setting
 from animate.config.settings import ClipSettings
+
+FLAGS = "flags as `--name` or `--name=value`, but none that another key or the workflow sets"
 
 
 class ClusterConfig(Declared):
     """What a SLURM cluster offers, for `--profile slurm` and `snakemake plan`."""
 
     account: str | None = setting(None, "Account that jobs are charged to")
-    qos: str | None = setting(None, "Quality of service of all jobs")
+    gpu_account: str | None = setting(None, "Account of jobs with GPUs; `account` when empty")
+    qos: str | None = setting(None, "Quality of service of jobs")
+    gpu_qos: str | None = setting(None, "Quality of service of jobs with GPUs; `qos` when empty")
     partition: str | None = setting(
         None, "Partition of jobs without GPU; the cluster's default when empty"
     )
     constraint: str | None = setting(None, "Features a node without GPU must have")
     gpu_partition: str | None = setting(None, "Partition of the sampler; `partition` when empty")
     gpu_constraint: str | None = setting(None, "Features a GPU node must have")
-    gpu_model: str | None = setting(None, "GPU type as `sinfo -o %G` names it; any when empty")
+    gpu_model: GpuType | None = setting(
+        None,
+        "GPU type as `sinfo -o %G` names it; any when empty",
+        "a name of letters, digits, `_`, `-`, `+` and `.`",
+    )
     gpu_memory_gb: float = setting(
         80.0, "Memory of one GPU in GB; clips that need more are not planned", gt=0
     )
@@ -48,6 +56,17 @@ class ClusterConfig(Declared):
     )
     network: Literal["login", "nodes"] = setting(
         "login", "Where downloads run, on the login node or on compute nodes"
+    )
+    memory: bool = setting(
+        True, "Whether jobs ask for memory; `false` where `sbatch` refuses `--mem`"
+    )
+    gres: bool = setting(
+        False,
+        "Whether GPUs are asked for by `--gres`; `true` where `sbatch` refuses `--gpus-per-node`",
+    )
+    extra: str | None = setting(None, "More flags of `sbatch` for every job", FLAGS)
+    gpu_extra: str | None = setting(
+        None, "More flags of `sbatch` for jobs with GPUs, added to `extra`", FLAGS
     )
     check_nodes: bool = setting(
         True,

@@ -145,5 +145,6 @@ FrameRate = Annotated[
 ]
 Area = Annotated[str, checked(lambda v: AREA_LIMITS[0] <= parse_area(v) <= AREA_LIMITS[1])]
 FourNPlusOne = Annotated[int, checked(lambda v: v % 4 == 1)]
+GpuType = Annotated[str, checked(lambda v: re.fullmatch(r"\w[\w.+-]*", v, re.ASCII))]
 Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_or_off)]
 AsList = BeforeValidator(_listed)

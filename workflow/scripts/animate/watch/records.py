@@ -79,7 +79,7 @@ class RunRecords(logging.Handler):
             logs = [log for job in record.job_error_info for log in job["log"]]
             logs += record.aux_logs
             for job in record.job_error_info:
-                self._note(job["jobid"], "", number, logs)
+                self._note(job["jobid"], getattr(record, "said", ""), number, logs)
         # Those of a group follow it, indented, and say less.
         elif event == LogEvent.JOB_ERROR and not record.indent:
             said, number = record.rule_msg or "", record.aux.get("external_jobid", "")
