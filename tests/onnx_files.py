@@ -1,6 +1,7 @@
 """Small ONNX files with the official networks' inputs and outputs, written field by field."""
 
 from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -110,7 +111,7 @@ def write_large_detector(path: Path, boxes: np.ndarray) -> None:
     random = np.random.default_rng(0)
     widths = (3, 48, 96, 192, 384, 576, 576, 576, 576, 576)
     nodes, tensors, last = [], {}, "images"
-    for number, (before, after) in enumerate(zip(widths, widths[1:], strict=False)):
+    for number, (before, after) in enumerate(pairwise(widths)):
         name = f"layer{number}"
         tensors[name] = 0.05 * random.standard_normal((after, before, 3, 3), np.float32)
         step = [2, 2] if before != after else [1, 1]

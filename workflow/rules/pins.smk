@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from animate.hub.declared.content import part_content, pin_parts
+from animate.hub.declared.content import part_content, part_sizes, pin_parts
 from animate.hub.declared.lock import read_lock
 
 
@@ -74,6 +74,26 @@ def backend_content(setting):
         return pinned_content("preprocess", [p for p in parts if setting in p.when])
 
     return of_clip
+
+
+@cache
+def sizes_as_of(changed, names):
+    lock = read_lock(Path(LOCK_FILE))
+    found = {}
+    for name in names:
+        found |= part_sizes(DECLARATION, lock, declared_part("preprocess", name))
+    return found
+
+
+def detector_files(setting, clip):
+    """Return the bytes of the files of the detector that a clip's setting names."""
+    own = clip.settings.sam2_checkpoint if setting == "mask_backend" else ""
+    if own:
+        return {own: os.path.getsize(own)}
+    parts = parts_of("preprocess", [clip])
+    return sizes_as_of(
+        lock_time(), tuple(part.name for part in parts if setting in part.when)
+    )
 
 
 def converted_content(wildcards):

@@ -13,6 +13,8 @@ from animate.sampling.segments import segment_count
 BYTES_PER_SECOND = 250_000
 SECONDS = 5, 1800
 SOURCE_RATE = 30
+# Most frames between two keyframes, as x264 sets them unless told otherwise.
+KEYFRAME_DISTANCE = 250
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Work:
     """The sampling of one clip.
 
     `frames`: output frames; `known` is False while they are an estimate. `pixels`: of one frame.
-    `branches`: forwards per step. `encoded`: videos that the VAE encodes per segment.
+    `branches`: forwards per step. `encoded`: videos that the VAE encodes per segment. `skipped`:
+    source frames that each stage decodes before its first. `film`: frames of the driving video.
     """
 
     frames: int
@@ -33,6 +36,8 @@ class Work:
     encoded: int
     precision: str
     vae_precision: str
+    skipped: int = 0
+    film: int = 0
 
     @property
     def segments(self) -> int:
@@ -51,11 +56,12 @@ def clip_work(clip: Clip, results: str) -> Work:
     # Asked for every job of a clip: joining paths as text is many times as fast.
     timeline = f"{results}/{clip.name}/timeline.json"
     try:
-        frames, pixels = _read_timeline(timeline, Path(timeline).stat().st_mtime_ns)
+        frames, pixels, skipped = _read_timeline(timeline, Path(timeline).stat().st_mtime_ns)
         known = True
     except FileNotFoundError:
         estimate = [settings.fps, settings.start, settings.end, settings.resolution_area]
         frames, pixels = _estimate(clip.video, *estimate)
+        skipped = min(round((settings.start or 0) * SOURCE_RATE), KEYFRAME_DISTANCE)
         known = False
     return Work(
         frames=frames,
@@ -68,14 +74,18 @@ def clip_work(clip: Clip, results: str) -> Work:
         encoded=2 if clip.mode == "replace" else 1,
         precision=settings.precision,
         vae_precision=settings.vae_precision,
+        skipped=skipped,
+        film=_film_frames(clip.video),
     )
 
 
 @lru_cache(maxsize=256)
-def _read_timeline(path: str, changed: int) -> tuple[int, int]:
+def _read_timeline(path: str, changed: int) -> tuple[int, int, int]:
     values = json.loads(Path(path).read_text())
     width, height = values["model_size"]
-    return values["frame_count"], width * height
+    first = values["source_indices"][0]
+    skipped = min(first, KEYFRAME_DISTANCE) if values["entry"] else first
+    return values["frame_count"], width * height, skipped
 
 
 @lru_cache(maxsize=256)
@@ -84,8 +94,13 @@ def _estimate(
 ) -> tuple[int, int]:
     if end is None:
         shortest, longest = SECONDS
-        seconds = Path(video).stat().st_size / BYTES_PER_SECOND - (start or 0)
+        seconds = _film_frames(video) / SOURCE_RATE - (start or 0)
         seconds = min(max(seconds, shortest), longest)
     else:
         seconds = end - (start or 0)
     return max(1, round(seconds * frame_rate(fps, SOURCE_RATE))), parse_area(area)
+
+
+@lru_cache(maxsize=256)
+def _film_frames(video: str) -> int:
+    return round(Path(video).stat().st_size / BYTES_PER_SECOND * SOURCE_RATE)

@@ -22,7 +22,7 @@ MARGIN_SECONDS = 1
 
 
 def digested_span(start: float | None, end: float | None) -> tuple[float, float] | None:
-    """Return the seconds of a film whose frames `find_entry` compares; None when it begins first."""
+    """Return the seconds of a film whose frames `find_entry` compares; None for no late clip."""
     if not start:
         return None
     return start - MARGIN_SECONDS, math.inf if end is None else end + MARGIN_SECONDS

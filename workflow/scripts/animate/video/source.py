@@ -86,8 +86,9 @@ class Scan:
 def scan(path: Path, span: tuple[float, float] | None = None) -> Scan:
     """Decode the video once and return what it holds.
 
-    The frames of `span`, seconds from the first frame, get a digest. Raises ClipError when it cannot be opened or decoded, is cut off, has no frames or is HDR or
-    in colours that cannot be converted.
+    The frames of `span`, seconds from the first frame, get a digest. Raises ClipError when it
+    cannot be opened or decoded, is cut off, has no frames or is HDR or in colours that cannot be
+    converted.
     """
     with _open(path) as (container, stream):
         rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]

@@ -36,6 +36,26 @@ def part_content(declaration: Declaration, lock: dict[str, LockedRepository], pa
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def part_sizes(
+    declaration: Declaration, lock: dict[str, LockedRepository], part: Part
+) -> dict[str, int]:
+    """Return the bytes of a part's files by name, none before they are pinned.
+
+    Of a folder that is used in place, they are those of its files.
+    """
+    repository = declaration.repositories[part.repository]
+    locked = lock.get(part.repository)
+    if repository.path:
+        folder = Path(repository.path)
+        files = [file for file in folder.rglob("*") if file.is_file()]
+        sizes = {str(file.relative_to(folder)): file.stat().st_size for file in files}
+    elif locked and locked.revision == repository.revision:
+        sizes = {name: file.size for name, file in locked.files.items()}
+    else:
+        return {}
+    return {name: sizes[name] for choices in part.files for name in _chosen(sizes, choices)}
+
+
 def _chosen(names: Iterable[str], choices: Iterable[str]) -> list[str]:
     """Choose as `animate.hub.files.chosen` does, without the hub's library."""
     found = ([name for name in names if fnmatchcase(name, pattern)] for pattern in choices)
