@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from animate.hub.declared.content import part_content
+from animate.hub.declared.content import part_content, part_sizes
 from animate.hub.declared.declaration import Declaration, Part, Repository
 from animate.hub.declared.lock import LockedFile, LockedRepository
 
@@ -49,3 +49,15 @@ def test_nothing_before_all_is_pinned(locked):
 def test_a_folder_in_place_is_its_path():
     repository = Repository(NAME, "main", Path("/weights"))
     assert content(None, replace(DECLARATION, repositories={NAME: repository})) == "/weights"
+
+
+def test_sizes_are_those_that_are_pinned_or_lie_in_place(tmp_path):
+    assert part_sizes(DECLARATION, {NAME: LOCKED}, PART) == dict.fromkeys(FILES, 1)
+    for lock in ({}, {NAME: replace(LOCKED, revision="v1")}):
+        assert part_sizes(DECLARATION, lock, PART) == {}
+    (tmp_path / "vae").mkdir()
+    for name, size in (("vae/weights", 5), ("new.safetensors", 7), ("old.ckpt", 9)):
+        (tmp_path / name).write_bytes(bytes(size))
+    repository = Repository(NAME, "main", tmp_path)
+    in_place = replace(DECLARATION, repositories={NAME: repository})
+    assert part_sizes(in_place, {}, PART) == {"vae/weights": 5, "new.safetensors": 7}
