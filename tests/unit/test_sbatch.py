@@ -114,6 +114,7 @@ def slurm(tmp_path, monkeypatch):
             program.chmod(0o755)
 
     monkeypatch.setenv("PATH", f"{submit.PATIENT}:{folder}:/bin:/usr/bin")
+    monkeypatch.setenv(submit.RUN, str(os.getpid()))
     put.calls = lambda: [line.split()[0] for line in asked.read_text().splitlines()]
     put.asked = asked
     return put
@@ -149,6 +150,16 @@ def test_nothing_is_submitted_while_the_queue_is_unknown(slurm):
     assert slurm.calls() == ["sbatch", "squeue", "squeue"]
 
 
+def test_nothing_is_submitted_for_a_run_that_was_killed(slurm, monkeypatch):
+    killed = subprocess.Popen(["true"])
+    killed.wait()
+    monkeypatch.setenv(submit.RUN, str(killed.pid))
+    slurm(sbatch=failing(1, slurm.asked), squeue="exit 0")
+    with pytest.raises(ProcessLookupError):
+        submit.submit_patiently(CALL, b"", pauses=[0])
+    assert slurm.calls() == ["sbatch"]
+
+
 def test_what_is_refused_for_good_is_not_asked_again(slurm):
     slurm(sbatch="echo 'sbatch: error: Invalid account' >&2; exit 3", squeue="exit 0")
     answer = submit.submit_patiently(CALL, b"", pauses=[600])
@@ -179,7 +190,7 @@ def test_a_busy_slurm_is_told_from_one_that_refuses(said, busy):
 
 
 def test_the_run_finds_the_patient_sbatch_and_its_jobs_do_not(slurm):
-    slurm(sbatch="cat; echo $PATH")
+    slurm(sbatch=f"cat; echo $PATH; echo run:${submit.RUN}")
     folders = os.environ["PATH"].removeprefix(f"{submit.PATIENT}:")
     environment = os.environ | {
         "PATH": f"{Path(sys.executable).parent}:{folders}",
@@ -194,8 +205,9 @@ def test_the_run_finds_the_patient_sbatch_and_its_jobs_do_not(slurm):
         capture_output=True,
         text=True,
     )
-    script, path = done.stdout.splitlines()
-    assert script == "the script" and folders in path and str(submit.PATIENT) not in path
+    script, path, run = done.stdout.splitlines()
+    assert (script, run) == ("the script", "run:")
+    assert folders in path and str(submit.PATIENT) not in path
 
 
 def test_without_slurm_one_sentence_says_what_to_do(tmp_path):

@@ -36,6 +36,9 @@ OUTSIDE = {
     "download --force-redownload", "marked for report but does not exist", "onnxruntime-gpu",
     "patch_embedding", "quick", "sacct", "snakedeploy", "status", "xlm-roberta-large",
     "~", "~/.cache/huggingface/hub",
+    # Of SLURM's sbatch.
+    "--exclusive", "--gpus", "--gpus-per-node", "--gres", "--mem", "--name", "--name=value",
+    "Socket timed out", "Unable to contact slurm controller", "a100-sxm4-80gb",
 }  # fmt: skip
 
 

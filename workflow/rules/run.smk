@@ -120,9 +120,8 @@ def end_run():
 
 
 onstart:
-    if submits_to_slurm() and not all(
-        job.is_local for job in workflow.dag.needrun_jobs()
-    ):
+    remote = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
+    if remote and submits_to_slurm():
         try:
             use_patient_sbatch(os.environ)
         except ClipError as error:

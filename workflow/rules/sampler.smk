@@ -26,11 +26,6 @@ def launch_options(wildcards, output, resources):
     options = ["--gpus", str(resources.get(GPUS))]
     options += [f"--device={CONFIG.device}", f"--compile={CONFIG.compile}"]
     if in_slurm_job():
-        options += [
-            "--nodes",
-            str(resources.nodes),
-            "--cpus",
-            str(resources.cpus_per_task),
-        ]
+        options += [f"--nodes={resources.nodes}", f"--cpus={resources.cpus_per_task}"]
         options += ["--scratch", SITE.scratch] if SITE.scratch else []
     return options

@@ -22,6 +22,8 @@ BUSY = re.compile(
 PAUSES = (5, 10, 20, 40, 80, 160, 320)
 # Holds a program sbatch that calls `submit_patiently`, and stands first in the run's PATH.
 PATIENT = Path(__file__).parents[2] / "patient"
+# The process number of the run that wants the job.
+RUN = "WAN_ANIMATE_RUN"
 WAITING_OR_RUNNING = "--states=PENDING,CONFIGURING,RUNNING"
 ANSWER_SECONDS = 60
 
@@ -44,6 +46,7 @@ def use_patient_sbatch(environment: MutableMapping[str, str]) -> None:
             " here with --profile local"
         )
     environment["PATH"] = f"{PATIENT}{os.pathsep}{environment['PATH']}"
+    environment[RUN] = str(os.getpid())
 
 
 def submit_patiently(
@@ -52,26 +55,24 @@ def submit_patiently(
     """Return what sbatch answered to the arguments, and to the script in its standard input.
 
     While SLURM is busy, it is asked again after each pause, unless the job is in the queue: an
-    answer may be lost after the job was accepted. It ends when the process that wants the job has
-    ended.
+    answer may be lost after the job was accepted. Nobody would wait for a job whose run is dead.
     """
-    folders = os.environ["PATH"].split(os.pathsep)
-    own = [folder for folder in folders if folder != str(PATIENT)]
     # The job inherits it.
-    environment = os.environ | {"PATH": os.pathsep.join(own)}
+    environment = dict(os.environ)
+    run = int(environment.pop(RUN))
+    folders = environment["PATH"].split(os.pathsep)
+    environment["PATH"] = os.pathsep.join(name for name in folders if name != str(PATIENT))
     command = [shutil.which("sbatch", path=environment["PATH"]) or "sbatch", *arguments]
 
     def ask() -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(command, input=script, capture_output=True, env=environment)
 
-    wanting = os.getppid()
     answer = ask()
     for pause in pauses:
         if not answer.returncode or not is_busy(answer.stderr.decode("utf-8", "replace")):
             return answer
         time.sleep(pause)
-        if os.getppid() != wanting:
-            return answer
+        os.kill(run, 0)
         queued = _number_in_queue(arguments)
         if queued:
             return subprocess.CompletedProcess(command, 0, f"{queued}\n".encode(), b"")
