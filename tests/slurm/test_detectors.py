@@ -23,8 +23,8 @@ build_sam = pytest.importorskip("sam2.build_sam", reason="the sam2 package is op
 pytestmark = pytest.mark.slow
 REPOSITORY = "Wan-AI/Wan2.2-Animate-14B"
 BACKENDS = {"pose_backend": "vitpose", "mask_backend": "sam2"}
-# SAM 2 takes half a minute of a core for each of these three frames.
-CLIP = {"clip": "swap", **FILES, "mode": "replace", "end": "0.12", **BACKENDS}
+# SAM 2 takes half a minute of a core for each of these two frames.
+CLIP = {"clip": "swap", **FILES, "mode": "replace", "end": "0.08", **BACKENDS}
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ DETECTOR_HEADROOM, DETECTOR_CPUS = 3.0, 2
 # Peak of the stages that stream frames is 0.5 GB at 1280x720 (benchmarks/preprocessing.md).
 STAGE_MB = 2000
 # Beside the weights, at 1280x720: of their sizes, ViTPose-H had a peak of 3.4 GB with 2.6 GB of
-# weights, SAM 2 large one of 2.5 GB with 0.9 GB and 8 frames, and holds 13 MB of each of 48 frames.
+# weights, SAM 2 large one of 2.7 GB with 0.9 GB when it has the 48 frames of a window.
 DETECTOR_MB = {"vitpose": 1500, "sam2": 2000}
 PUBLISHED_BYTES = {"vitpose": 2_700_000_000, "sam2": 1_800_000_000}
 # Libraries and context of CUDA: not measured.
