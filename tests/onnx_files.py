@@ -1,5 +1,7 @@
 """Small ONNX files with the official networks' inputs and outputs, written field by field."""
 
+from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -51,13 +53,17 @@ def _node(kind: str, inputs: list[str], output: str, **sizes: list[int]) -> byte
 
 
 def _write(
-    path: Path, nodes: list[bytes], tensors: dict, shapes: dict, external: dict | None = None
+    path: Path,
+    nodes: list[bytes],
+    tensors: dict,
+    shapes: dict,
+    external: Iterable[tuple[str, np.ndarray]] = (),
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     (source, source_shape), (target, target_shape) = shapes.items()
     graph = b"".join(_field(1, node) for node in nodes) + _field(2, "test")
     graph += b"".join(_field(5, _tensor(name, values)) for name, values in tensors.items())
-    for name, values in (external or {}).items():
+    for name, values in external:
         graph += _field(5, _external_tensor(name, values, path.parent))
     graph += _field(11, _value(source, source_shape)) + _field(12, _value(target, target_shape))
     path.write_bytes(_field(1, 8) + _field(8, _field(2, 17)) + _field(7, graph))
@@ -96,4 +102,103 @@ def write_pose(path: Path, batch: int | str = 1, external: int = 0) -> None:
         _node("Conv", ["small", "weight"], "heatmaps"),
     ]
     shapes = {"input": (batch, 3, 256, 192), "heatmaps": (batch, 133, 64, 48)}
-    _write(path, nodes, {} if external else {"weight": weight}, shapes, shares)
+    _write(path, nodes, {} if external else {"weight": weight}, shapes, shares.items())
+
+
+def write_large_detector(path: Path, boxes: np.ndarray) -> None:
+    """Write a detector (n, 3, 640, 640) -> (n, m, 6) of YOLOv10m's size, 15 million random weights,
+    and of its activations' sizes, that always finds `boxes` (m, 6)."""
+    random = np.random.default_rng(0)
+    widths = (3, 48, 96, 192, 384, 576, 576, 576, 576, 576)
+    nodes, tensors, last = [], {}, "images"
+    for number, (before, after) in enumerate(pairwise(widths)):
+        name = f"layer{number}"
+        tensors[name] = 0.05 * random.standard_normal((after, before, 3, 3), np.float32)
+        step = [2, 2] if before != after else [1, 1]
+        sizes = {"pads": [1, 1, 1, 1], "strides": step}
+        nodes += [_node("Conv", [last, name], f"{name}.sum", **sizes)]
+        nodes += [_node("Sigmoid", [f"{name}.sum"], f"{name}.out")]
+        last = f"{name}.out"
+    nodes += [
+        _node("GlobalAveragePool", [last], "mean"),
+        _node("Conv", ["mean", "weight", "bias"], "flat"),
+        _node("Reshape", ["flat", "shape"], "output0"),
+    ]
+    tensors["weight"] = np.zeros((boxes.size, widths[-1], 1, 1), np.float32)
+    tensors["bias"] = boxes.astype(np.float32).reshape(-1)
+    tensors["shape"] = np.array([-1, *boxes.shape])
+    shapes = {"images": ("batch", 3, 640, 640), "output0": ("batch", *boxes.shape)}
+    _write(path, nodes, tensors, shapes)
+
+
+WIDTH, DEPTH, HEADS, ROWS, COLUMNS = 1280, 32, 16, 16, 12
+POINTS, UPSAMPLED = 133, 256
+
+
+def write_large_pose(path: Path) -> None:
+    """Write ViTPose-H whole-body (n, 3, 256, 192) -> (n, 133, 64, 48) with random weights, each in
+    a file of its own beside `path`, as published: 2.6 GB. It is sure of every point, somewhere."""
+    random = np.random.default_rng(0)
+    nodes: list[bytes] = []
+    weights: dict[str, tuple[int, ...]] = {}
+    constants = {
+        "images": np.array([-1, WIDTH, ROWS * COLUMNS]),
+        "tokens": np.array([-1, ROWS * COLUMNS, WIDTH]),
+        "heads": np.array([-1, ROWS * COLUMNS, 3, HEADS, WIDTH // HEADS]),
+        "grid": np.array([-1, WIDTH, ROWS, COLUMNS]),
+        **{name: np.array(index) for index, name in enumerate(("q", "k", "v"))},
+        "scale": np.array((WIDTH // HEADS) ** -0.5),
+        "half": np.array(0.5),
+        "one": np.array(1.0),
+        "root": np.array(2**-0.5),
+    }
+
+    def run(kind: str, inputs: list[str], **sizes: list[int]) -> str:
+        nodes.append(_node(kind, inputs, f"value{len(nodes)}", **sizes))
+        return f"value{len(nodes) - 1}"
+
+    def weight(name: str, *shape: int) -> str:
+        weights[name] = shape
+        return name
+
+    def linear(value: str, name: str, before: int, after: int) -> str:
+        product = run("MatMul", [value, weight(f"{name}.weight", before, after)])
+        return run("Add", [product, weight(f"{name}.bias", after)])
+
+    def normal(value: str, name: str) -> str:
+        scales = [weight(f"{name}.{part}", WIDTH) for part in ("weight", "bias")]
+        return run("LayerNormalization", [value, *scales])
+
+    def block(value: str, name: str) -> str:
+        heads = linear(normal(value, f"{name}.norm1"), f"{name}.qkv", WIDTH, 3 * WIDTH)
+        heads = run("Transpose", [run("Reshape", [heads, "heads"])], perm=[2, 0, 3, 1, 4])
+        q, k, v = (run("Gather", [heads, part]) for part in ("q", "k", "v"))
+        alike = run("MatMul", [run("Mul", [q, "scale"]), run("Transpose", [k], perm=[0, 1, 3, 2])])
+        seen = run("MatMul", [run("Softmax", [alike]), v])
+        seen = run("Reshape", [run("Transpose", [seen], perm=[0, 2, 1, 3]), "tokens"])
+        value = run("Add", [value, linear(seen, f"{name}.proj", WIDTH, WIDTH)])
+        wide = linear(normal(value, f"{name}.norm2"), f"{name}.fc1", WIDTH, 4 * WIDTH)
+        error = run("Add", [run("Erf", [run("Mul", [wide, "root"])]), "one"])
+        wide = run("Mul", [run("Mul", [wide, error]), "half"])
+        return run("Add", [value, linear(wide, f"{name}.fc2", 4 * WIDTH, WIDTH)])
+
+    patches = ["input", weight("patch.weight", WIDTH, 3, 16, 16), weight("patch.bias", WIDTH)]
+    value = run("Conv", patches, strides=[16, 16])
+    value = run("Transpose", [run("Reshape", [value, "images"])], perm=[0, 2, 1])
+    value = run("Add", [value, weight("positions", ROWS * COLUMNS, WIDTH)])
+    for number in range(DEPTH):
+        value = block(value, f"blocks.{number}")
+    value = run("Transpose", [normal(value, "norm")], perm=[0, 2, 1])
+    value = run("Reshape", [value, "grid"])
+    for number, before in enumerate((WIDTH, UPSAMPLED)):
+        up = weight(f"deconv{number}.weight", before, UPSAMPLED, 4, 4)
+        sizes = {"strides": [2, 2], "pads": [1, 1, 1, 1]}
+        value = run("Relu", [run("ConvTranspose", [value, up], **sizes)])
+    last = [value, weight("final.weight", POINTS, UPSAMPLED, 1, 1)]
+    nodes.append(_node("Conv", last, "scores"))
+    nodes.append(_node("Add", ["scores", "one"], "heatmaps"))
+    shapes = {"input": ("batch", 3, 256, 192), "heatmaps": ("batch", POINTS, 64, 48)}
+    filled = (
+        (name, 0.02 * random.standard_normal(shape, np.float32)) for name, shape in weights.items()
+    )
+    _write(path, nodes, constants, shapes, filled)

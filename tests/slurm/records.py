@@ -8,7 +8,8 @@ from pathlib import Path
 FIELD = re.compile(r"(?:^|\s)(\w+)=(\S*)")
 CLIP = re.compile(r"--target-jobs '\w+:clip=(\w+)'")
 
-GROUPS = "prepare", "finish"
+GROUPS = "prepare", "detect", "complete", "finish"
+UNITS = {"M": 1, "G": 1024}
 
 
 @dataclass(frozen=True)
@@ -24,10 +25,11 @@ class Record:
     gpus: int
     restarts: int
     node: str
+    memory_mb: float
 
     @property
     def kind(self) -> str:
-        """Return the group, "prepare" or "finish", or else the rule."""
+        """Return the group, such as "prepare" or "finish", or else the rule."""
         name = self.comment.removeprefix("rule_").split("_wildcards_")[0]
         return next((group for group in GROUPS if name.startswith(f"{group}:")), name)
 
@@ -49,6 +51,7 @@ def _clip(job: str) -> str:
 
 def _record(fields: dict[str, str]) -> Record:
     hours, minutes, _ = fields["TimeLimit"].rsplit("-")[-1].split(":")
+    memory = re.fullmatch(r"([\d.]+)([MG])", fields.get("MinMemoryNode", "0M"))
     gpus = re.search(r"gpu:(?:\w+:)?(\d+)", fields.get("TresPerJob", ""))
     return Record(
         number=int(fields["JobId"]),
@@ -60,4 +63,5 @@ def _record(fields: dict[str, str]) -> Record:
         gpus=int(gpus[1]) if gpus else 0,
         restarts=int(fields["Restarts"]),
         node=fields["NodeList"],
+        memory_mb=float(memory[1]) * UNITS[memory[2]] if memory else 0,
     )

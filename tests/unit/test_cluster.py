@@ -11,7 +11,13 @@ import pytest
 from animate.cluster.cost import sampling_cost, segment_seconds, speed_up
 from animate.cluster.gpus import auto_gpus, node_count, why_never
 from animate.cluster.hopeless import Hopeless, hopeless_jobs, remedy_of
-from animate.cluster.jobs import sampling_mb, sampling_minutes
+from animate.cluster.jobs import (
+    detector_mb,
+    grown_mb,
+    sampling_mb,
+    sampling_minutes,
+    stage_minutes,
+)
 from animate.cluster.launch import ranks_command, step_command
 from animate.cluster.nodes import ask_nodes, most_memory, read_nodes
 from animate.cluster.plan import plan_clips, table_rows
@@ -89,6 +95,56 @@ def test_time_limit_grows_with_attempts_up_to_the_sites():
     assert minutes[1] == 2 * minutes[0] and minutes[2] == SITE.max_minutes
 
 
+# The most MB and the seconds of a frame on two cores that were measured, by detector.
+MEASURED = {"vitpose": (3400, 1.9), "sam2": (2500, 19)}
+WEIGHTS = {
+    "vitpose": {"yolov10m.onnx": 61_700_000, "end2end.onnx": 400_000, "weight": 2_549_000_000},
+    "sam2": {"sam2_hiera_large.pt": 898_000_000},
+}
+
+
+@pytest.mark.parametrize("detector", MEASURED)
+def test_a_detectors_memory_and_time_hold_what_was_measured(detector):
+    most, each = MEASURED[detector]
+    asked = detector_mb(detector, WEIGHTS[detector], False)
+    assert most * 1.2 < asked < most * 1.6
+    assert detector_mb(detector, {}, False) == pytest.approx(asked, rel=0.02)
+    assert detector_mb(detector, WEIGHTS[detector], True) > asked
+    stage = "keypoints" if detector == "vitpose" else "person_mask"
+    work = replace(HD, frames=300)
+    minutes = [stage_minutes(stage, work, SITE, n, detector) for n in (1, 2)]
+    assert 300 * each / 60 < minutes[0] < minutes[1]
+    assert stage_minutes(stage, work, SITE, 1, detector, True) < minutes[0] / 3
+
+
+def test_a_larger_checkpoint_asks_for_more_and_one_file_of_all_weights_for_twice_its_size():
+    small, large = (detector_mb("sam2", {"a.pt": size}, False) for size in (156e6, 898e6))
+    assert large - small == 1484
+    whole = detector_mb("vitpose", {"a.onnx": 1_900_000_000}, False)
+    # A network of that size had a peak of 4150 MB.
+    assert whole > 4150
+    assert detector_mb("mediapipe", {}, False) == 2000
+
+
+def test_memory_grows_with_attempts_up_to_the_largest_nodes():
+    assert [grown_mb(2000, attempt) for attempt in (1, 2, 3)] == [2000, 3000, 4000]
+    assert [grown_mb(2000, attempt, 2500) for attempt in (1, 2, 3)] == [2000, 2500, 2500]
+    assert grown_mb(2000, 3, 1000) == 2000
+
+
+@pytest.mark.parametrize("stage", ["keypoints", "person_mask", "face_video", "background"])
+def test_what_is_decoded_and_not_shown_counts(stage):
+    late = replace(HD, skipped=20_000)
+    assert stage_minutes(stage, late, SITE, 1) > stage_minutes(stage, HD, SITE, 1) + 10
+    assert stage_minutes("mask", late, SITE, 1) == stage_minutes("mask", HD, SITE, 1)
+
+
+def test_a_timeline_decodes_the_whole_film():
+    film = replace(HD, film=200_000)
+    assert stage_minutes("timeline", film, SITE, 1) > 200_000 * 0.0093 / 60
+    assert stage_minutes("keypoints", film, SITE, 1) == stage_minutes("keypoints", HD, SITE, 1)
+
+
 @pytest.mark.parametrize(
     ("available", "per_node", "clips", "gpus"),
     [(8, 4, 100, 1), (8, 4, 2, 4), (8, 8, 1, 8), (8, 4, 0, 4), (7, 8, 1, 5), (1, 1, 1, 1)],
@@ -106,10 +162,13 @@ def test_frames_are_estimated_without_opening_the_video(table, tmp_path):
     work = clip_work(clip, str(tmp_path))
     assert (work.frames, work.known) == (60, False)
     (tmp_path / "good").mkdir()
-    timeline = {"frame_count": 7, "model_size": [64, 32]}
+    timeline = {"frame_count": 7, "model_size": [64, 32], "source_indices": [900], "entry": None}
     (tmp_path / "good/timeline.json").write_text(json.dumps(timeline))
     work = clip_work(clip, str(tmp_path))
-    assert (work.frames, work.pixels, work.known) == (7, 2048, True)
+    assert (work.frames, work.pixels, work.known, work.skipped) == (7, 2048, True, 900)
+    timeline["entry"] = {"seek": 1, "pts": 1, "number": 898}
+    (tmp_path / "good/timeline.json").write_text(json.dumps(timeline) + " ")
+    assert clip_work(clip, str(tmp_path)).skipped == 250
 
 
 def test_plan_says_what_each_clip_takes_and_why_some_cannot_run(table):

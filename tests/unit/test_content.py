@@ -3,7 +3,7 @@
 import pytest
 
 from animate.hub.declared.declaration import Declaration, Part, Repository
-from animate.hub.declared.lock import LockedFile, LockedRepository, part_content
+from animate.hub.declared.lock import LockedFile, LockedRepository, part_content, part_sizes
 
 NAME = "maker/model"
 PART = Part(
@@ -52,3 +52,14 @@ def test_nothing_before_all_is_pinned(locked):
 def test_a_folder_in_place_is_its_path():
     in_place = {"repositories": {NAME: Repository(path="/weights")}}
     assert content(None, DECLARATION.model_copy(update=in_place)) == "/weights"
+
+
+def test_sizes_are_those_that_are_pinned_or_lie_in_place(tmp_path):
+    assert part_sizes(DECLARATION, {NAME: LOCKED}, PART) == dict.fromkeys(FILES, 1)
+    for lock in ({}, {NAME: LOCKED.model_copy(update={"revision": "v1"})}):
+        assert part_sizes(DECLARATION, lock, PART) == {}
+    (tmp_path / "vae").mkdir()
+    for name, size in (("vae/weights", 5), ("new.safetensors", 7), ("old.ckpt", 9)):
+        (tmp_path / name).write_bytes(bytes(size))
+    in_place = DECLARATION.model_copy(update={"repositories": {NAME: Repository(path=tmp_path)}})
+    assert part_sizes(in_place, {}, PART) == {"vae/weights": 5, "new.safetensors": 7}

@@ -5,8 +5,9 @@ import os
 import pytest
 
 from animate.devices.leases import lease
+from animate.errors import ClipError
 from animate.pose.backends.onnx import has_gpu_provider
-from animate.pose.detector_gpu import can_use_gpu, detector_gpu
+from animate.pose.detector_gpu import can_use_gpu, detector_gpu, gpu_detectors
 
 
 @pytest.fixture(autouse=True)
@@ -45,6 +46,22 @@ def test_a_slurm_job_without_gpus_takes_none_of_the_nodes(machine):
     machine.delenv("CUDA_VISIBLE_DEVICES")
     with detector_gpu("sam2", "auto"):
         assert os.environ["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_cuda_without_a_gpu_is_one_sentence(machine):
+    machine.setenv("CUDA_VISIBLE_DEVICES", "")
+    sentence = r"^detectors is cuda, but sam2 finds no GPU here"
+    with pytest.raises(ClipError, match=sentence), detector_gpu("sam2", "cuda"):
+        pass
+
+
+def test_a_cluster_is_asked_for_a_gpu_where_one_can_be_used():
+    used = {"vitpose", "sam2"}
+    able = used if has_gpu_provider() else {"sam2"}
+    assert gpu_detectors(used, "auto", "auto") == gpu_detectors(used, "auto", "cuda") == able
+    assert gpu_detectors(used, "cuda", "cpu") == used
+    assert gpu_detectors(used, "cpu", "auto") == gpu_detectors(used, "auto", "cpu") == set()
+    assert gpu_detectors(set(), "cuda", "cuda") == set()
 
 
 def test_vitpose_needs_an_onnxruntime_for_gpus():

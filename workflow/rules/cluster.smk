@@ -8,12 +8,28 @@ from animate.cluster.gpus import AUTO, auto_gpus, node_count, why_never
 from animate.cluster.nodes import ask_nodes, most_memory
 from animate.cluster.site import Site
 from animate.cluster.work import clip_work
+from animate.pose.detector_gpu import gpu_detectors
 
 SITE = Site.of(CONFIG)
+# Of the stages that look for a person, the setting that names the detector.
+DETECTOR_SETTINGS = {
+    "keypoints": "pose_backend",
+    "reference_keypoints": "pose_backend",
+    "person_mask": "mask_backend",
+}
+# The detectors of the clips that have large weights.
+DETECTORS = {
+    name
+    for clip in CLIPS.values()
+    for name in (clip.settings.pose_backend, clip.settings.mask_backend)
+} - {"mediapipe"}
 LOGIN_NODE_DOWNLOADS = SITE.network == "login"
 AUTO_CLIPS = sum(clip.settings.gpus == AUTO for clip in CLIPS.values())
 # A run that submits jobs sets `jobs`. In another, Snakemake would call these functions for nothing.
 SUBMITS = workflow.remote_exec or workflow.resource_settings.nodes is not None
+GPU_DETECTORS = (
+    gpu_detectors(DETECTORS, CONFIG.detectors, CONFIG.device) if SUBMITS else set()
+)
 
 if workflow.remote_exec:
     # SLURM's warning is for the sampler; the Snakemake around it has to outlive it.
@@ -73,21 +89,22 @@ def work_of(wildcards):
     return clip_work(clip_of(wildcards), RESULTS)
 
 
-def cpu_job(stage, cpus=1, mb=asking.STAGE_MB, backend=None):
-    """Return the resources of a job without GPU; `backend` is the setting that names its pace.
-
-    Only the time is a function: over ten thousand clips, Snakemake takes minutes to call each.
-    """
+def cpu_job(stage, cpus=1, mb=asking.STAGE_MB):
+    """Return the resources of a job without GPU."""
 
     def runtime(wildcards, attempt):
         if not hasattr(wildcards, "clip"):
             return asking.fixed_minutes(SITE, attempt)
-        chosen = clip_of(wildcards).settings
-        pace = getattr(chosen, backend) if backend else "mediapipe"
-        return asking.stage_minutes(stage, work_of(wildcards), SITE, attempt, pace)
+        return asking.stage_minutes(stage, work_of(wildcards), SITE, attempt)
 
+    def memory(wildcards, attempt):
+        return asking.grown_mb(mb, attempt, largest_memory())
+
+    # Over ten thousand clips, Snakemake takes minutes to call functions.
+    if not SUBMITS:
+        return {"mem_mb": mb}
     submitted = {"runtime": runtime, "cpus_per_task": cpus, **SITE.cpu_options}
-    return {"mem_mb": asked_memory(mb), **(submitted if SUBMITS else {})}
+    return {"mem_mb": asked_memory(memory), **submitted}
 
 
 def asked_memory(mb):
@@ -157,6 +174,74 @@ def gpu_job():
         GPUS: of_gpus(int),
         **(submitted if SUBMITS else {}),
     }
+
+
+def detector(stage, clip):
+    return getattr(clip.settings, DETECTOR_SETTINGS[stage])
+
+
+def has_own_gpu(stage, clip):
+    """Tell whether a stage's detector is a job of a cluster that asks for a GPU."""
+    return detector(stage, clip) in GPU_DETECTORS
+
+
+def submission(stage):
+    """Return the group of a stage of the preparation, which is one job of a cluster.
+
+    What a detector does on a GPU is a job of its own, between what it needs and what needs it.
+    """
+
+    def of_clip(wildcards):
+        clip = clip_of(wildcards)
+        pose = has_own_gpu("keypoints", clip)
+        mask = clip.mode == "replace" and has_own_gpu("person_mask", clip)
+        before = {"timeline", *([] if pose else ["keypoints"])}
+        # Only in animation something before the detectors needs the reference.
+        before |= {"reference"} if clip.mode == "animate" else set()
+        if not pose and not mask:
+            part = "prepare"
+        elif stage in DETECTOR_SETTINGS and has_own_gpu(stage, clip):
+            part = "detect"
+        else:
+            part = "prepare" if stage in before else "complete"
+        return f"{part}:{wildcards.clip}:"
+
+    return of_clip if GPU_DETECTORS else "prepare:{clip}:"
+
+
+def detector_job(stage):
+    """Return the resources of a stage with a detector, which may have a GPU of its own."""
+
+    def runtime(wildcards, attempt):
+        clip = clip_of(wildcards)
+        chosen = detector(stage, clip), has_own_gpu(stage, clip)
+        return asking.stage_minutes(stage, work_of(wildcards), SITE, attempt, *chosen)
+
+    def memory(wildcards, attempt):
+        clip = clip_of(wildcards)
+        files = detector_files(DETECTOR_SETTINGS[stage], clip)
+        mb = asking.detector_mb(detector(stage, clip), files, has_own_gpu(stage, clip))
+        return asking.grown_mb(mb, attempt, largest_memory())
+
+    def placed(name):
+        return lambda wildcards: (
+            on_gpu if has_own_gpu(stage, clip_of(wildcards)) else on_cpu
+        ).get(name)
+
+    if not DETECTORS:
+        return cpu_job(stage, cpus=asking.DETECTOR_CPUS)
+    on_cpu = {"cpus_per_task": asking.DETECTOR_CPUS, **SITE.cpu_options}
+    on_gpu = {
+        "cpus_per_task": SITE.cpus_per_gpu,
+        "nodes": 1,
+        "tasks_per_gpu": 0,
+        GPUS: 1,
+        **SITE.gpu_request(1),
+        **SITE.gpu_options,
+    }
+    names = {**on_cpu, **(on_gpu if GPU_DETECTORS else {})}
+    submitted = {"runtime": runtime, **{name: placed(name) for name in names}}
+    return {"mem_mb": asked_memory(memory), **(submitted if SUBMITS else {})}
 
 
 def own_tasks():

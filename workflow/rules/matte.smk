@@ -12,12 +12,12 @@ rule person_mask:
     log:
         f"{LOGS}/person_mask/{{clip}}.log",
     group:
-        "prepare:{clip}:"
+        submission("person_mask")
     conda:
         "../../envs/preprocess.yaml"
     threads: 2
     resources:
-        **cpu_job("person_mask", cpus=2, backend="mask_backend"),
+        **detector_job("person_mask"),
     params:
         settings=settings(PersonMaskSettings),
         weights=backend_content("mask_backend"),
@@ -37,7 +37,7 @@ rule mask:
     log:
         f"{LOGS}/mask/{{clip}}.log",
     group:
-        "prepare:{clip}:"
+        submission("mask")
     conda:
         "../../envs/preprocess.yaml"
     resources:
@@ -60,7 +60,7 @@ rule background:
     log:
         f"{LOGS}/background/{{clip}}.log",
     group:
-        "prepare:{clip}:"
+        submission("background")
     conda:
         "../../envs/preprocess.yaml"
     resources:

@@ -2,7 +2,7 @@
 
 from functools import cache
 
-from animate.hub.declared.lock import part_content, read_lock
+from animate.hub.declared.lock import part_content, part_sizes, read_lock
 
 
 @cache
@@ -77,6 +77,27 @@ def backend_content(setting):
         )
 
     return of_clip
+
+
+@cache
+def sizes_as_of(changed, names):
+    lock = read_lock(Path(LOCK_FILE))
+    found = {}
+    for name in names:
+        part = DECLARATION.models["preprocess"].parts[name]
+        found |= part_sizes(DECLARATION, lock, part)
+    return found
+
+
+def detector_files(setting, clip):
+    """Return the bytes of the files of the detector that a clip's setting names."""
+    own = clip.settings.sam2_checkpoint if setting == "mask_backend" else ""
+    if own:
+        return {own: os.path.getsize(own)}
+    parts = parts_of("preprocess", [clip])
+    return sizes_as_of(
+        lock_time(), tuple(n for n, part in parts.items() if setting in part.when)
+    )
 
 
 def converted_content(wildcards):

@@ -11,12 +11,12 @@ rule keypoints:
     log:
         f"{LOGS}/keypoints/{{clip}}.log",
     group:
-        "prepare:{clip}:"
+        submission("keypoints")
     conda:
         "../../envs/preprocess.yaml"
     threads: 2
     resources:
-        **cpu_job("keypoints", cpus=2, backend="pose_backend"),
+        **detector_job("keypoints"),
     params:
         settings=settings(KeypointSettings),
         weights=backend_content("pose_backend"),
@@ -36,12 +36,12 @@ rule reference_keypoints:
     log:
         f"{LOGS}/reference_keypoints/{{clip}}.log",
     group:
-        "prepare:{clip}:"
+        submission("reference_keypoints")
     conda:
         "../../envs/preprocess.yaml"
     threads: 2
     resources:
-        **cpu_job("reference_keypoints", cpus=2),
+        **detector_job("reference_keypoints"),
     params:
         settings=settings(PoseBackend),
         weights=backend_content("pose_backend"),
@@ -63,7 +63,7 @@ rule pose_video:
     log:
         f"{LOGS}/pose_video/{{clip}}.log",
     group:
-        "prepare:{clip}:"
+        submission("pose_video")
     conda:
         "../../envs/preprocess.yaml"
     resources:
@@ -89,7 +89,7 @@ rule face_video:
     log:
         f"{LOGS}/face_video/{{clip}}.log",
     group:
-        "prepare:{clip}:"
+        submission("face_video")
     conda:
         "../../envs/preprocess.yaml"
     resources:

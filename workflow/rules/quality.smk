@@ -5,7 +5,6 @@ rule result_keypoints:
     input:
         result=f"{CLIP}/sampled.mp4",
         reference=f"{CLIP}/src_ref.png",
-        weights=backend_weights("pose_backend", "vitpose"),
     output:
         result=f"{CLIP}/result_keypoints.npz",
         reference=f"{CLIP}/result_reference_keypoints.npz",
@@ -17,16 +16,13 @@ rule result_keypoints:
         "../../envs/preprocess.yaml"
     threads: 2
     resources:
-        **cpu_job("keypoints", cpus=2, backend="pose_backend"),
+        **cpu_job("result_keypoints", cpus=2),
     params:
-        settings=settings(PoseBackend),
-        weights=backend_content("pose_backend"),
         version=1,
     shell:
         'python "$SCRIPTS"/result_keypoints.py --clip {wildcards.clip} --log {log:q}'
-        " --settings {params.settings:q} --result {input.result:q} --reference {input.reference:q}"
-        ' --weights {input.weights:q} --device "$DETECTORS" --output {output.result:q}'
-        " --reference-output {output.reference:q}"
+        " --result {input.result:q} --reference {input.reference:q}"
+        " --output {output.result:q} --reference-output {output.reference:q}"
 
 
 rule result_metrics:

@@ -22,7 +22,7 @@ rule preview:
     log:
         f"{LOGS}/preview/{{clip}}.log",
     group:
-        "prepare:{clip}:"
+        submission("preview")
     conda:
         "../../envs/preprocess.yaml"
     resources:

@@ -11,7 +11,7 @@ rule timeline:
     log:
         f"{LOGS}/timeline/{{clip}}.log",
     group:
-        "prepare:{clip}:"
+        submission("timeline")
     conda:
         "../../envs/preprocess.yaml"
     resources:
@@ -33,7 +33,7 @@ rule reference:
     log:
         f"{LOGS}/reference/{{clip}}.log",
     group:
-        "prepare:{clip}:"
+        submission("reference")
     conda:
         "../../envs/preprocess.yaml"
     resources:

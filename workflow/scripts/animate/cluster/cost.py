@@ -23,8 +23,7 @@ EFFICIENCY = 0.97
 START = 150
 # The tiny model on a CPU, in seconds: start of the ranks, and of one token in one step.
 TINY_START, TINY_TOKEN = 20, 1e-4
-# Source frames of a second on one core; the slowest stages of CPU-only backends are guesses.
-BACKENDS = {"mediapipe": 1.0, "vitpose": 20.0, "sam2": 20.0}
+# Core seconds of a frame.
 CORE_SECONDS = {
     "timeline": 0.0093,
     "keypoints": 0.0589,
@@ -36,7 +35,16 @@ CORE_SECONDS = {
     "preview": 0.02,
     "mux": 0.005,
     "page": 0.02,
+    "result_keypoints": 0.0589,
+    "result_metrics": 0.05,
 }
+# Core seconds of a source frame that a stage decodes, but does not show.
+DECODE = CORE_SECONDS["timeline"]
+FILM_READERS = {"keypoints", "person_mask", "face_video", "background", "preview"}
+# Of a frame on a CPU, with random weights of the published sizes (ViTPose-H, SAM 2 large).
+DETECTOR_CORE_SECONDS = {"vitpose": 2.8, "sam2": 26.0}
+# Seconds of a frame on a GPU: not measured.
+DETECTOR_GPU_SECONDS = {"vitpose": 0.2, "sam2": 0.5}
 # Bytes of a pixel in one frame: preprocessing's videos, the sampled one, the journal's uint8.
 DISK_PREPARED, DISK_RESULT, DISK_JOURNAL = 0.4, 0.5, 3.0
 
@@ -81,9 +89,21 @@ def speed_up(gpus: int) -> float:
     return gpus * EFFICIENCY ** math.log2(gpus)
 
 
-def stage_seconds(stage: str, work: Work, backend: str = "mediapipe") -> float:
-    """Return the core seconds of a stage that is not the sampler."""
-    return CORE_SECONDS.get(stage, 0) * work.frames * BACKENDS[backend]
+def stage_seconds(stage: str, work: Work) -> float:
+    """Return the core seconds of a stage that is not the sampler, with MediaPipe as its detector.
+
+    Before the first frame it shows, a stage decodes those after a keyframe; the timeline decodes
+    the whole film.
+    """
+    decoded = work.skipped if stage in FILM_READERS else work.film * (stage == "timeline")
+    return CORE_SECONDS.get(stage, 0) * work.frames + DECODE * decoded
+
+
+def detector_seconds(stage: str, work: Work, backend: str, cpus: int) -> float:
+    """Return the seconds of a stage whose detector runs on `cpus` CPUs, or with 0 on a GPU."""
+    each = DETECTOR_CORE_SECONDS[backend] / cpus if cpus else DETECTOR_GPU_SECONDS[backend]
+    frames = 1 if stage == "reference_keypoints" else work.frames
+    return stage_seconds(stage, work) + each * frames
 
 
 def disk_bytes(work: Work) -> int:

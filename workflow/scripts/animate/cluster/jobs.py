@@ -1,15 +1,24 @@
 """What a job asks of SLURM: minutes, MB and CPUs, more of them with each attempt."""
 
 import math
+from collections.abc import Mapping
 
-from animate.cluster.cost import sampling_cost, stage_seconds
+from animate.cluster.cost import detector_seconds, sampling_cost, stage_seconds
 from animate.cluster.site import Site
 from animate.cluster.work import Work
 
 # Estimates are for quiet machines; starting Python on a shared disk takes a minute at times.
 HEADROOM, STAGE_HEADROOM, STAGE_START = 1.5, 5.0, 120
+# Beside other work, SAM 2 took 1.7 times as long as alone.
+DETECTOR_HEADROOM, DETECTOR_CPUS = 3.0, 2
 # Peak of the stages that stream frames is 0.5 GB at 1280x720 (benchmarks/preprocessing.md).
 STAGE_MB = 2000
+# Beside the weights, at 1280x720: of their sizes, ViTPose-H had a peak of 3.4 GB with 2.6 GB of
+# weights, SAM 2 large one of 2.7 GB with 0.9 GB when it has the 48 frames of a window.
+DETECTOR_MB = {"vitpose": 1500, "sam2": 2000}
+PUBLISHED_BYTES = {"vitpose": 2_700_000_000, "sam2": 1_800_000_000}
+# Libraries and context of CUDA: not measured.
+CUDA_MB = 3000
 # Host memory of the sampler: libraries of a rank, and the weights that one rank reads at a time.
 RANK_MB, WEIGHTS_MB, TINY_RANK_MB = 6000, 48_000, 1500
 TEXT_ENCODER_MB, IMAGE_ENCODER_MB, CONVERT_MB, PREPARE_MB, FIXED_MINUTES = (
@@ -31,10 +40,37 @@ def sampling_minutes(work: Work, gpus: int, site: Site, model: str, attempt: int
     return _within(site, attempt * max(math.ceil(seconds / 60), site.min_minutes))
 
 
-def stage_minutes(stage: str, work: Work, site: Site, attempt: int, backend: str) -> int:
-    """Return the time limit of a stage without GPU."""
-    seconds = STAGE_START + STAGE_HEADROOM * stage_seconds(stage, work, backend)
-    return _within(site, attempt * math.ceil(seconds / 60))
+def stage_minutes(
+    stage: str, work: Work, site: Site, attempt: int, detector: str = "mediapipe", gpu: bool = False
+) -> int:
+    """Return the time limit of a stage that is not the sampler."""
+    if detector == "mediapipe":
+        seconds = STAGE_HEADROOM * stage_seconds(stage, work)
+    else:
+        cpus = 0 if gpu else DETECTOR_CPUS
+        seconds = DETECTOR_HEADROOM * detector_seconds(stage, work, detector, cpus)
+    return _within(site, attempt * math.ceil((STAGE_START + seconds) / 60))
+
+
+def detector_mb(detector: str, files: Mapping[str, int], gpu: bool) -> int:
+    """Return the host memory of a stage with a detector, in MB.
+
+    `files` are the bytes of its weights by file name; the published ones' while it has none.
+    """
+    if detector == "mediapipe":
+        return STAGE_MB
+    # What stands in an .onnx file, or in a checkpoint, is in memory twice while it is read.
+    read = {
+        name: size * (2 if name.endswith((".onnx", ".pt")) else 1) for name, size in files.items()
+    }
+    weights = sum(read.values()) or PUBLISHED_BYTES[detector]
+    return math.ceil(weights / 1e6) + DETECTOR_MB[detector] + (CUDA_MB if gpu else 0)
+
+
+def grown_mb(mb: int, attempt: int, most: int | None = None) -> int:
+    """Return what an attempt asks for: half as much more each time, but at most `most` if known."""
+    wanted = mb * (attempt + 1) // 2
+    return max(mb, min(wanted, most or wanted))
 
 
 def fixed_minutes(site: Site, attempt: int) -> int:

@@ -13,6 +13,8 @@ from animate.sampling.segments import sampled_shots, segment_lengths
 BYTES_PER_SECOND = 250_000
 SECONDS = 5, 1800
 SOURCE_RATE = 30
+# Most frames between two keyframes, as x264 sets them unless told otherwise.
+KEYFRAME_DISTANCE = 250
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Work:
     `frames`: output frames; `known` is False while they are an estimate. `pixels`: of one frame.
     `guided_steps` of the `steps` have two forwards, the others one. `encoded`: videos that
     the VAE encodes per segment. `shots`: the first frames of those that are sampled apart, one
-    while they are not known.
+    while they are not known. `skipped`: source frames that each stage decodes before its first.
+    `film`: frames of the driving video.
     """
 
     frames: int
@@ -37,6 +40,8 @@ class Work:
     vae_precision: str
     segment_fit: str = "pad"
     shots: tuple[int, ...] = (0,)
+    skipped: int = 0
+    film: int = 0
 
     @property
     def segments(self) -> int:
@@ -70,12 +75,14 @@ def clip_work(clip: Clip, results: str) -> Work:
     # Asked for every job of a clip: joining paths as text is many times as fast.
     timeline = f"{results}/{clip.name}/timeline.json"
     try:
-        frames, pixels, shots = _read_timeline(timeline, Path(timeline).stat().st_mtime_ns)
+        found = _read_timeline(timeline, Path(timeline).stat().st_mtime_ns)
+        frames, pixels, shots, skipped = found
         known = True
     except FileNotFoundError:
         estimate = [settings.fps, settings.start, settings.end, settings.resolution_area]
         frames, pixels = _estimate(clip.video, *estimate)
         known, shots = False, (0,)
+        skipped = min(round((settings.start or 0) * SOURCE_RATE), KEYFRAME_DISTANCE)
     return Work(
         frames=frames,
         known=known,
@@ -89,15 +96,20 @@ def clip_work(clip: Clip, results: str) -> Work:
         vae_precision=settings.vae_precision,
         segment_fit=settings.segment_fit,
         shots=sampled_shots(shots, frames, settings.cuts),
+        skipped=skipped,
+        film=_film_frames(clip.video),
     )
 
 
 @lru_cache(maxsize=256)
-def _read_timeline(path: str, changed: int) -> tuple[int, int, tuple[int, ...]]:
+def _read_timeline(path: str, changed: int) -> tuple[int, int, tuple[int, ...], int]:
+    """Return frames, pixels of a frame, first frames of the shots, and source frames skipped."""
     values = json.loads(Path(path).read_text())
     width, height = values["model_size"]
-    # A timeline of an earlier version, about to be made anew, has none.
-    return values["frame_count"], width * height, tuple(values.get("shots", (0,)))
+    first = values["source_indices"][0]
+    # A timeline of an earlier version, about to be made anew, has no shots and no entry.
+    skipped = min(first, KEYFRAME_DISTANCE) if values.get("entry") else first
+    return values["frame_count"], width * height, tuple(values.get("shots", (0,))), skipped
 
 
 @lru_cache(maxsize=256)
@@ -106,8 +118,13 @@ def _estimate(
 ) -> tuple[int, int]:
     if end is None:
         shortest, longest = SECONDS
-        seconds = Path(video).stat().st_size / BYTES_PER_SECOND - (start or 0)
+        seconds = _film_frames(video) / SOURCE_RATE - (start or 0)
         seconds = min(max(seconds, shortest), longest)
     else:
         seconds = end - (start or 0)
     return max(1, round(seconds * frame_rate(fps, SOURCE_RATE))), parse_area(area)
+
+
+@lru_cache(maxsize=256)
+def _film_frames(video: str) -> int:
+    return round(Path(video).stat().st_size / BYTES_PER_SECOND * SOURCE_RATE)

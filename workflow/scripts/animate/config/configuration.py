@@ -87,7 +87,8 @@ class Configuration(Declared):
     )
     detectors: Literal["auto", "cpu", "cuda"] = setting(
         "auto",
-        "Where vitpose and sam2 run; auto takes a GPU when the job has one, cuda fails without",
+        "Where vitpose and sam2 run: `auto` takes a free GPU, and asks a cluster for one where the"
+        " sampler has one; `cuda` fails without",
     )
     device: Literal["auto", "cuda", "cpu"] = setting(
         "auto", "Where the sampler runs; auto takes a GPU, and the CPU only for the tiny model"

@@ -3,8 +3,10 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 from animate.devices.leases import lease, lease_folder, visible_devices
+from animate.errors import ClipError
 
 
 @contextmanager
@@ -20,6 +22,11 @@ def detector_gpu(backend: str, device: str) -> Iterator[None]:
     devices = visible_devices(os.environ)
     if device == "auto" and "SLURM_JOB_ID" in os.environ:
         devices = devices if os.environ.get("CUDA_VISIBLE_DEVICES") else []
+    if device == "cuda" and not devices:
+        raise ClipError(
+            f"detectors is cuda, but {backend} finds no GPU here: set it to auto, or run where a"
+            " GPU and its driver are"
+        )
     with lease(devices, min(len(devices), 1), lease_folder(os.environ)) as held:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
         yield
@@ -32,3 +39,18 @@ def can_use_gpu(backend: str) -> bool:
 
         return has_gpu_provider()
     return backend == "sam2"
+
+
+def gpu_detectors(used: set[str], detectors: str, device: str) -> set[str]:
+    """Return for which of the `used` backends a cluster's jobs ask for a GPU.
+
+    With `detectors` "auto" these are the ones that can use it, where the sampler has one (`device`
+    is not "cpu").
+    """
+    if detectors == "cuda":
+        return used
+    if detectors == "cpu" or device == "cpu":
+        return set()
+    # Snakemake's own environment may lack what jobs have.
+    there = find_spec("onnxruntime") is not None
+    return {name for name in used if name != "vitpose" or (there and can_use_gpu(name))}

@@ -1,9 +1,11 @@
 """The clip's own video files: written once, frame by frame, and read back frame by frame."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import repeat
 from pathlib import Path
 from types import TracebackType
 
@@ -44,14 +46,13 @@ def read_frames(video: Path, timeline: Timeline) -> Iterator[np.ndarray]:
     Two frames are in memory at a time; a source frame shown twice is yielded twice. Raises
     ClipError when the video ends before the timeline does.
     """
-    wanted = iter(timeline.source_indices)
-    index = next(wanted, None)
-    for position, frame in enumerate(prefetch(upright_frames(Path(video), timeline.picture))):
-        while index == position:
-            yield frame
-            index = next(wanted, None)
-        if index is None:
-            return
+    shown = Counter(timeline.source_indices)
+    frames = upright_frames(Path(video), timeline.picture, shown, timeline.entry)
+    times = iter(shown.values())
+    for frame in prefetch(frames):
+        yield from repeat(frame, next(times))
+    if next(times, None) is None:
+        return
     raise ClipError(f"driving video {video} has changed since its timeline was made; run it again")
 
 

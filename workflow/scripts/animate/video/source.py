@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import groupby
+from hashlib import blake2b
+from itertools import chain, dropwhile, groupby
 from pathlib import Path
 
 import av
@@ -54,8 +55,23 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Entry:
+    """Where decoding may begin: after a seek to `seek`, frame `number` comes out at `pts`.
+
+    Both are in ticks of the stream; `number` counts all frames in presentation order from 0.
+    """
+
+    seek: int
+    pts: int
+    number: int
+
+
+@dataclass(frozen=True)
 class Scan:
-    """What one pass over a video found; `times` are seconds in the container's clock."""
+    """What one pass over a video found; `times` are seconds in the container's clock.
+
+    `stamps` are the frames' own times in ticks.
+    """
 
     times: list[Fraction]
     last_duration: Fraction
@@ -63,6 +79,7 @@ class Scan:
     tick: Fraction
     picture: Picture
     has_sound: bool
+    stamps: list[int | None]
 
 
 Watch = Callable[[int, Fraction, VideoFrame], None]
@@ -80,10 +97,12 @@ def scan(path: Path, watch: Watch = lambda number, seconds, frame: None) -> Scan
         rates = [Fraction(rate) for rate in rates if rate]
         step = 1 / rates[0] if rates else Fraction(1, 25)
         times: list[Fraction] = []
+        stamps: list[int | None] = []
         interlaced, first, duration = 0, None, 0
         for frame in _decode(path, container, stream):
             first = first or frame
             times.append(_time(frame, times, step))
+            stamps.append(frame.pts)
             watch(len(times) - 1, times[-1] - times[0], frame)
             interlaced += frame.interlaced_frame
             duration = frame.duration
@@ -95,17 +114,52 @@ def scan(path: Path, watch: Watch = lambda number, seconds, frame: None) -> Scan
             raise ClipError(_cut_off(path, len(times)))
         picture = _picture(path, stream, first, interlaced=2 * interlaced > len(times))
         sound = bool(container.streams.audio)
-        return Scan(times, last_duration, rates, Fraction(stream.time_base), picture, sound)
+        tick = Fraction(stream.time_base)
+        return Scan(times, last_duration, rates, tick, picture, sound, stamps)
 
 
-def upright_frames(path: Path, picture: Picture) -> Iterator[np.ndarray]:
-    """Yield every frame in presentation order as uint8 RGB (height, width, 3) of `picture.size`."""
+def digest(frame: VideoFrame) -> bytes:
+    """Return what identifies a decoded frame's pixels; nothing for a format that has no array."""
+    try:
+        values = np.ascontiguousarray(frame.to_ndarray())
+    except (ValueError, AssertionError):
+        return b""
+    return blake2b(values, digest_size=16, person=frame.format.name.encode()[:16]).digest()
+
+
+def upright_frames(
+    path: Path, picture: Picture, wanted: Iterable[int], entry: Entry | None = None
+) -> Iterator[np.ndarray]:
+    """Yield the frames numbered `wanted` as uint8 RGB (height, width, 3) of `picture.size`.
+
+    `wanted` ascends. Decoding begins at `entry`, or else at the first frame; what is not wanted is
+    not converted.
+    """
+    frames: Iterable[VideoFrame] = decoded_frames(path, entry)
+    if picture.interlaced:
+        frames = _deinterlaced(frames)
+    numbered = enumerate(frames, entry.number if entry else 0)
+    for number in wanted:
+        frame = next((frame for position, frame in numbered if position == number), None)
+        if frame is None:
+            return
+        yield _upright(frame, picture)
+
+
+def decoded_frames(path: Path, entry: Entry | None = None) -> Iterator[VideoFrame]:
+    """Yield the frames as decoded, in presentation order from `entry` or else from the first.
+
+    Nothing comes out where a seek does not lead to the frame that `entry` names.
+    """
     with _open(path) as (container, stream):
-        frames: Iterable[VideoFrame] = _decode(path, container, stream)
-        if picture.interlaced:
-            frames = _deinterlaced(frames)
-        for frame in frames:
-            yield _upright(frame, picture)
+        if entry:
+            container.seek(entry.seek, stream=stream)
+        frames = _decode(path, container, stream)
+        if entry:
+            frames = dropwhile(lambda frame: frame.pts is None or frame.pts < entry.pts, frames)
+            first = next(frames, None)
+            frames = chain([first], frames) if first and first.pts == entry.pts else iter(())
+        yield from frames
 
 
 @contextmanager

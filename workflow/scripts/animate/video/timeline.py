@@ -14,8 +14,9 @@ from av.video.frame import VideoFrame
 from animate.atomic import atomic_output
 from animate.config.fields import frame_rate
 from animate.errors import ClipError
+from animate.video.seek import digested_span, find_entry
 from animate.video.shots import CutFinder
-from animate.video.source import Picture, Scan, scan
+from animate.video.source import Entry, Picture, Scan, digest, scan
 
 SIZE_MULTIPLE = 16
 MAX_RATE = 240
@@ -37,7 +38,8 @@ class Timeline:
     source frame, counted from 0 in presentation order. `model_size`: (width, height) of the
     model's frames. `start`: seconds of the first output frame in the source container's clock.
     `picture`: how decoded frames become upright ones. `shots`: for each shot its first output
-    frame, ascending from 0; a shot ends where the next begins.
+    frame, ascending from 0; a shot ends where the next begins. `entry`: where to begin decoding,
+    None for the first frame.
     """
 
     frame_rate: Fraction
@@ -47,6 +49,7 @@ class Timeline:
     has_sound: bool
     picture: Picture
     shots: tuple[int, ...] = (0,)
+    entry: Entry | None = None
 
     @property
     def frame_count(self) -> int:
@@ -89,6 +92,7 @@ class Timeline:
         """Read what `to_json` wrote."""
         values = json.loads(Path(path).read_text())
         picture = values["picture"] | {"size": tuple(values["picture"]["size"])}
+        entry = values["entry"]
         return cls(
             frame_rate=Fraction(values["frame_rate"]),
             source_indices=tuple(values["source_indices"]),
@@ -97,6 +101,7 @@ class Timeline:
             has_sound=values["has_sound"],
             picture=Picture(**picture),
             shots=tuple(values["shots"]),
+            entry=Entry(**entry) if entry else None,
         )
 
 
@@ -118,10 +123,14 @@ def make_timeline(
     """
     video = Path(video)
     finder = CutFinder()
+    digests: dict[int, bytes] = {}
+    digested = digested_span(start, end)
 
     def watch(number: int, seconds: Fraction, frame: VideoFrame) -> None:
         if (start or 0) - CUT_SECONDS <= seconds <= (end or math.inf) + CUT_SECONDS:
             finder.see(number, frame)
+        if digested and digested[0] <= seconds <= digested[1]:
+            digests[number] = digest(frame)
 
     found = scan(video, watch)
     rate, even = source_rate(found)
@@ -140,15 +149,16 @@ def make_timeline(
     else:
         after = [*found.times, found.times[-1] + last_duration][stop]
         indices = _nearest_indices(found.times[first:stop], after, target_rate)
-    indices = [first + index for index in indices]
+    wanted = tuple(first + index for index in indices)
     return Timeline(
         frame_rate=target_rate,
-        source_indices=tuple(indices),
+        source_indices=wanted,
         model_size=model_size(*(frame_shape or found.picture.size), resolution_area),
         start=found.times[first],
         has_sound=found.has_sound,
         picture=found.picture,
-        shots=_first_frames(indices, finder.cuts()),
+        shots=_first_frames(wanted, finder.cuts()),
+        entry=find_entry(video, found, digests, wanted[0], wanted[-1]),
     )
 
 

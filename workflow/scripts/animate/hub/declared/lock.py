@@ -1,6 +1,7 @@
 """The pinned commit of each repository, with the size and SHA-256 of every file."""
 
 import re
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any
 
@@ -108,6 +109,18 @@ def pinned_files(declaration: Declaration, lock: Lock, part: Part) -> dict[str, 
         return {name: locked.files[name] for name in part.select(locked.files)}
     except ClipError:
         return {}
+
+
+def part_sizes(declaration: Declaration, lock: Lock, part: Part) -> dict[str, int]:
+    """Return the bytes of a part's files, by name; none before all are pinned or lie in place."""
+    folder = declaration.repositories[part.repository].path
+    if folder is None:
+        return {name: file.size for name, file in pinned_files(declaration, lock, part).items()}
+    files = [file for file in folder.rglob("*") if file.is_file()]
+    sizes = {str(file.relative_to(folder)): file.stat().st_size for file in files}
+    with suppress(ClipError):
+        return {name: sizes[name] for name in part.select(sizes)}
+    return {}
 
 
 def part_content(declaration: Declaration, lock: Lock, part: Part) -> str:
