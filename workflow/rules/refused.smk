@@ -7,6 +7,7 @@ rule refused_row:
     log:
         f"{LOGS}/refused_row/{{number}}.log",
     localrule: True
+    retries: 0
     conda:
         "../../envs/preprocess.yaml"
     params:

@@ -12,7 +12,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import disable_progress_bars, get_token
 
-from animate.errors import ClipError
+from animate.errors import MachineError
 
 PAUSES = 1, 2, 4, 8, 16
 PASSING_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -54,7 +54,7 @@ def explained(repository: str, file: str = "") -> Iterator[None]:
         yield
     except (httpx2.HTTPError, OSError) as error:
         subject = f"repository {repository}" + (f", file {file}" if file else "")
-        raise ClipError(f"{subject}: {_explanation(repository, error)}") from error
+        raise MachineError(f"{subject}: {_explanation(repository, error)}") from error
 
 
 def _explanation(repository: str, error: Exception) -> str:

@@ -17,7 +17,7 @@ from huggingface_hub.utils import WeakFileLock, build_hf_headers
 from tqdm.utils import CallbackIOWrapper
 
 from animate.atomic import is_abandoned, process_label
-from animate.errors import ClipError
+from animate.errors import ClipError, MachineError
 from animate.hub.client import explained, patiently
 from animate.hub.files import ModelFile, fault_of
 from animate.hub.progress import Progress, in_parallel, size_text
@@ -97,7 +97,7 @@ def _fetch(file: ModelFile, progress: Progress) -> None:
             return
         logging.warning("%s: %s arrived damaged (%s)", file.repository, file.name, fault)
         part.unlink(missing_ok=True)
-    raise ClipError(
+    raise MachineError(
         f"repository {file.repository}, file {file.name} arrives damaged ({fault}): start again"
         " later, or run `snakemake update_models` if the file was replaced"
     )
