@@ -139,7 +139,7 @@ def end_run():
     if RECORDS.rules & {"provenance", "page"}:
         shell(
             'python "$SCRIPTS"/manifest.py --config {CONFIG_TEXT:q}'
-            " --log {LOGS:q}/manifest.log --output {RESULTS:q}/manifest.json"
+            " --log {LOGS:q}/manifest.log --output {MANIFEST:q}"
         )
 
 
