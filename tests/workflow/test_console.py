@@ -46,7 +46,7 @@ def test_verbose_shows_what_snakemake_says(broken):
 
 def test_a_dry_run_is_snakemakes_own(broken):
     said = broken.snakemake("--dry-run").stdout
-    assert "rule timeline:\n    input: text.mp4, results/text/src_ref.png\n" in said
+    assert "    rule timeline:\n        input: text.mp4, results/text/src_ref.png\n" in said
     assert "job stats" in said.lower() and "% done" not in said
 
 

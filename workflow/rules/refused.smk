@@ -6,8 +6,8 @@ rule refused_row:
         f"{RESULTS}/.refused/row_{{number}}",
     log:
         f"{LOGS}/refused_row/{{number}}.log",
-    localrule: True
     retries: 0
+    localrule: True
     conda:
         "../../envs/preprocess.yaml"
     params:

@@ -11,7 +11,7 @@ import torch
 
 from animate.devices.leases import NO_GPU
 from animate.devices.world import ALONE, World
-from animate.errors import ClipError, MachineError
+from animate.errors import MachineError
 
 # The oldest NVIDIA driver of each CUDA generation:
 # https://docs.nvidia.com/deploy/cuda-compatibility/

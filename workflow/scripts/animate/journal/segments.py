@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from animate.errors import ClipError, MachineError
+from animate.errors import MachineError
 
 FRAMES, TAIL = "frames", "tail"
 
