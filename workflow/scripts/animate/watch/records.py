@@ -105,8 +105,10 @@ class RunRecords(logging.Handler):
 
     def _note(self, jobs: set[int], said: str, number: Any, logs: list[str]) -> None:
         paths = tuple(map(Path, filter(None, logs)))
-        note = next(filter(None, (read_note(path, self._since) for path in paths)), None)
-        fault = Fault(said.strip(), str(number), paths, note)
+        notes = ((path, read_note(path, self._since)) for path in paths)
+        # Of a group, Snakemake names the log files of all jobs; one of them has failed.
+        failed, note = next((found for found in notes if found[1]), (None, None))
+        fault = Fault(said.strip(), str(number), (failed,) if failed else paths, note)
         if known := jobs & self._jobs.keys():
             for job in known:
                 # The last one comes last.

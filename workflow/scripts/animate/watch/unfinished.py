@@ -21,8 +21,11 @@ class Unfinished:
 
 def unfinished(clip: str, logs: Iterable[Path]) -> Unfinished:
     """Return why a clip is not finished; `logs` are the log files of its jobs."""
-    last = max(logs, key=lambda log: log.stat().st_mtime, default=None)
-    if last is None:
+    found = sorted(logs, key=lambda log: log.stat().st_mtime, reverse=True)
+    for log in found:
+        # A job that starts again removes its note.
+        if note := read_note(log, since=0):
+            return Unfinished(clip, note.sentence, log)
+    if not found:
         return Unfinished(clip, "not started", None)
-    note = read_note(last, since=0)
-    return Unfinished(clip, note.sentence if note else "not finished", last)
+    return Unfinished(clip, "not finished", found[0])
