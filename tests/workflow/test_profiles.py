@@ -1,13 +1,23 @@
 """Which profile a name means: the workflow's, or a user's own."""
 
-from pathlib import Path
+import shutil
 
 import pytest
 import yaml
 
-from project import ROOT, new_project
+from animate.demo.clips import write_demo
+from project import QUICK, ROOT, Project, new_project
 
 NOTICE = "is the workflow's, profiles/local, and not yours: for that, give --profile {}"
+DEPLOYED = """
+configfile: "config/config.yaml"
+
+module wan_animate:
+    snakefile: {source!r}
+    config: config
+
+use rule * from wan_animate
+"""
 
 
 @pytest.fixture
@@ -38,7 +48,19 @@ def test_a_users_own_profile_is_not_left_out_in_silence(own, tmp_path):
     assert "not yours" not in said(project, "--profile", "local")
 
 
-def test_the_flags_of_the_catalog_name_a_profile_of_the_workflow():
+def test_the_flags_of_the_catalog_work_where_snakedeploy_lays_the_workflow_out(tmp_path):
+    folder = tmp_path / "deployed"
+    for part in ("config", "profiles"):
+        shutil.copytree(ROOT / part, folder / part)
+    (folder / "workflow").mkdir()
+    source = str(ROOT / "workflow/Snakefile")
+    (folder / "workflow/Snakefile").write_text(DEPLOYED.format(source=source))
+    write_demo(folder / "demo")
+    (folder / "config/clips.csv").write_text(
+        "clip,video,reference,mode\nx,../demo/driving.mp4,../demo/character.png,animate\n"
+    )
+    (folder / "quick.yaml").write_text(QUICK)
     usage = yaml.safe_load((ROOT / ".snakemake-workflow-catalog.yml").read_text())["usage"]
-    option, profile = usage["mandatory-flags"]["flags"].split()
-    assert option == "--profile" and (Path(ROOT, profile) / "config.yaml").is_file()
+    flags = tuple(usage["mandatory-flags"]["flags"].split())
+    jobs = Project(folder, profile=flags).pending_jobs()
+    assert jobs["x"]["sample"] == jobs["x"]["page"] == 1
