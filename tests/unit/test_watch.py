@@ -1,5 +1,6 @@
 """What is said of a run while it runs, and why clips failed, from Snakemake's own records."""
 
+import io
 import logging
 import os
 from pathlib import Path
@@ -7,7 +8,17 @@ from pathlib import Path
 import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from animate.errors import ClipError, MachineError
+from animate.failure_note import (
+    FailureNote,
+    log_of_sampler,
+    note_of,
+    read_note,
+    remove_note,
+    write_note,
+)
 from animate.sampling.progress import Progress, Sampled, read_progress
+from animate.watch.console import StageLines, leave_out_blocks
 from animate.watch.failures import Failure, failures
 from animate.watch.overview import overview
 from animate.watch.records import HINT, Fault, PlannedJob, RunRecords
@@ -56,7 +67,9 @@ def test_overview_of_all_clips(log):
 @pytest.fixture
 def records():
     """The records of a run of four jobs, which a logger hands over as Snakemake's does."""
-    found = RunRecords()
+    told = []
+    found = RunRecords(since=0, on_fault=lambda jobs, fault: told.append((jobs, fault)))
+    found.told = told
     found.plan(
         {
             0: PlannedJob("all", "", ()),
@@ -104,6 +117,32 @@ def test_a_group_fails_as_a_whole(records):
     assert records.faults == {"a": Fault("", "9", logs)}
     records.say(LogEvent.GROUP_ERROR, job_error_info=jobs, aux_logs=[], said="not submitted: why")
     assert records.faults["a"].said == "not submitted: why"
+    assert records.told == [({2}, records.faults["a"])], "once, and of known jobs only"
+
+
+def test_a_job_tells_by_a_note_why_it_failed(records, tmp_path):
+    notes = []
+    for name, error in (
+        ("a", ClipError("no\n person")),
+        ("b", MachineError("GPU")),
+        ("c", KeyError(1)),
+    ):
+        log = tmp_path / f"{name}.log"
+        write_note(log, note_of(error))
+        fail(records, 0, logs=[log])
+        notes.append(records.faults["all"].note)
+    assert notes == [
+        FailureNote("no person", True),
+        FailureNote("GPU", False),
+        FailureNote("KeyError: 1", False),
+    ]
+    assert read_note(log, since=log.with_suffix(".failure.json").stat().st_mtime + 1) is None
+    remove_note(log)
+    assert read_note(log, since=0) is None
+    settings = tmp_path / "sampled.json"
+    assert log_of_sampler(settings) is None
+    settings.write_text('{"progress": "x.log"}')
+    assert log_of_sampler(settings) == Path("x.log")
 
 
 def test_a_failure_shows_the_end_of_what_was_written_last(tmp_path):
@@ -115,9 +154,34 @@ def test_a_failure_shows_the_end_of_what_was_written_last(tmp_path):
     fault = Fault(said, "7", (first, last, old, tmp_path / "none"))
     (failure,) = failures({"a": fault}, {}, since=1)
     assert failure == Failure("a", said, last, ["two", "three", "four"])
-    assert str(failure) == f"  a: {said}; end of {last}:\n    two\n    three\n    four"
+    assert str(failure) == f"a: {said}; end of {last}:\n    two\n    three\n    four"
     (failure,) = failures({"a": Fault("", "", (old,))}, {}, since=1)
-    assert str(failure) == "  a: failed"
+    assert str(failure) == "a: failed"
+    told = Fault(said, "7", (last,), FailureNote("no person", True))
+    (failure,) = failures({"a": told}, {}, since=1)
+    assert str(failure) == f"a: no person; see {last}"
+
+
+def test_the_console_has_a_line_for_each_stage_and_no_blocks():
+    logger, said = logging.Logger("snakemake"), io.StringIO()
+    logger.addHandler(logging.StreamHandler(said))
+    leave_out_blocks(logger)
+    logger.addHandler(StageLines(logger.info))
+    one = {"wildcards": {"clip": "a"}, "rule_name": "sample", "shellcmd": "x"}
+    for text, event, extra in (
+        ("Select jobs to execute...", None, {}),
+        ("block", LogEvent.GROUP_INFO, {"group_id": "prepare:b.c:"}),
+        ("block", LogEvent.JOB_INFO, one | {"indent": True}),
+        ("block", LogEvent.PROGRESS, {"done": 2, "total": 3}),
+        ("block", LogEvent.JOB_INFO, one | {"indent": False}),
+        ("block", LogEvent.JOB_INFO, {"wildcards": {}, "rule_name": "all", "shellcmd": None}),
+        ("block", LogEvent.JOB_ERROR, {}),
+        ("Will exit after finishing currently running jobs", None, {}),
+    ):
+        logger.info(text, extra={"event": event, "indent": False} | extra)
+    prepare, sample, last = said.getvalue().splitlines()
+    assert prepare.endswith("   0% done, clip b.c: prepare")
+    assert sample.endswith("  66% done, clip a: sample") and last.startswith("Will exit")
 
 
 def test_a_hopeless_clip_fails_with_the_reason_slurm_gave():

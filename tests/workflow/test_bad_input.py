@@ -37,7 +37,7 @@ def test_broken_files_fail_alone_with_one_line_each(project, rows):
         assert name in line and words in line
     assert "clip bad-image: " in console
     assert "5 of 8 clips failed, 0 more are not finished" in console
-    assert "\n  text: failed; end of logs/timeline/text.log:\n    " in console
+    assert "\n  text: driving video text.mp4 is no video" in console
     assert (project.folder / "results/late/late.mp4").is_file()
     assert set(project.pending_jobs()) >= {"text", "truncated", "bad-image"}
 

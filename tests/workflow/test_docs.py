@@ -33,7 +33,7 @@ PROGRAMS = (
 OUTSIDE = {
     "--nv", ".ckpt", ".venv", "HF_HOME/hub", "HF_HUB_CACHE", "HF_TOKEN", "KillWait", "MinJobAge",
     "URL",
-    "download --force-redownload", "marked for report but does not exist", "onnxruntime-gpu",
+    "download --force-redownload", "onnxruntime-gpu",
     "patch_embedding", "quick", "sacct", "snakedeploy", "status", "xlm-roberta-large",
     "~", "~/.cache/huggingface/hub",
     # Of SLURM's sbatch.

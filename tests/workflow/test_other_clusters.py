@@ -9,6 +9,7 @@ from project import ROWS, finish, new_project
 
 SUBMIT = """#!/bin/sh
 # Prints a number for the job, as clusters do.
+echo "$1" >> submitted
 nohup sh "$1" > /dev/null 2>&1 &
 echo $!
 """
@@ -49,3 +50,16 @@ def test_both_modes_are_finished_and_max_gpus_is_kept(project):
     (_, first_end), (second_start, _) = sorted(spans)
     assert first_end <= second_start
     assert "external jobid" in said.stderr
+
+
+def test_a_users_mistake_is_submitted_once(project):
+    (project.folder / "text.mp4").write_text("this is not a video")
+    row = {"clip": "text", "video": "../text.mp4", "mode": "animate"}
+    project.write_table(row | {"reference": "../text.mp4"})
+    submitted = project.folder / "submitted"
+    submitted.unlink(missing_ok=True)
+    done = project.snakemake("--retries", "2", "results/text/preview.png", check=False)
+    assert done.returncode == 1 and len(submitted.read_text().splitlines()) == 1
+    (told, repeated) = (line for line in done.stderr.splitlines() if "text.mp4" in line)
+    assert told.startswith("text: reference text.mp4") and repeated == f"  {told}"
+    assert "Error in group" not in done.stderr and "tried again" not in done.stderr

@@ -105,7 +105,18 @@ def test_a_run_says_how_far_its_clips_are(project, rows):
     assert re.search(line, said), said
 
 
-def test_report_holds_a_page_for_each_clip(project):
-    project.snakemake("--report", "report.html")
+def test_report_holds_a_page_for_each_clip_and_names_the_others(project, rows):
+    (project.folder / "text.mp4").write_text("this is not a video")
+    project.write_table(
+        *rows, rows[0] | {"clip": "text", "video": "../text.mp4"}, rows[0] | {"clip": "later"}
+    )
+    project.snakemake("results/text/timeline.json", check=False)
+    said = project.snakemake("--report", "report.html").stderr
+    why = "driving video text.mp4 is no video or is cut off"
+    assert f"2 of 4 clips are not finished:\n  text: {why}" in said
+    assert "  later: not started\n" in said and "Missing metadata" not in said
     report = (project.folder / "report.html").read_text()
-    assert "dance.html" in report and "swap.html" in report
+    assert all(name in report for name in ("dance.html", "swap.html", "Not finished", why))
+    assert "text.html" not in report and "later.html" not in report
+    assert "Driving video, pose, reference and result of the clip" in report
+    assert {"text", "later"} <= set(project.pending_jobs())

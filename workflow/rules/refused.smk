@@ -6,6 +6,7 @@ rule refused_row:
         f"{RESULTS}/.refused/row_{{number}}",
     log:
         f"{LOGS}/refused_row/{{number}}.log",
+    retries: 0
     localrule: True
     conda:
         "../../envs/preprocess.yaml"

@@ -12,12 +12,7 @@ rule preview:
         # Not read: it joins all of a clip's preparation into one submission.
         reference=ancient(f"{CLIP}/src_ref.png"),
     output:
-        sheet=report(
-            f"{CLIP}/preview.png",
-            caption="../report/preview.rst",
-            category="Previews",
-            labels=lambda wildcards: {"clip": wildcards.clip},
-        ),
+        sheet=f"{CLIP}/preview.png",
         metrics=f"{CLIP}/metrics.json",
     log:
         f"{LOGS}/preview/{{clip}}.log",
@@ -85,14 +80,7 @@ rule page:
         preview=f"{CLIP}/preview.png",
         metrics=f"{CLIP}/metrics.json",
     output:
-        report(
-            f"{CLIP}/{{clip}}.html",
-            caption="../report/clip.rst",
-            category="Clips",
-            # A second label of two values would become a switch between clips.
-            subcategory=lambda wildcards: clip_of(wildcards).mode,
-            labels=lambda wildcards: {"clip": wildcards.clip},
-        ),
+        f"{CLIP}/{{clip}}.html",
     log:
         f"{LOGS}/page/{{clip}}.log",
     group:

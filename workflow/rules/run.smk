@@ -1,4 +1,4 @@
-"""Around a run: its note for `recover`, its progress over all clips, and why clips failed.
+"""Around a run: its note for `recover`, what the console shows of it, and why clips failed.
 
 Beside the scheduler, a thread reports the progress. On SLURM it also ends jobs that can never start
 and puts pre-empted ones back into the queue.
@@ -12,7 +12,8 @@ from animate.cluster.hopeless import cancel_hopeless, hopeless_jobs
 from animate.cluster.queue import jobs_of, requeue_preempted, waiting
 from animate.cluster.recovery import forget_run, note_run
 from animate.cluster.submit import use_patient_sbatch
-from animate.watch.failures import failures
+from animate.watch.console import StageLines, leave_out_blocks
+from animate.watch.failures import failure_of, failures
 from animate.watch.overview import overview
 from animate.watch.records import PlannedJob, RunRecords
 from animate.watch.submission import fail_unsubmitted_jobs
@@ -28,9 +29,33 @@ READERS_OF_WEIGHTS = {
     "reference_keypoints",
     "person_mask",
 }
-RECORDS = RunRecords()
 # Jobs that were cancelled because they could never start, by their numbers in the queue.
 HOPELESS = {}
+
+
+def on_fault(numbers, fault):
+    """Say why jobs failed, and have no attempt follow that would meet the same mistake."""
+    running = set(workflow.scheduler.running)
+    (job,) = (job for job in running if numbers & numbers_of(job))
+    if fault.number in HOPELESS or (fault.note and fault.note.final):
+        job.attempt = job.restart_times + 1
+    again = job.attempt <= job.restart_times
+    # On this machine, a job that left a note has said the same on the console.
+    if again or fault.number or not fault.note:
+        found = failure_of(RECORDS.name_of(min(numbers)), fault, reasons(), STARTED)
+        logger.error(f"{found}; it is tried again" if again else str(found))
+
+
+def numbers_of(job):
+    """Return Snakemake's numbers of a job, or of those of a group."""
+    return {one.jobid for one in (job.jobs if job.is_group() else [job])}
+
+
+def reasons():
+    return {number: found.reason for number, found in HOPELESS.items()}
+
+
+RECORDS = RunRecords(STARTED, on_fault)
 
 
 def planned_jobs():
@@ -99,13 +124,13 @@ def end_hopeless_jobs(jobs):
 
 
 def summarise_failures():
-    reasons = {number: found.reason for number, found in HOPELESS.items()}
-    found = failures(RECORDS.faults, reasons, STARTED)
+    found = failures(RECORDS.faults, reasons(), STARTED)
     if found:
-        lines = "\n".join(map(str, found))
+        failed = RECORDS.faults.keys() & CLIPS.keys()
+        lines = "\n".join(f"  {failure}" for failure in found)
         logger.error(
-            f"{len(found)} of {len(CLIPS)} clips failed,"
-            f" {len(RECORDS.unfinished) - len(found)} more are not finished; the same command goes on:"
+            f"{len(failed)} of {len(CLIPS)} clips failed,"
+            f" {len(RECORDS.unfinished) - len(failed)} more are not finished; the same command goes on:"
             f"\n{lines}"
         )
 
@@ -115,7 +140,7 @@ def end_run():
     if RECORDS.rules & {"provenance", "page"}:
         shell(
             'python "$SCRIPTS"/manifest.py --config {CONFIG_TEXT:q}'
-            " --log {LOGS:q}/manifest.log --output {RESULTS:q}/manifest.json"
+            " --log {LOGS:q}/manifest.log --output {MANIFEST:q}"
         )
 
 
@@ -130,6 +155,9 @@ onstart:
         fail_unsubmitted_jobs()
     RECORDS.plan(planned_jobs())
     logger.addHandler(RECORDS)
+    if not workflow.output_settings.verbose:
+        leave_out_blocks(logger)
+        logger.addHandler(StageLines(logger.info))
     restore_weights()
     # A tool that runs beside a run, as `recover --nolock` does, must not take its place.
     if workflow.execution_settings.lock:

@@ -1,5 +1,6 @@
 """The configuration and the table, read once, and what a rule asks of its clip."""
 
+from snakemake.common import get_appdirs
 from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
@@ -63,6 +64,19 @@ for ignored, names in TABLE.ignored.items():
     logger.warning(f"{CONFIG.clips} states {ignored}: ignored for {shown}")
 if CONFIG.model == "tiny":
     logger.warning("The tiny model has random weights: its videos are noise by design.")
+
+
+# The links beside the Snakefile come before a user's own profiles of these names.
+if workflow.is_main_process:
+    asked = {word.removeprefix("--profile=") for word in sys.argv}
+    asked.add(os.environ.get("SNAKEMAKE_PROFILE"))
+    for name in ("local", "slurm"):
+        own = Path(get_appdirs().user_config_dir, name)
+        if name in asked and os.path.exists(name) and own.exists():
+            logger.warning(
+                f"profile {name} is the workflow's, profiles/{name}, and not yours: for that, give"
+                f" --profile {own}"
+            )
 
 
 wildcard_constraints:

@@ -1,10 +1,36 @@
 """What a run makes: the results of every clip, and an error for every row that was refused."""
 
+from snakemake.io import strip_wildcard_constraints
+
+MANIFEST = f"{RESULTS}/manifest.json"
+PLAN = f"{RESULTS}/plan.tsv"
+
+
+def refuse_taken_names():
+    """Refuse clips whose own files would be those that the rules make of each clip, or of all."""
+    outputs = [
+        strip_wildcard_constraints(path)
+        for rule in workflow.rules
+        for path in rule.output
+    ]
+    files = [Path(path) for path in outputs if os.path.dirname(path).endswith(CLIP)]
+    own = [file.suffix for file in files if file.stem == "{clip}"]
+    taken = {file.stem: file for file in files if file.suffix in own}
+    taken |= {os.path.basename(path): path for path in (MANIFEST, PLAN)}
+    for clip in [clip for name, clip in CLIPS.items() if name in taken]:
+        TABLE.refuse(
+            clip,
+            "clip",
+            f"'{clip.name}' is taken by {taken[clip.name]}; give another name",
+        )
+
 
 def finished_clips(wildcards):
     refuse_impossible_clips()
     names = [f"{RESULTS}/{clip}/{clip}" for clip in CLIPS]
-    return [name + suffix for name in names for suffix in (".mp4", ".json", ".html")]
+    files = [name + suffix for name in names for suffix in (".mp4", ".json", ".html")]
+    # Without a run, a report may be what was asked for.
+    return files if workflow.executor_plugin else [*files, *report_entries()]
 
 
 def refused_rows(wildcards):

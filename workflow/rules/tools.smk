@@ -10,7 +10,7 @@ rule plan:
     params:
         config=CONFIG_TEXT,
         auto_gpus=lambda wildcards: gpus_of_auto_clips(),
-        output=f"{RESULTS}/plan.tsv",
+        output=PLAN,
     shell:
         'python "$SCRIPTS"/plan.py --log {log:q} --config {params.config:q}'
         " --auto-gpus {params.auto_gpus} --output {params.output:q}"

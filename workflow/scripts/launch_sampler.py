@@ -17,6 +17,7 @@ from pathlib import Path
 from animate.cluster.launch import ranks_command, step_command
 from animate.devices.leases import lease, lease_folder, visible_devices
 from animate.errors import ClipError
+from animate.failure_note import log_of_sampler, note_of, remove_note, write_note
 
 HERE = Path(__file__).parent
 
@@ -93,9 +94,13 @@ if __name__ == "__main__":
     parser.add_argument("--device", default="auto", help="auto, cuda or cpu")
     parser.add_argument("--compile", default="auto", help="auto, on or off")
     parser.add_argument("settings", type=Path)
+    arguments = parser.parse_args()
+    log = log_of_sampler(arguments.settings)
+    remove_note(log)
     try:
-        main(parser.parse_args())
+        main(arguments)
     except ClipError as error:
+        write_note(log, note_of(error))
         # On the console: the rule keeps standard error, and torchrun's tracebacks, for the log.
-        print(f"clip {Path(sys.argv[-1]).parent.name}: error: {error}")
+        print(f"clip {arguments.settings.parent.name}: error: {error}")
         sys.exit(1)

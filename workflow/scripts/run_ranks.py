@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from animate.devices.parent import LAUNCHER
+from animate.failure_note import FailureNote, log_of_sampler, write_note
 from animate.weights.storage.warming import warm
 
 if TYPE_CHECKING:
@@ -121,5 +122,7 @@ if __name__ == "__main__":
     if code:
         line = explain(rank, code, told)
         if line is not None:
-            print(f"clip {Path(sys.argv[-1]).parent.name}: error: {line}", flush=True)
+            settings = Path(sys.argv[-1])
+            write_note(log_of_sampler(settings), FailureNote(line, final=False))
+            print(f"clip {settings.parent.name}: error: {line}", flush=True)
         sys.exit(1)

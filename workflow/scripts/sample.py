@@ -11,6 +11,7 @@ from pathlib import Path
 from animate.config.job import read_job
 from animate.devices.parent import UNEXPECTED, die_with_parent
 from animate.errors import ClipError
+from animate.failure_note import log_of_sampler, note_of, write_note
 from animate.model.unused_libraries import spare_imports
 from animate.sampling.progress import Progress
 from animate.sampling.reference import ReferenceFeatures
@@ -49,7 +50,9 @@ def main(arguments: argparse.Namespace) -> None:
                 # This process ends with the world.
                 beside.close()
     except ClipError as error:
-        progress.say("error: " + " ".join(str(error).split()))
+        note = note_of(error)
+        write_note(log_of_sampler(arguments.settings), note)
+        progress.say(f"error: {note.sentence}")
         sys.exit(1)
     except Exception:
         traceback.print_exc()

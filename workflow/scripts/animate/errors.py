@@ -4,5 +4,10 @@
 class ClipError(Exception):
     """Something is wrong with a clip, its files or its settings.
 
-    The message names the clip, the column or file, what is wrong and how to mend it.
+    The message names the clip, the column or file, what is wrong and how to mend it. Another
+    attempt would meet the same, so there is none.
     """
+
+
+class MachineError(ClipError):
+    """Something went wrong on the machine, or beyond it: another attempt may go well."""

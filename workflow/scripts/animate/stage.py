@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from animate.errors import ClipError
+from animate.failure_note import note_of, remove_note, write_note
 
 LOG_FORMAT = "%(asctime)s %(message)s"
 
@@ -35,17 +36,21 @@ def run_stage(main: Callable[[argparse.Namespace], None], parser: argparse.Argum
     """Run `main` on the parsed arguments and exit with 1 after an error.
 
     A `ClipError` becomes one line that starts with the clip's name; any other exception is a
-    defect and keeps its traceback. The log file gets all output, the console only the last line.
+    defect and keeps its traceback. The log file gets all output, the console only the last line,
+    and a note beside the log file tells the run, see `failure_note`.
     """
     args = parser.parse_args()
+    remove_note(args.log)
     console = _log_to(args.log)
     try:
         main(args)
-    except ClipError as error:
-        _fail(console, args.clip, " ".join(str(error).split()))
     except Exception as error:
+        note = note_of(error)
+        write_note(args.log, note)
+        if isinstance(error, ClipError):
+            _fail(console, args.clip, note.sentence)
         logging.exception("defect")
-        _fail(console, args.clip, f"{type(error).__name__}: {error}; see {args.log or 'above'}")
+        _fail(console, args.clip, f"{note.sentence}; see {args.log or 'above'}")
 
 
 def _log_to(path: Path | None) -> int | None:

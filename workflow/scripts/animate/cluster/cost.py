@@ -39,7 +39,7 @@ CORE_SECONDS = {
     "result_metrics": 0.05,
 }
 # Core seconds of a source frame that a stage decodes, but does not show.
-DECODE = CORE_SECONDS["timeline"]
+SKIP = CORE_SECONDS["timeline"]
 FILM_READERS = {"keypoints", "person_mask", "face_video", "background", "preview"}
 # Of a frame on a CPU, with random weights of the published sizes (ViTPose-H, SAM 2 large).
 DETECTOR_CORE_SECONDS = {"vitpose": 2.8, "sam2": 26.0}
@@ -96,7 +96,7 @@ def stage_seconds(stage: str, work: Work) -> float:
     the whole film.
     """
     decoded = work.skipped if stage in FILM_READERS else work.film * (stage == "timeline")
-    return CORE_SECONDS.get(stage, 0) * work.frames + DECODE * decoded
+    return CORE_SECONDS.get(stage, 0) * work.frames + SKIP * decoded
 
 
 def detector_seconds(stage: str, work: Work, backend: str, cpus: int) -> float:

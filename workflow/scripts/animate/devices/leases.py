@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
-from animate.errors import ClipError
+from animate.errors import ClipError, MachineError
 
 POLL_SECONDS = 0.5
 # What CUDA_VISIBLE_DEVICES holds where a manager gives a job no GPU.
@@ -63,7 +63,7 @@ def lease(
         try:
             held = _collect(locks, count, folder, say, handles) if count else []
         except OSError as error:
-            raise ClipError(
+            raise MachineError(
                 f"the locks of GPUs in {folder} cannot be used ({error.strerror}): remove it, or"
                 " set WAN_ANIMATE_LEASES to a folder where every user of this machine can write"
             ) from error

@@ -11,7 +11,7 @@ import torch
 
 from animate.devices.leases import NO_GPU
 from animate.devices.world import ALONE, World
-from animate.errors import ClipError
+from animate.errors import MachineError
 
 # The oldest NVIDIA driver of each CUDA generation:
 # https://docs.nvidia.com/deploy/cuda-compatibility/
@@ -60,7 +60,7 @@ def choose_device(wanted: str, model: Path, environment: Mapping[str, str] = os.
         _start_gpu(int(environment.get("LOCAL_RANK", 0)))
         return "cuda"
     if _transformer_bytes(model) > SMALL_MODEL:
-        raise ClipError(
+        raise MachineError(
             f"no GPU was found on {platform.node()}, and on its CPU {model.name} would take weeks:"
             " run it where a GPU is, or set `device: cpu` in config.yaml to wait for it"
         )
@@ -76,7 +76,7 @@ def _start_gpu(index: int) -> None:
             raise RuntimeError(f"rank {index} needs a GPU of its own and CUDA finds {count}")
         torch.zeros(1, device=torch.device("cuda", index)).add_(1).item()
     except (RuntimeError, AssertionError) as error:
-        raise ClipError(_why_not(error)) from error
+        raise MachineError(_why_not(error)) from error
 
 
 def _why_not(error: Exception) -> str:

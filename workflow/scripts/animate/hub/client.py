@@ -16,7 +16,7 @@ from huggingface_hub.utils import (
     http_stream_backoff,
 )
 
-from animate.errors import ClipError
+from animate.errors import MachineError
 from animate.hub.files import ModelFile
 
 # Seconds to wait before the hub is asked again, as long as nothing more arrives.
@@ -72,7 +72,7 @@ def explained(repository: str, file: str = "") -> Iterator[None]:
         yield
     except (httpx2.HTTPError, OSError) as error:
         subject = f"repository {repository}" + (f", file {file}" if file else "")
-        raise ClipError(f"{subject}: {_explanation(repository, error)}") from error
+        raise MachineError(f"{subject}: {_explanation(repository, error)}") from error
 
 
 def _explanation(repository: str, error: Exception) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from huggingface_hub.utils import WeakFileLock
 
 from animate.atomic import is_abandoned, process_label
-from animate.errors import ClipError
+from animate.errors import ClipError, MachineError
 from animate.hub.client import content, explained
 from animate.hub.files import ModelFile, fault_of
 from animate.hub.progress import Progress, in_parallel, size_text
@@ -98,7 +98,7 @@ def _fetch(file: ModelFile, progress: Progress) -> None:
         logging.warning("%s: %s arrived damaged (%s)", file.repository, file.name, fault)
         os.truncate(part, 0)
     part.unlink(missing_ok=True)
-    raise ClipError(
+    raise MachineError(
         f"repository {file.repository}, file {file.name} arrives damaged ({fault}): start again"
         " later, or run `snakemake update_models` if the file was replaced"
     )

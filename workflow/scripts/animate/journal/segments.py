@@ -20,7 +20,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from animate.errors import ClipError
+from animate.errors import MachineError
 
 FRAMES, TAIL = "frames", "tail"
 
@@ -96,7 +96,7 @@ class Journal:
             if metadata and metadata.get(name) == _digest(tensor):
                 return tensor
         self._path(index).unlink(missing_ok=True)
-        raise ClipError(
+        raise MachineError(
             f"segment {index + 1} was damaged on the disk of {self._folder} and is removed:"
             " run again to go on from the segments before it"
         )
@@ -121,7 +121,7 @@ def full_disk(error: OSError, folder: Path, finished: int) -> Exception:
     """Return the `ClipError` for a full disk, or `error` itself when it is something else."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
         return error
-    return ClipError(
+    return MachineError(
         f"no space left on the disk of {folder}; its {finished} finished segments are kept:"
         " free some space and run again"
     )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from animate.errors import ClipError
+from animate.errors import ClipError, MachineError
 from animate.pose.drawing import SCORE_THRESHOLD
 
 # Nose, neck, shoulders, hips and ankles.
@@ -73,7 +73,7 @@ def load_predictor(checkpoint: Path, device: str = "auto", image_size: int = IMA
     if not checkpoint.is_file() or named is None:
         raise ClipError(f"SAM 2 checkpoint {checkpoint} is missing; download it under its own name")
     if device == "cuda" and not torch.cuda.is_available():
-        raise ClipError("SAM 2 should run on a GPU, but PyTorch finds none; ask for the CPU")
+        raise MachineError("SAM 2 should run on a GPU, but PyTorch finds none; ask for the CPU")
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     family, scale = named.groups()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from animate.config.job import SamplingJob
 from animate.devices.parent import LAUNCHER
-from animate.errors import ClipError
+from animate.errors import ClipError, MachineError
 from animate.video.files import video_info
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ class ReferenceFeatures:
         code = self._process.wait()
         if code < 0:
             name = signal.Signals(-code).name
-            raise ClipError(f"encoding the reference was ended by {name}: is there enough memory?")
+            raise MachineError(
+                f"encoding the reference was ended by {name}: is there enough memory?"
+            )
         if code:
             sentence = self._output.with_suffix(PROBLEM)
             raise ClipError(

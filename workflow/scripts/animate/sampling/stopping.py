@@ -5,14 +5,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from animate.devices.world import World
-from animate.errors import ClipError
+from animate.errors import MachineError
 
 SIGNALS = signal.SIGTERM, signal.SIGUSR1
 
 OnStep = Callable[[int, int], None]
 
 
-class Stopped(ClipError):
+class Stopped(MachineError):
     """The machine's manager asked the sampler to end; a later run goes on."""
 
 

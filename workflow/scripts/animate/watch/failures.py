@@ -1,4 +1,4 @@
-"""Why clips of a run are not finished: what Snakemake or SLURM said, and the end of a log file."""
+"""Why jobs of a run failed: what they, Snakemake or SLURM said, and the end of a log file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,38 +11,43 @@ LAST_LINES, LINE_LENGTH, TAIL_BYTES = 3, 300, 8192
 
 @dataclass(frozen=True)
 class Failure:
-    """A clip that is not finished, why, and the last lines of what its job wrote, if it did."""
+    """A clip that is not finished, or a rule of no clip, why, and the end of its job's log file.
 
-    clip: str
+    `lines` are the last ones of `log`, none where the job gave its reason itself.
+    """
+
+    name: str
     reason: str
     log: Path | None
     lines: list[str]
 
     def __str__(self) -> str:
-        where = f"; end of {self.log}:" if self.lines else ""
-        return "\n    ".join([f"  {self.clip}: {self.reason or 'failed'}{where}", *self.lines])
+        where = f"; end of {self.log}:" if self.lines else f"; see {self.log}" if self.log else ""
+        return "\n    ".join([f"{self.name}: {self.reason or 'failed'}{where}", *self.lines])
 
 
 def failures(
     faults: Mapping[str, Fault], hopeless: Mapping[str, str], since: float
 ) -> list[Failure]:
-    """Return why clips failed.
+    """Return why jobs failed.
 
     Args:
-        faults: the last fault of each clip that failed.
+        faults: the last fault of each clip that failed, or rule of no clip.
         hopeless: why jobs were cancelled that could never start, by their numbers in the queue.
         since: time of the run's start; older log files are of other runs.
     """
-    return [_failure(clip, fault, hopeless, since) for clip, fault in faults.items()]
+    return [failure_of(name, fault, hopeless, since) for name, fault in faults.items()]
 
 
-def _failure(clip: str, fault: Fault, hopeless: Mapping[str, str], since: float) -> Failure:
-    reason = hopeless.get(fault.number, fault.said)[:LINE_LENGTH]
+def failure_of(name: str, fault: Fault, hopeless: Mapping[str, str], since: float) -> Failure:
+    """Return why one of them failed."""
+    said = fault.note.sentence if fault.note else fault.said[:LINE_LENGTH]
+    reason = hopeless.get(fault.number, said)
     written = [p for p in fault.logs if p.is_file() and p.stat().st_mtime >= since]
     if not written:
-        return Failure(clip, reason, None, [])
+        return Failure(name, reason, None, [])
     log = max(written, key=lambda path: path.stat().st_mtime)
-    return Failure(clip, reason, log, last_lines(log))
+    return Failure(name, reason, log, [] if fault.note else last_lines(log))
 
 
 def last_lines(path: Path, count: int = LAST_LINES) -> list[str]:

@@ -1,0 +1,31 @@
+"""Why a clip is not finished, told after a run by the files that its jobs left."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from animate.failure_note import read_note
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A clip without result, why, and the log file of its last job, None before the first."""
+
+    clip: str
+    why: str
+    log: Path | None
+
+    def __str__(self) -> str:
+        return f"{self.clip}: {self.why}"
+
+
+def unfinished(clip: str, logs: Iterable[Path]) -> Unfinished:
+    """Return why a clip is not finished; `logs` are the log files of its jobs."""
+    found = sorted(logs, key=lambda log: log.stat().st_mtime, reverse=True)
+    for log in found:
+        # A job that starts again removes its note.
+        if note := read_note(log, since=0):
+            return Unfinished(clip, note.sentence, log)
+    if not found:
+        return Unfinished(clip, "not started", None)
+    return Unfinished(clip, "not finished", found[0])
