@@ -307,7 +307,7 @@ def test_one_clip_fails_while_others_go_on(project, rows):
     done = project.snakemake("--retries", "0", "previews", check=False)
     assert done.returncode == 1
     assert "1 of 21 clips failed, 0 more are not finished" in done.stderr
-    assert "clip broken: driving video" in done.stderr
+    assert "broken: driving video" in done.stderr
     assert all((project.folder / f"results/x{n}/preview.png").is_file() for n in range(20))
     project.assert_whole()
     project.write_table(rows[0] | {"clip": "broken"}, *others)

@@ -115,9 +115,9 @@ def test_a_group_fails_as_a_whole(records):
     fail(records, 2, indent=True)
     logs = Path("mux/a.log"), Path("other.log"), Path("9.log")
     assert records.faults == {"a": Fault("", "9", logs)}
+    assert records.told == [({2}, records.faults["a"])], "once, and of known jobs only"
     records.say(LogEvent.GROUP_ERROR, job_error_info=jobs, aux_logs=[], said="not submitted: why")
     assert records.faults["a"].said == "not submitted: why"
-    assert records.told == [({2}, records.faults["a"])], "once, and of known jobs only"
 
 
 def test_a_job_tells_by_a_note_why_it_failed(records, tmp_path):
