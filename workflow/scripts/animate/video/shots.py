@@ -113,6 +113,10 @@ class CutFinder:
         before, after = self._pictures[first], self._pictures[last]
         if (size := difference(before, after)) < CUT:
             return None
+        later = self._pictures[min(last + FLASH, len(self._pictures)) - 1]
+        earlier = self._pictures[max(first - FLASH + 1, 0)]
+        if min(difference(before, later), difference(earlier, after)) < CUT:
+            return None
         ends = np.stack([before.grey.ravel(), after.grey.ravel()], axis=1)
         between = np.stack([self._pictures[i].grey.ravel() for i in range(first + 1, last)], axis=1)
         shares = np.clip(np.linalg.lstsq(ends, between, rcond=None)[0], 0, None)
