@@ -25,7 +25,7 @@ WIDTH, HEIGHT = 64, 36
 BLOCK, REACH = 12, 8
 # Pictures are brought to this deviation; flatter ones, white or black, are passed over.
 DEVIATION, FLAT = 40.0, 4.0
-# Pictures that correlate so well need no blocks; across cuts it was 0.5 at most.
+# Between pictures that correlate so well lies no dissolve; over cuts it was 0.5 at most.
 ALIKE = 0.85
 STRUCTURE = (0.03 * 255) ** 2
 # A cut differs by this much, and by so many times more than each of the frames around it.
@@ -113,6 +113,8 @@ class CutFinder:
     def _dissolve(self, first: int, last: int) -> "_Change | None":
         """Return the dissolve that lies between two of the pictures kept, if there is one."""
         before, after = self._pictures[first], self._pictures[last]
+        if np.vdot(before.grey, after.grey) > ALIKE * DEVIATION**2 * before.grey.size:
+            return None
         if (size := difference(before, after)) < CUT:
             return None
         later = self._pictures[min(last + FLASH, len(self._pictures)) - 1]
@@ -163,8 +165,6 @@ class _Picture:
 
 def difference(before: _Picture, after: _Picture) -> float:
     """Return how unlike two pictures are, 0 to about 0.7, after each block moved by up to 8."""
-    if np.vdot(before.grey, after.grey) > ALIKE * DEVIATION**2 * before.grey.size:
-        return 0.0
     alike = []
     for y in range(0, HEIGHT - BLOCK + 1, BLOCK):
         for x in range(0, WIDTH - BLOCK + 1, (WIDTH - BLOCK) // 4):
