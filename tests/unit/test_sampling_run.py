@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 from contextlib import suppress
-from fractions import Fraction
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -31,8 +31,7 @@ from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
 from animate.sampling.weights import job_loras
 from animate.video.files import VideoWriter, video_info
-from animate.video.source import Picture
-from animate.video.timeline import Timeline
+from animate.video.timeline import make_timeline
 from animate.weights import identity
 from sampler_clip import RATE, change_settings, result_frames, write_clip, write_model
 
@@ -267,8 +266,8 @@ def test_what_a_clip_does_not_read_is_no_part_of_its_key(model, tmp_path):
 
 def with_shots(path: Path, shots: tuple[int, ...], frames: int) -> Path:
     """Give the clip of a settings file a timeline of `frames` frames; return the file."""
-    picture = Picture((32, 32), 0, False, 1)
-    timeline = Timeline(RATE, tuple(range(frames)), (32, 32), Fraction(0), False, picture, shots)
+    timeline = make_timeline(path.parent / "src_pose.mp4", resolution_area=32 * 32)
+    timeline = replace(timeline, source_indices=tuple(range(frames)), shots=shots)
     timeline.to_json(path.parent / "timeline.json")
     job = json.loads(path.read_text())
     job["inputs"]["timeline"] = str(path.parent / "timeline.json")
