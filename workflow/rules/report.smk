@@ -24,7 +24,7 @@ rule preview:
         **cpu_job("preview"),
     params:
         settings=settings(FaceSettings),
-        version=1,
+        version=2,
     shell:
         'python "$SCRIPTS"/preview.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --video {input.video:q} --timeline {input.timeline:q}"
@@ -90,7 +90,7 @@ rule page:
     resources:
         **cpu_job("page"),
     params:
-        version=1,
+        version=2,
     shell:
         'python "$SCRIPTS"/page.py --clip {wildcards.clip} --log {log:q}'
         " --driving-video {input.driving_video:q} --timeline {input.timeline:q}"

@@ -20,12 +20,14 @@ def main(args):
     rate = timeline.frame_rate if args.settings.smooth_face else None
     boxes = face_track(keypoints.face, timeline.source_size, rate)
     frames = read_frames(args.video, timeline)
-    shown = moments(timeline.frame_count)
+    shown = moments(timeline.frame_count, timeline.shots)
     masks = [read_masks_at(mask, shown) for mask in (args.person_mask, args.mask) if mask]
-    write_preview(args.sheet, frames, keypoints, boxes, read_at(args.pose, shown), masks)
+    poses = read_at(args.pose, shown)
+    write_preview(args.sheet, frames, keypoints, boxes, poses, masks, timeline.shots)
     metrics = pose_metrics(keypoints, timeline.source_size)
     if args.mask:
         metrics |= mask_metrics(read_masks(args.mask))
+    metrics["cuts"] = len(timeline.shots) - 1
     with atomic_output(args.metrics) as temporary:
         temporary.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
 

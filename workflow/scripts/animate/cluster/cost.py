@@ -25,7 +25,7 @@ START = 150
 TINY_START, TINY_TOKEN = 20, 1e-4
 # Core seconds of a frame.
 CORE_SECONDS = {
-    "timeline": 0.0093,
+    "timeline": 0.0113,
     "keypoints": 0.0589,
     "person_mask": 0.0717,
     "pose_video": 0.0145,
