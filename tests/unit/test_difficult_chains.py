@@ -1,17 +1,17 @@
 """Clips of odd lengths, sizes and contents go through every stage of preprocessing."""
 
-import importlib
 import json
-from argparse import Namespace
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from animate.config.fields import Declared
-from animate.config.settings import ClipSettings, MaskSettings
+import stages
+
+from animate.config.settings import ClipSettings
 from animate.errors import ClipError
 from animate.pose.face import CROP_SIZE
 from animate.pose.keypoints import Keypoints
@@ -20,13 +20,7 @@ from animate.video.timeline import Timeline
 from difficult import RATE, driver, plain, still, write_clip
 
 SETTINGS = ClipSettings(resolution_area="192x112", fps="source", smooth_pose=True)
-
-
-def stage(name: str, settings: Declared = SETTINGS, **files: Path) -> None:
-    """Run the script of a stage in this process, as its rule calls it."""
-    absent = dict.fromkeys(("weights", "frame_shape", "reference", "reference_keypoints"))
-    args = Namespace(settings=settings, device="cpu", **(absent | files))
-    importlib.import_module(name).main(args)
+stage = partial(stages.stage, settings=SETTINGS)
 
 
 def detect(video: Path, folder: Path) -> None:
@@ -50,7 +44,7 @@ def draw(video: Path, folder: Path) -> None:
     clip = {"video": video, "timeline": timeline}
     stage("pose_video", timeline=timeline, keypoints=keypoints, output=pose)
     stage("face_video", **clip, keypoints=keypoints, output=folder / "face.mp4")
-    stage("mask", MaskSettings(), person_mask=person, output=mask)
+    stage("mask", timeline=timeline, person_mask=person, output=mask)
     stage("background", **clip, mask=mask, output=folder / "background.mp4")
     drawn = {"pose": pose, "person_mask": person, "mask": mask}
     pages = {"sheet": folder / "preview.png", "metrics": folder / "metrics.json"}

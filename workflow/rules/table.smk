@@ -9,6 +9,7 @@ from animate.config.settings import (
     ClipSettings,
     FaceSettings,
     KeypointSettings,
+    MaskGrid,
     MaskSettings,
     PersonMaskSettings,
     PoseBackend,

@@ -143,8 +143,23 @@ class PersonMaskSettings(Declared):
     )
 
 
-class MaskSettings(Declared):
+class MaskGrid(Declared):
+    """Where a mask may end."""
+
+    mask_grid: Literal["cells", "pixel"] = setting(
+        "cells",
+        "Fill each cell of 8x8 pixels, the model's, that the mask touches, so that none is partly"
+        " black but known; pixel, as in the official code, leaves the edge where it is",
+        used_with=REPLACE,
+    )
+
+
+class MaskSettings(MaskGrid):
     """How the outline grows to the mask."""
+
+    mask_steady: bool = setting(
+        True, "Calm the mask: unite it with those of two frames each way", used_with=REPLACE
+    )
 
     mask_iterations: int = setting(
         3, "How often the mask is dilated", used_with=REPLACE, ge=0, le=50
