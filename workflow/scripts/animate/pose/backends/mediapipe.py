@@ -21,7 +21,7 @@ from animate.pose.backends.blazepose import (
     PersonNetworks,
     Region,
 )
-from animate.pose.keypoints import Keypoints, Parts, hold, stack
+from animate.pose.keypoints import Keypoints, Parts, stack
 from animate.pose.person import Tracker
 
 BODY = (0, -1, 12, 14, 16, 11, 13, 15, 24, 26, 28, 23, 25, 27, 5, 2, 8, 7, 31, 32)
@@ -41,7 +41,7 @@ def detect(frames: Iterable[np.ndarray], *, person: str = "largest") -> Keypoint
     """Return the keypoints of one person through a clip's frames, each uint8 RGB (h, w, 3).
 
     `person` is "largest", "center" or "x,y", see `animate.pose.person.choose`. One frame is in
-    memory at a time. The last pose stays for 12 frames when the person is out of sight.
+    memory at a time.
     """
     tracker = Tracker(person)
     persons: list[Parts | None] = []
@@ -61,7 +61,7 @@ def detect(frames: Iterable[np.ndarray], *, person: str = "largest") -> Keypoint
             seen = None if index is None else candidates[index]
             persons.append(_parts(seen) if seen else None)
             people.append(max(len(regions), seen is not None))
-    return hold(stack(persons, people))
+    return stack(persons, people)
 
 
 def beside(own: Region, regions: list[Region]) -> list[Region]:

@@ -10,7 +10,7 @@ import numpy as np
 from animate.pose.backends.detections import INPUT_SIZE, person_boxes
 from animate.pose.backends.heatmaps import decode
 from animate.pose.backends.onnx import Network
-from animate.pose.keypoints import Keypoints, Parts, from_wholebody, hold, stack
+from animate.pose.keypoints import Keypoints, Parts, from_wholebody, stack
 from animate.pose.person import Tracker
 
 DETECTOR_FILE = "det/yolov10m.onnx"
@@ -30,7 +30,7 @@ def detect(
 
     `models` is the folder with `det/yolov10m.onnx` and `pose2d/vitpose_h_wholebody.onnx`; for
     `device` see `Network`, for `person` see `animate.pose.person.choose`. Eight frames are in
-    memory at a time. The last pose stays for 12 frames when the person is out of sight.
+    memory at a time.
     """
     detector = Network(models / DETECTOR_FILE, device)
     pose = Network(models / POSE_FILE, device)
@@ -48,7 +48,7 @@ def detect(
         poses = iter(_poses(pose, seen, boxes))
         persons += [None if i is None else next(poses) for i in picks]
         people += [len(b) for b in found]
-    return hold(stack(persons, people))
+    return stack(persons, people)
 
 
 def detect_picture(picture: np.ndarray, **options) -> Keypoints:
