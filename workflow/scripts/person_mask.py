@@ -7,14 +7,12 @@ from animate.errors import ClipError
 from animate.matte import backend, backend_options
 from animate.matte.through_time import carried
 from animate.pose.detector_gpu import detector_gpu
+from animate.pose.gaps import BRIDGED_SECONDS
 from animate.pose.keypoints import Keypoints, in_sight
 from animate.stage import run_stage, stage_parser
 from animate.video.files import VideoWriter, read_frames
 from animate.video.letterbox import Letterbox
 from animate.video.timeline import Timeline
-
-# Of a person out of sight for longer, nobody knows the place.
-LONGEST_GAP_SECONDS = 0.5
 
 
 def main(args):
@@ -31,7 +29,7 @@ def main(args):
     ):
         masked = 0
         found = backend(name).masks(frames, body, shots=timeline.shots, **options)
-        longest = round(LONGEST_GAP_SECONDS * timeline.frame_rate)
+        longest = int(BRIDGED_SECONDS * timeline.frame_rate)
         for mask in carried(found, body, keypoints.found, timeline.shots, longest):
             masked += mask.any()
             video.write(mask * 255)
