@@ -71,12 +71,12 @@ class Stages:
 
     def src_face(self) -> int:
         timeline = self._timeline()
-        faces = Keypoints.load(self.folder / "keypoints.npz").face
-        boxes = face_track(faces, SIZE, timeline.frame_rate)
+        keypoints = Keypoints.load(self.folder / "keypoints.npz")
+        boxes = face_track(keypoints, SIZE, float(timeline.frame_rate), timeline.shots)
         with self._writer("src_face.mp4", "picture", (CROP_SIZE, CROP_SIZE)) as video:
             for frame, box in zip(read_frames(self.video, timeline), boxes, strict=True):
                 video.write(crop_face(frame, box))
-        return len(faces)
+        return len(keypoints)
 
     def person_mask(self) -> int:
         body = Letterbox(SIZE, SIZE).points(Keypoints.load(self.folder / "keypoints.npz").body)
@@ -105,7 +105,7 @@ class Stages:
     def preview(self) -> int:
         timeline = self._timeline()
         keypoints = Keypoints.load(self.folder / "keypoints.npz")
-        boxes = face_track(keypoints.face, SIZE, timeline.frame_rate)
+        boxes = face_track(keypoints, SIZE, float(timeline.frame_rate), timeline.shots)
         shown = moments(timeline.frame_count)
         paths = (self.folder / f"{name}.mp4" for name in ("person_mask", "src_mask"))
         masks = [read_masks_at(path, shown) for path in paths]

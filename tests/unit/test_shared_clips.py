@@ -32,7 +32,7 @@ def test_person_is_found_in_pose_face_and_mask(name):
     neck = keypoints.body[keypoints.found, NECK, 0]
     assert low < neck.min() and neck.max() < high
 
-    boxes = face_track(keypoints.face, timeline.source_size, timeline.frame_rate)
+    boxes = face_track(keypoints, timeline.source_size, float(timeline.frame_rate))
     middles = (boxes[:, 0] + boxes[:, 2]) / 2 / timeline.source_size[0]
     assert np.abs(middles - keypoints.body[:, NECK, 0]).max() < 0.08
 

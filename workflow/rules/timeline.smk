@@ -18,7 +18,7 @@ rule timeline:
         **cpu_job("timeline"),
     params:
         settings=settings(TimelineSettings),
-        version=1,
+        version=2,
     shell:
         'python "$SCRIPTS"/timeline.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --video {input.video:q}"

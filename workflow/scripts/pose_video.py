@@ -18,7 +18,7 @@ def main(args):
     timeline = Timeline.from_json(args.timeline)
     keypoints, frame_size = Keypoints.load(args.keypoints), timeline.source_size
     if args.settings.smooth_pose:
-        keypoints = smooth_keypoints(keypoints, float(timeline.frame_rate))
+        keypoints = smooth_keypoints(keypoints, float(timeline.frame_rate), timeline.shots)
     if args.reference_keypoints:
         reference_size = load_reference(args.reference).shape[1::-1]
         reference = Keypoints.load(args.reference_keypoints)

@@ -16,9 +16,9 @@ from animate.video.timeline import Timeline
 
 def main(args):
     timeline = Timeline.from_json(args.timeline)
-    keypoints = Keypoints.load(args.keypoints)
-    rate = timeline.frame_rate if args.settings.smooth_face else None
-    boxes = face_track(keypoints.face, timeline.source_size, rate)
+    keypoints, smooth = Keypoints.load(args.keypoints), args.settings.smooth_face
+    size, rate, shots = timeline.source_size, timeline.frame_rate, timeline.shots
+    boxes = face_track(keypoints, size, float(rate), shots, smooth=smooth)
     frames = read_frames(args.video, timeline)
     shown = moments(timeline.frame_count)
     masks = [read_masks_at(mask, shown) for mask in (args.person_mask, args.mask) if mask]

@@ -20,7 +20,7 @@ def bridge_gaps(keypoints: Keypoints, frame_rate: float, shots: Sequence[int] = 
     Body and hands are interpolated over up to half a second between frames that show them, never
     from one shot into another; `shots` are the first frames of the clip's shots. A shown point is
     one that scores 0.5 or scored it and has not scored less than 0.3 since; it then scores at least
-    0.5. What is shown for less than three frames amid others that do not show it is left out.
+    0.5. What is shown for less than three of the person's frames in a row is left out.
     """
     longest = int(frame_rate * BRIDGED_SECONDS)
     bridged = np.zeros_like(keypoints.found)
@@ -44,7 +44,7 @@ def _steady(points: np.ndarray, longest: int, carrier: np.ndarray) -> None:
     They move with the `carrier` (n, 2), unless it is NaN anywhere in the gap.
     """
     for point, kept in zip(points.transpose(1, 0, 2), _kept(points[..., 2]).T, strict=True):
-        lasting = ~_closed(~_closed(kept, min(SHORTEST_RUN - 1, longest)), SHORTEST_RUN - 1)
+        lasting = _lasting(_closed(kept, min(SHORTEST_RUN - 1, longest)))
         observed = kept & lasting
         point[observed, 2] = np.maximum(point[observed, 2], SCORE_THRESHOLD)
         point[kept & ~lasting, 2] = 0
@@ -79,6 +79,15 @@ def _closed(flags: np.ndarray, longest: int) -> np.ndarray:
         if start > 0 and stop < len(flags) and stop - start <= longest:
             closed[start:stop] = True
     return closed
+
+
+def _lasting(flags: np.ndarray) -> np.ndarray:
+    """Return `flags` (n,) without short runs of true ones, unless nothing else is known."""
+    lasting = flags.copy()
+    for start, stop in _runs(flags):
+        if stop - start < min(SHORTEST_RUN, len(flags)):
+            lasting[start:stop] = False
+    return lasting
 
 
 def _runs(flags: np.ndarray) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 import json
 import math
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -31,7 +31,8 @@ class Timeline:
     `frame_rate`: output frames per second. `source_indices`: for each output frame the decoded
     source frame, counted from 0 in presentation order. `model_size`: (width, height) of the
     model's frames. `start`: seconds of the first output frame in the source container's clock.
-    `picture`: how decoded frames become upright ones.
+    `picture`: how decoded frames become upright ones. `shots`: for each shot its first output
+    frame, ascending from 0; a shot ends where the next begins.
     """
 
     frame_rate: Fraction
@@ -40,6 +41,7 @@ class Timeline:
     start: Fraction
     has_sound: bool
     picture: Picture
+    shots: tuple[int, ...] = (0,)
 
     @property
     def frame_count(self) -> int:
@@ -60,6 +62,17 @@ class Timeline:
     def duration(self) -> Fraction:
         """Seconds of the output."""
         return self.frame_count / self.frame_rate
+
+    def shot_of(self, frame: int) -> tuple[int, int]:
+        """Return the first frame of the shot in which `frame` is, and one past the last."""
+        number = bisect_right(self.shots, frame)
+        return self.shots[number - 1], (*self.shots, self.frame_count)[number]
+
+    def clock(self, first: int, stop: int) -> str:
+        """Return frames `first` to `stop` - 1 as time from the clip's start: "0:03.2 to 0:05.0"."""
+        seconds = [float(frame / self.frame_rate) for frame in (first, stop)]
+        minutes = [divmod(round(10 * moment), 600) for moment in seconds]
+        return " to ".join(f"{minute}:{rest / 10:04.1f}" for minute, rest in minutes)
 
     def to_json(self, path: Path) -> None:
         """Write the timeline, rates and times as fractions such as "30000/1001"."""
@@ -83,6 +96,7 @@ class Timeline:
             start=Fraction(values["start"]),
             has_sound=values["has_sound"],
             picture=Picture(**picture),
+            shots=tuple(values["shots"]),
         )
 
 
