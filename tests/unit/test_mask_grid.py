@@ -13,7 +13,7 @@ from animate.video.timeline import Timeline
 from stages import stage
 
 SIZE, COUNT = (208, 112), 6
-SETTINGS = ClipSettings(resolution_area="208x112", fps="source")
+SETTINGS = ClipSettings(resolution_area="215x115", fps="source")
 
 
 def ellipses() -> list[np.ndarray]:
@@ -47,7 +47,7 @@ def clip(tmp_path_factory):
     noise = np.random.default_rng(3)
     with VideoWriter(folder / "clip.mp4", (202, 108), 24) as video:
         for _ in range(COUNT):
-            tiles = noise.integers(120, 256, (27, 51, 3)).astype(np.uint8)
+            tiles = noise.integers(150, 230, (27, 51, 3)).astype(np.uint8)
             video.write(tiles.repeat(4, axis=0).repeat(4, axis=1)[:, :202])
     video, timeline = folder / "clip.mp4", folder / "timeline.json"
     stage("timeline", SETTINGS, video=video, output=timeline)
@@ -70,7 +70,7 @@ def draw(clip: Path, folder: Path, settings: ClipSettings) -> tuple[Path, Path]:
 
 def black_shares(background: Path) -> np.ndarray:
     """Return the share of each cell's pixels that are black, (F, h / 8, w / 8)."""
-    black = read_segment(background, 0, COUNT).max(axis=-1) < 60
+    black = read_segment(background, 0, COUNT).max(axis=-1) < 75
     # A last row of pixels is the letterbox's.
     black[:, -1] = black[:, -2]
     return black.reshape(COUNT, SIZE[1] // CELL, CELL, -1, CELL).mean(axis=(2, 4))
