@@ -19,9 +19,11 @@ from animate.matte.growth import background, grow
 from animate.pose.backends import backend as pose
 from animate.pose.drawing import draw_pose
 from animate.pose.face import CROP_SIZE, crop_face, face_track
+from animate.pose.gaps import bridge_gaps
 from animate.pose.keypoints import Keypoints
 from animate.results.preview import moments, write_preview
 from animate.video.files import (
+    DrivingFrames,
     VideoWriter,
     read_at,
     read_frames,
@@ -54,7 +56,10 @@ class Stages:
         return timeline.frame_count
 
     def keypoints(self) -> int:
-        keypoints = pose("mediapipe").detect(read_frames(self.video, self._timeline()))
+        timeline = self._timeline()
+        frames = DrivingFrames(self.video, timeline)
+        keypoints = pose("mediapipe").detect(frames, shots=timeline.shots)
+        keypoints = bridge_gaps(keypoints, float(timeline.frame_rate), timeline.shots)
         keypoints.save(self.folder / "keypoints.npz")
         return len(keypoints)
 

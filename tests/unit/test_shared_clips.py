@@ -9,7 +9,7 @@ from animate.matte import backend as matte
 from animate.pose.backends import backend as pose
 from animate.pose.face import face_track
 from animate.results.metrics import mask_metrics, pose_metrics
-from animate.video.files import read_frames
+from animate.video.files import DrivingFrames, read_frames
 from animate.video.letterbox import Letterbox
 from animate.video.timeline import make_timeline
 
@@ -25,7 +25,7 @@ def test_person_is_found_in_pose_face_and_mask(name):
     if not video.is_file():
         pytest.skip("the shared clips are not beside the checkout")
     timeline = make_timeline(video, resolution_area=832 * 480, fps=12)
-    keypoints = pose("mediapipe").detect(read_frames(video, timeline))
+    keypoints = pose("mediapipe").detect(DrivingFrames(video, timeline))
     metrics = pose_metrics(keypoints, timeline.source_size)
     assert metrics["body"] >= 0.95 and metrics["face"] >= 0.95 and metrics["jumps"] == 0
     low, high = PLACES[name]

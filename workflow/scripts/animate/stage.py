@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from animate.errors import ClipError
 
+WARNINGS = "animate.warnings"
 LOG_FORMAT = "%(asctime)s %(message)s"
 
 
@@ -35,10 +36,13 @@ def run_stage(main: Callable[[argparse.Namespace], None], parser: argparse.Argum
     """Run `main` on the parsed arguments and exit with 1 after an error.
 
     A `ClipError` becomes one line that starts with the clip's name; any other exception is a
-    defect and keeps its traceback. The log file gets all output, the console only the last line.
+    defect and keeps its traceback. The log file gets all output, the console only the last line and
+    what `warn` says.
     """
     args = parser.parse_args()
     console = _log_to(args.log)
+    if console is not None:
+        _show_warnings(console, args.clip)
     try:
         main(args)
     except ClipError as error:
@@ -46,6 +50,11 @@ def run_stage(main: Callable[[argparse.Namespace], None], parser: argparse.Argum
     except Exception as error:
         logging.exception("defect")
         _fail(console, args.clip, f"{type(error).__name__}: {error}; see {args.log or 'above'}")
+
+
+def warn(sentence: str) -> None:
+    """Say on the console, and in the log file, what a user should know of a clip that goes on."""
+    logging.getLogger(WARNINGS).warning("warning: %s", sentence)
 
 
 def _log_to(path: Path | None) -> int | None:
@@ -58,6 +67,12 @@ def _log_to(path: Path | None) -> int | None:
             os.dup2(log.fileno(), 2)
     logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr, force=True)
     return console
+
+
+def _show_warnings(console: int, clip: str) -> None:
+    handler = logging.StreamHandler(os.fdopen(os.dup(console), "w"))
+    handler.setFormatter(logging.Formatter(f"clip {clip}: %(message)s" if clip else "%(message)s"))
+    logging.getLogger(WARNINGS).addHandler(handler)
 
 
 def _fail(console: int | None, clip: str, sentence: str) -> None:

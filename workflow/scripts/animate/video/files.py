@@ -55,6 +55,17 @@ def read_frames(video: Path, timeline: Timeline) -> Iterator[np.ndarray]:
     raise ClipError(f"driving video {video} has changed since its timeline was made; run it again")
 
 
+@dataclass(frozen=True)
+class DrivingFrames:
+    """The frames of `read_frames`, which can be gone through more than once."""
+
+    video: Path
+    timeline: Timeline
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return read_frames(self.video, self.timeline)
+
+
 def read_video(path: Path) -> Iterator[np.ndarray]:
     """Yield the frames of one of the clip's own videos, uint8 RGB (h, w, 3)."""
     with av.open(str(path)) as container:
