@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 import stages
-
 from animate.config.settings import ClipSettings
 from animate.errors import ClipError
 from animate.pose.face import CROP_SIZE

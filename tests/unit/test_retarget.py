@@ -47,7 +47,7 @@ def clip(bodies: list[np.ndarray]) -> Keypoints:
     left, right = (body[:, wrist, None] + fan for wrist in (7, 4))
     found = np.ones(len(body), bool)
     face = np.ones((len(body), 69, 3), np.float32)
-    return Keypoints(body, left, right, face, found, found * 1, ~found)
+    return Keypoints(body, left, right, face, found, found * 1, bridged=~found, doubted=~found)
 
 
 def bones(body: np.ndarray, size: tuple[int, int]) -> np.ndarray:

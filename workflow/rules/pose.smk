@@ -20,7 +20,7 @@ rule keypoints:
     params:
         settings=settings(KeypointSettings),
         weights=backend_content("pose_backend"),
-        version=1,
+        version=2,
     shell:
         'python "$SCRIPTS"/keypoints.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --video {input.video:q} --timeline {input.timeline:q}"

@@ -8,6 +8,7 @@ from animate.pose.backends import backend, backend_options
 from animate.pose.detector_gpu import detector_gpu
 from animate.pose.gaps import bridge_gaps
 from animate.pose.keypoints import shot_slices
+from animate.pose.plausibility import drop_nobodies
 from animate.stage import run_stage, stage_parser, warn
 from animate.video.files import DrivingFrames
 from animate.video.timeline import Timeline
@@ -21,18 +22,20 @@ def main(args):
     options |= {"person": args.settings.person, "shots": timeline.shots}
     with detector_gpu(name, args.device):
         keypoints = backend(name).detect(frames, **options)
+    rate, shots = float(timeline.frame_rate), timeline.shots
+    keypoints = drop_nobodies(keypoints, timeline.source_size, rate, shots)
     if not keypoints.found.any():
         raise ClipError(
             f"pose_backend {name} finds no person in driving video {args.video}; use a video that"
             " shows one larger or more clearly, or another pose_backend"
         )
-    for shot in shot_slices(timeline.shots, len(keypoints)):
+    for shot in shot_slices(shots, len(keypoints)):
         if not keypoints.found[shot].any():
             warn(
                 f"pose_backend {name} finds no person from {timeline.clock(shot.start, shot.stop)}"
                 f" of driving video {args.video}; these frames have neither pose nor mask"
             )
-    bridge_gaps(keypoints, float(timeline.frame_rate), timeline.shots).save(args.output)
+    bridge_gaps(keypoints, rate, shots).save(args.output)
 
 
 if __name__ == "__main__":

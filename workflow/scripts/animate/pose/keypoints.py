@@ -41,7 +41,8 @@ class Keypoints:
     A frame is one of three, by `found` and `bridged`, both (N,) bool and never both true:
     observed (`found`): the person was seen in it; bridged: the person was not seen, but shortly
     before and after it in the same shot, so that body and hands are interpolated; absent (neither):
-    nothing is known, all scores are 0, and there is to be neither pose nor mask.
+    nothing is known, all scores are 0, and there is to be neither pose nor mask. In frames that are
+    `doubted` (N,) bool, what was found does not hold as a body and was left out.
     """
 
     body: np.ndarray
@@ -51,6 +52,7 @@ class Keypoints:
     found: np.ndarray
     people: np.ndarray
     bridged: np.ndarray
+    doubted: np.ndarray
 
     def __len__(self) -> int:
         return len(self.body)
@@ -97,8 +99,9 @@ def stack(persons: Iterable[Parts | None], people: Iterable[int]) -> Keypoints:
     frames = [EMPTY if person is None else person for person in persons]
     body, left, right, face = (np.array(part, np.float32) for part in zip(*frames, strict=True))
     found = np.array([person is not None for person in persons])
+    nowhere = np.zeros_like(found)
     people = np.array(people, np.int32)
-    return Keypoints(body, left, right, face, found, people, np.zeros_like(found))
+    return Keypoints(body, left, right, face, found, people, bridged=nowhere, doubted=nowhere)
 
 
 def in_sight(keypoints: Keypoints) -> Keypoints:
