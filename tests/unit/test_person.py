@@ -116,7 +116,7 @@ def test_person_who_leaves_is_blank_and_returns():
     gone = ~keypoints.found
     assert gone[20:30].all()
     assert not bridge_gaps(keypoints, 24).body[gone].any()
-    metrics = pose_metrics(keypoints, SIZE)
+    metrics = pose_metrics(keypoints, SIZE, 24)
     assert metrics["held_or_blank"] == gone.sum() == metrics["longest_gap"]
     assert metrics["body"] == pytest.approx(1 - gone.mean(), abs=1e-4)
     assert metrics["jumps"] == 0
@@ -125,7 +125,7 @@ def test_person_who_leaves_is_blank_and_returns():
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_nobody_in_a_plain_picture(value):
     keypoints = pose("mediapipe").detect([*plain(value)])
-    metrics = pose_metrics(keypoints, SIZE)
+    metrics = pose_metrics(keypoints, SIZE, 24)
     assert (metrics["body"], metrics["people"], metrics["longest_gap"]) == (0, 0, 6)
     masks = list(matte("mediapipe").masks(plain(value), keypoints.body))
     assert mask_metrics(masks) == {"mask": 0, "without_mask": 6, "mask_area": 0}

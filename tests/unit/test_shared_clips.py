@@ -26,7 +26,7 @@ def test_person_is_found_in_pose_face_and_mask(name):
         pytest.skip("the shared clips are not beside the checkout")
     timeline = make_timeline(video, resolution_area=832 * 480, fps=12)
     keypoints = pose("mediapipe").detect(DrivingFrames(video, timeline))
-    metrics = pose_metrics(keypoints, timeline)
+    metrics = pose_metrics(keypoints, timeline.source_size, 12)
     assert metrics["body"] >= 0.95 and metrics["face"] >= 0.95 and metrics["jumps"] == 0
     low, high = PLACES[name]
     neck = keypoints.body[keypoints.found, NECK, 0]

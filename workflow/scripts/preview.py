@@ -23,7 +23,7 @@ def main(args):
     shown = moments(timeline.frame_count)
     masks = [read_masks_at(mask, shown) for mask in (args.person_mask, args.mask) if mask]
     write_preview(args.sheet, frames, keypoints, boxes, read_at(args.pose, shown), masks)
-    metrics = pose_metrics(keypoints, timeline)
+    metrics = pose_metrics(keypoints, size, float(rate), shots)
     if args.mask:
         metrics |= mask_metrics(read_masks(args.mask))
     with atomic_output(args.metrics) as temporary:

@@ -1,12 +1,11 @@
 """Figures that say how well a clip's preprocessing went."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from animate.pose.drawing import SCORE_THRESHOLD
 from animate.pose.keypoints import Keypoints, shot_slices
-from animate.video.timeline import Timeline
 
 HIPS = (8, 11)
 NECK, RIGHT_SHOULDER, LEFT_SHOULDER = 1, 2, 5
@@ -16,30 +15,38 @@ JUMP = 0.75
 BLINK_SECONDS = 0.5
 
 
-def pose_metrics(keypoints: Keypoints, timeline: Timeline) -> dict[str, float | int]:
+def pose_metrics(
+    keypoints: Keypoints,
+    frame_size: tuple[int, int],
+    frame_rate: float,
+    shots: Sequence[int] = (0,),
+) -> dict[str, float | int]:
     """Return shares (0..1) of frames with body, hands and face, and counts over the clip.
 
     `held_or_blank` counts frames in which the person was not seen, `longest_gap` the most in a row,
     `jumps` frames in which the pose leaps; `people` is the most seen at once. `plausible` is the
     share of the frames with a body whose body holds as one; `blinks` says how often in ten seconds
     a hand or a hip vanishes for up to half a second; `cuts` counts the changes of shot.
+
+    `frame_size` is (width, height) of the upright source, `frame_rate` in frames per second,
+    `shots` the first frame of each shot.
     """
-    lost, found = ~keypoints.found, int(keypoints.found.sum())
-    shots = shot_slices(timeline.shots, len(keypoints))
+    lost, doubted = ~keypoints.found, int(keypoints.doubted.sum())
+    in_shots = shot_slices(shots, len(keypoints))
     return {
         "frames": len(keypoints),
         "body": _share(keypoints.found),
         "left_hand": _share(_seen(keypoints.left_hand) & keypoints.found),
         "right_hand": _share(_seen(keypoints.right_hand) & keypoints.found),
         "face": _share(keypoints.face_found),
-        "plausible": round(found / max(found + int(keypoints.doubted.sum()), 1), 4),
+        "plausible": round(1 - doubted / max(int(keypoints.found.sum()) + doubted, 1), 4),
         "held_or_blank": int(lost.sum()),
         "longest_gap": max((stop - start for start, stop in _runs(lost)), default=0),
-        "jumps": _jumps(keypoints, timeline.source_size),
-        "blinks": _blinks(keypoints, timeline, shots),
+        "jumps": _jumps(keypoints, frame_size),
+        "blinks": _blinks(keypoints, frame_rate, in_shots),
         "people": int(keypoints.people.max(initial=0)),
-        "cuts": len(shots) - 1,
-        "shots_without_person": sum(not keypoints.found[shot].any() for shot in shots),
+        "cuts": len(in_shots) - 1,
+        "shots_without_person": sum(not keypoints.found[shot].any() for shot in in_shots),
     }
 
 
@@ -70,20 +77,14 @@ def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
-def _blinks(keypoints: Keypoints, timeline: Timeline, shots: list[slice]) -> float:
+def _blinks(keypoints: Keypoints, frame_rate: float, shots: list[slice]) -> float:
     hips = (keypoints.body[:, [hip]] for hip in HIPS)
-    longest = BLINK_SECONDS * timeline.frame_rate
     count = 0
     for points in (keypoints.left_hand, keypoints.right_hand, *hips):
-        seen = _seen(points)
-        for shot in shots:
-            amid = (
-                stop - start <= longest
-                for start, stop in _runs(~seen[shot])
-                if start > 0 and stop < shot.stop - shot.start
-            )
-            count += sum(amid)
-    return round(float(10 * count / timeline.duration), 2)
+        for hidden in (~_seen(points)[shot] for shot in shots):
+            amid = [run for run in _runs(hidden) if run[0] > 0 and run[1] < len(hidden)]
+            count += sum(stop - start <= BLINK_SECONDS * frame_rate for start, stop in amid)
+    return round(10 * count * frame_rate / max(len(keypoints), 1), 2)
 
 
 def _jumps(keypoints: Keypoints, frame_size: tuple[int, int]) -> int:
