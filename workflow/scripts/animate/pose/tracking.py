@@ -226,9 +226,11 @@ class Tracker:
         `taken` says which of the boxes are others'.
         """
         owners = {box: track for track, box in taken.items()}
+        lost = self._own
         # Whom we followed before may be the same person, seen from another side.
         free = [i for i in range(len(boxes)) if i not in owners or owners[i].followed]
-        lost = self._own
+        if lost is not None and not free and self._fades_in(boxes, looks):
+            free = [0]
         if not free or (lost is not None and not self._gives_up(len(boxes))):
             return None
         index = free[self._choice([looks[i] for i in free], whole[free], size)]
@@ -244,6 +246,12 @@ class Tracker:
         if lost is not None:
             self._others.append(lost)
         return index
+
+    def _fades_in(self, boxes: np.ndarray, looks: list[np.ndarray]) -> bool:
+        """Say whether the only one in sight, though seen beside ours, is ours in the next shot: the
+        two look alike, and nobody is hidden."""
+        alike = len(boxes) == 1 and _difference(self._own.looks, looks[0]) < SURE_LOOKS
+        return alike and _overlap(boxes[0], self._own.box) < SAME_BOX
 
     def _gives_up(self, people: int) -> bool:
         """Say whether somebody else may be ours, when so many are in sight."""
