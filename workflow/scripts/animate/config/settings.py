@@ -183,6 +183,11 @@ class SamplingSettings(Declared):
     conditioning_frames: Annotated[int, checked(lambda v: v in (1, 5))] = setting(
         1, "Last frames of a segment that the next one starts from", "1 or 5"
     )
+    cuts: Literal["split", "ignore"] = setting(
+        "split",
+        "Split starts afresh at each camera cut, so that no frame of one scene conditions the next;"
+        " ignore samples the clip as one shot",
+    )
     shift: float = setting(5.0, "Shift of the noise schedule", gt=0, le=20)
     solver: Literal["unipc", "dpm++"] = setting("unipc", "Solver of the flow equation")
     seed: int = setting(
