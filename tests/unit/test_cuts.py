@@ -33,6 +33,8 @@ class Scene:
     necks: np.ndarray
     widths: np.ndarray
     shots: tuple[int, ...] = (0,)
+    # In a dissolve, where the neck is that fades away or comes.
+    others: np.ndarray | None = None
 
     def seen_as(self, change: Callable[[np.ndarray], np.ndarray], place: np.ndarray) -> "Scene":
         """Return the scene with every frame changed; `place` (2, 3) moves points in 0..1."""
@@ -79,7 +81,9 @@ def dissolving(first: Scene, second: Scene, start: int = 20, stop: int = 28) -> 
     share = np.interp(np.arange(COUNT), (start, stop), (0, 1))[:, None, None, None]
     frames = ((1 - share) * first.frames + share * second.frames).astype(np.uint8)
     necks = np.where(share[:, 0, 0] < 0.5, first.necks, second.necks)
-    return Scene(frames, necks, first.widths)
+    others = np.where(share[:, 0, 0] < 0.5, second.necks, first.necks)
+    others[(share == 0).ravel() | (share == 1).ravel()] = np.nan
+    return Scene(frames, necks, first.widths, others=others)
 
 
 def changed(scene: Scene, frames: range, change: Callable[[np.ndarray], np.ndarray]) -> Scene:
@@ -116,6 +120,9 @@ CASES: dict[str, Callable[[Scene, Scene], Scene]] = {
     ),
     "zoom": lambda talk, market: zooming(talk),
     "dissolve": lambda talk, market: dissolving(talk, talk.mirrored()),
+    "dissolve, cut known": lambda talk, market: replace(
+        dissolving(talk, talk.mirrored()), shots=(0, 24)
+    ),
     "blurred": lambda talk, market: changed(talk, range(20, 25), blurred),
     "white flash": lambda talk, market: changed(talk, range(20, 23), flash),
     "two people": lambda talk, market: cut((talk, 12), (market, 12), (talk, 12), (market, 12)),
@@ -160,8 +167,9 @@ def frame_by_frame(frames: np.ndarray) -> np.ndarray:
 def near(necks: np.ndarray, scene: Scene) -> np.ndarray:
     """Return in which frames the necks (N, 2) are the scene's."""
     height, width = scene.frames.shape[1:3]
-    apart = np.linalg.norm((necks - scene.necks) * (1, height / width), axis=1)
-    return apart < NEAR * scene.widths
+    places = [scene.necks] if scene.others is None else [scene.necks, scene.others]
+    apart = [np.linalg.norm((necks - place) * (1, height / width), axis=1) for place in places]
+    return (np.array(apart) < NEAR * scene.widths).any(axis=0)
 
 
 def drawn(keypoints: Keypoints) -> np.ndarray:

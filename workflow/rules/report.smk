@@ -29,7 +29,7 @@ rule preview:
         **cpu_job("preview"),
     params:
         settings=settings(FaceSettings),
-        version=1,
+        version=2,
     shell:
         'python "$SCRIPTS"/preview.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --video {input.video:q} --timeline {input.timeline:q}"

@@ -117,7 +117,7 @@ class KeypointSettings(PoseBackend):
 
     person: str = setting(
         "largest",
-        "Whom to follow when there are several people",
+        "Whom to follow when there are several people; in later shots, who looks the same",
         "largest, center, or a point such as 640,360, in pixels of the upright first frame",
         pattern=r"^(largest|center|[0-9.]+ *, *[0-9.]+)$",
     )

@@ -229,7 +229,7 @@ class Tracker:
         lost = self._own
         # Whom we followed before may be the same person, seen from another side.
         free = [i for i in range(len(boxes)) if i not in owners or owners[i].followed]
-        if lost is not None and not free and self._fades_in(boxes, looks):
+        if lost is not None and not free and len(boxes) == 1 and self._faded_in(owners[0]):
             free = [0]
         if not free or (lost is not None and not self._gives_up(len(boxes))):
             return None
@@ -247,11 +247,13 @@ class Tracker:
             self._others.append(lost)
         return index
 
-    def _fades_in(self, boxes: np.ndarray, looks: list[np.ndarray]) -> bool:
-        """Say whether the only one in sight, though seen beside ours, is ours in the next shot: the
-        two look alike, and nobody is hidden."""
-        alike = len(boxes) == 1 and _difference(self._own.looks, looks[0]) < SURE_LOOKS
-        return alike and _overlap(boxes[0], self._own.box) < SAME_BOX
+    def _faded_in(self, track: Track) -> bool:
+        """Say whether somebody seen beside ours was ours already, in the shot that ours faded into:
+        the two look alike, and the other neither came from elsewhere nor hides ours."""
+        if track not in self._met or _difference(self._own.looks, track.looks) >= SURE_LOOKS:
+            return False
+        came = _overlap(track.box, self._met[track][1]) < SAME_BOX
+        return not came and _overlap(track.box, self._own.box) < SAME_BOX
 
     def _gives_up(self, people: int) -> bool:
         """Say whether somebody else may be ours, when so many are in sight."""
