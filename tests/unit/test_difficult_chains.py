@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -100,6 +101,17 @@ def test_clip_without_a_person_is_refused_in_one_sentence(name, tmp_path):
     with pytest.raises(ClipError, match=r"finds no person in driving video .*a\.mp4") as caught:
         detect(make(CLIPS_OF_NOBODY[name](), tmp_path), tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_shot_without_anybody_is_named_with_its_seconds(tmp_path, caplog):
+    video = make([*[*still()][:6], *plain(128)], tmp_path)
+    timeline, keypoints = tmp_path / "timeline.json", tmp_path / "keypoints.npz"
+    stage("timeline", video=video, output=timeline)
+    replace(Timeline.from_json(timeline), shots=(0, 6)).to_json(timeline)
+    stage("keypoints", video=video, timeline=timeline, output=keypoints)
+    assert "no person from 0:00.2 to 0:00.5 of driving video" in caplog.text
+    assert Keypoints.load(keypoints).shown.tolist() == [True] * 6 + [False] * 6
+    assert caplog.text.count("no person") == 1
 
 
 @pytest.mark.parametrize("size", [(32, 640), (2, 2)])

@@ -26,6 +26,7 @@ rule sample:
     input:
         model=MODEL_INDEX,
         prepared=PREPARED_MODEL,
+        timeline=f"{CLIP}/timeline.json",
         pose=f"{CLIP}/src_pose.mp4",
         face=f"{CLIP}/src_face.mp4",
         reference=f"{CLIP}/src_ref.png",

@@ -1,12 +1,12 @@
 """What the sampler is told of a clip, and where its ranks run."""
 
-from animate.config.job import INPUTS, NEGATIVE_PROMPT, REPLACE_INPUTS
+from animate.config.job import INPUTS, NEGATIVE_PROMPT, REPLACE_INPUTS, TIMELINE
 
 
 def sampler_job(wildcards, input, output):
     """Return the settings file of sample.py as JSON text."""
     clip = clip_of(wildcards)
-    roles = (*INPUTS, *REPLACE_INPUTS, NEGATIVE_PROMPT)
+    roles = (*INPUTS, *REPLACE_INPUTS, NEGATIVE_PROMPT, TIMELINE)
     job = {
         "clip": clip.name,
         "mode": clip.mode,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from animate.config.fields import frame_rate, parse_area
 from animate.config.table import Clip
-from animate.sampling.segments import segment_count
+from animate.sampling.segments import sampled_shots, segment_count
 
 # Of a video whose length is unknown: 2 Mbit/s, so that most are shorter than estimated.
 BYTES_PER_SECOND = 250_000
@@ -20,7 +20,8 @@ class Work:
     """The sampling of one clip.
 
     `frames`: output frames; `known` is False while they are an estimate. `pixels`: of one frame.
-    `branches`: forwards per step. `encoded`: videos that the VAE encodes per segment.
+    `branches`: forwards per step. `encoded`: videos that the VAE encodes per segment. `shots`: the
+    first frames of those that are sampled apart, one while they are not known.
     """
 
     frames: int
@@ -33,11 +34,13 @@ class Work:
     encoded: int
     precision: str
     vae_precision: str
+    shots: tuple[int, ...] = (0,)
 
     @property
     def segments(self) -> int:
         """Segments of the clip."""
-        return segment_count(self.frames, self.segment_frames, self.conditioning_frames)
+        lengths = self.frames, self.segment_frames, self.conditioning_frames
+        return segment_count(*lengths, self.shots)
 
     @property
     def tokens(self) -> int:
@@ -51,12 +54,12 @@ def clip_work(clip: Clip, results: str) -> Work:
     # Asked for every job of a clip: joining paths as text is many times as fast.
     timeline = f"{results}/{clip.name}/timeline.json"
     try:
-        frames, pixels = _read_timeline(timeline, Path(timeline).stat().st_mtime_ns)
+        frames, pixels, shots = _read_timeline(timeline, Path(timeline).stat().st_mtime_ns)
         known = True
     except FileNotFoundError:
         estimate = [settings.fps, settings.start, settings.end, settings.resolution_area]
         frames, pixels = _estimate(clip.video, *estimate)
-        known = False
+        known, shots = False, (0,)
     return Work(
         frames=frames,
         known=known,
@@ -68,14 +71,16 @@ def clip_work(clip: Clip, results: str) -> Work:
         encoded=2 if clip.mode == "replace" else 1,
         precision=settings.precision,
         vae_precision=settings.vae_precision,
+        shots=sampled_shots(shots, frames, settings.cuts),
     )
 
 
 @lru_cache(maxsize=256)
-def _read_timeline(path: str, changed: int) -> tuple[int, int]:
+def _read_timeline(path: str, changed: int) -> tuple[int, int, tuple[int, ...]]:
     values = json.loads(Path(path).read_text())
     width, height = values["model_size"]
-    return values["frame_count"], width * height
+    # A timeline of an earlier version, about to be made anew, has none.
+    return values["frame_count"], width * height, tuple(values.get("shots", (0,)))
 
 
 @lru_cache(maxsize=256)

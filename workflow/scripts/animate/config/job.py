@@ -13,6 +13,8 @@ MODES = ("animate", "replace")
 INPUTS = ("pose", "face", "reference", "prompt")
 REPLACE_INPUTS = ("background", "mask")
 NEGATIVE_PROMPT = "negative_prompt"
+# Tells where shots begin; without it the clip is one.
+TIMELINE = "timeline"
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,9 @@ def _settings(path: Path, values: dict[str, Any]) -> SamplingSettings:
 def _inputs(path: Path, files: dict[str, str], mode: str, guided: bool) -> dict[str, Path]:
     needed = INPUTS + (REPLACE_INPUTS if mode == "replace" else ())
     needed += (NEGATIVE_PROMPT,) if guided else ()
-    _check_keys(path, files, {*needed, NEGATIVE_PROMPT}, optional={NEGATIVE_PROMPT} - {*needed})
+    optional = {NEGATIVE_PROMPT, TIMELINE} - {*needed}
+    _check_keys(path, files, {*needed, *optional}, optional)
+    needed += (TIMELINE,) if TIMELINE in files else ()
     for role in needed:
         if not Path(files[role]).is_file():
             raise ClipError(f"{role} input {files[role]} does not exist")

@@ -117,7 +117,7 @@ class KeypointSettings(PoseBackend):
 
     person: str = setting(
         "largest",
-        "Whom to follow when there are several people",
+        "Whom to follow when there are several people; in later shots, who looks the same",
         "largest, center, or a point such as 640,360, in pixels of the upright first frame",
         pattern=r"^(largest|center|[0-9.]+ *, *[0-9.]+)$",
     )
@@ -197,6 +197,11 @@ class SamplingSettings(Declared):
     )
     conditioning_frames: Annotated[int, checked(lambda v: v in (1, 5))] = setting(
         1, "Last frames of a segment that the next one starts from", "1 or 5"
+    )
+    cuts: Literal["split", "ignore"] = setting(
+        "split",
+        "Split starts afresh at each camera cut, so that no frame of one scene conditions the next;"
+        " ignore samples the clip as one shot",
     )
     shift: float = setting(5.0, "Shift of the noise schedule", gt=0, le=20)
     solver: Literal["unipc", "dpm++"] = setting("unipc", "Solver of the flow equation")

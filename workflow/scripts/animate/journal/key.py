@@ -1,9 +1,9 @@
 """What a sampled clip is made from, as one hash: settings, inputs, weights, and the arithmetic."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from animate.config.job import Job
+from animate.config.job import TIMELINE, Job
 from animate.config.lora_choice import LoraFile
 from animate.hashing import file_hash, value_hash
 from animate.weights.identity import model_identity, pinned_hash
@@ -19,23 +19,27 @@ def input_hashes(job: Job) -> dict[str, str]:
     return {role: file_hash(path) for role, path in job.inputs.items()}
 
 
-def job_key(job: Job, loras: Iterable[LoraFile], inputs: Mapping[str, str]) -> str:
+def job_key(
+    job: Job, loras: Iterable[LoraFile], inputs: Mapping[str, str], shots: Sequence[int] = (0,)
+) -> str:
     """Return the hash of all that a job's frames are made from, and of nothing else.
 
     `loras` are the files that are merged, the relighting LoRA included; `inputs` are the
-    `input_hashes`. LoRA files count by content, the model by its pinned hashes or the
-    `file_identity` of its files. GPU, number of ranks and versions of packages stay out: a clip may
-    go on elsewhere, and its record says so.
+    `input_hashes`, of which the timeline counts by the `shots` that are sampled apart. LoRA files
+    count by content, the model by its pinned hashes or the `file_identity` of its files. GPU,
+    number of ranks and versions of packages stay out: a clip may go on elsewhere, and its record
+    says so.
     """
-    settings = job.settings.model_dump(exclude={"loras", "relighting_lora"})
+    settings = job.settings.model_dump(exclude={"loras", "relighting_lora", "cuts"})
     return value_hash(
         {
             "version": SAMPLER_VERSION,
             "settings": settings,
             "loras": [(_lora_digests(lora.path), lora.weight) for lora in loras],
-            "inputs": dict(inputs),
+            "inputs": {role: sha256 for role, sha256 in inputs.items() if role != TIMELINE},
             "model": model_identity(job.model),
         }
+        | ({"shots": list(shots)} if len(shots) > 1 else {})
     )
 
 

@@ -226,9 +226,11 @@ class Tracker:
         `taken` says which of the boxes are others'.
         """
         owners = {box: track for track, box in taken.items()}
+        lost = self._own
         # Whom we followed before may be the same person, seen from another side.
         free = [i for i in range(len(boxes)) if i not in owners or owners[i].followed]
-        lost = self._own
+        if lost is not None and not free and len(boxes) == 1 and self._faded_in(owners[0]):
+            free = [0]
         if not free or (lost is not None and not self._gives_up(len(boxes))):
             return None
         index = free[self._choice([looks[i] for i in free], whole[free], size)]
@@ -244,6 +246,14 @@ class Tracker:
         if lost is not None:
             self._others.append(lost)
         return index
+
+    def _faded_in(self, track: Track) -> bool:
+        """Say whether somebody seen beside ours was ours already, in the shot that ours faded into:
+        the two look alike, and the other neither came from elsewhere nor hides ours."""
+        if track not in self._met or _difference(self._own.looks, track.looks) >= SURE_LOOKS:
+            return False
+        came = _overlap(track.box, self._met[track][1]) < SAME_BOX
+        return not came and _overlap(track.box, self._own.box) < SAME_BOX
 
     def _gives_up(self, people: int) -> bool:
         """Say whether somebody else may be ours, when so many are in sight."""

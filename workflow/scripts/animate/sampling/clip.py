@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from animate.config.job import Job
+from animate.config.job import TIMELINE, Job
 from animate.devices.machine import Machine
 from animate.errors import ClipError
 from animate.model.image import reference_video
@@ -14,18 +14,20 @@ from animate.prefetch import prefetch
 from animate.sampling.conditions import SegmentFrames, check_lengths, read_frames
 from animate.sampling.loop import SegmentSampler
 from animate.sampling.models import Models
-from animate.sampling.segments import Segment, plan_segments
+from animate.sampling.segments import Segment, plan_segments, sampled_shots
 from animate.video.files import VideoInfo, video_info
+from animate.video.timeline import Timeline
 
 VIDEO_ROLES = ("pose", "face", "background", "mask")
 
 
 @dataclass(frozen=True)
 class Clip:
-    """A job, the length, rate and size of its videos, and its segments."""
+    """A job, the length, rate and size of its videos, its shots' first frames and its segments."""
 
     job: Job
     info: VideoInfo
+    shots: tuple[int, ...]
     segments: list[Segment]
 
 
@@ -33,7 +35,8 @@ def read_clip(job: Job) -> Clip:
     """Return the clip of a job.
 
     Raises:
-        ClipError: its videos differ in length, or their size is none that can be sampled.
+        ClipError: its videos and timeline differ in length, or their size is none that can be
+            sampled.
     """
     info = video_info(job.inputs["pose"])
     if info.frame_count < 1 or any(side % 16 for side in info.size):
@@ -44,11 +47,22 @@ def read_clip(job: Job) -> Clip:
         )
     check_lengths(_videos(job), info.frame_count)
     settings = job.settings
-    return Clip(
-        job,
-        info,
-        plan_segments(info.frame_count, settings.segment_frames, settings.conditioning_frames),
-    )
+    shots = _shots(job, info.frame_count)
+    lengths = info.frame_count, settings.segment_frames, settings.conditioning_frames
+    return Clip(job, info, shots, plan_segments(*lengths, shots))
+
+
+def _shots(job: Job, frame_count: int) -> tuple[int, ...]:
+    """Return the first frames of the shots; a clip without a timeline is one."""
+    if TIMELINE not in job.inputs:
+        return (0,)
+    timeline = Timeline.from_json(job.inputs[TIMELINE])
+    if timeline.frame_count != frame_count:
+        raise ClipError(
+            f"{job.inputs[TIMELINE]} has {timeline.frame_count} frames but the pose video"
+            f" {frame_count}: make the clip's inputs again"
+        )
+    return sampled_shots(timeline.shots, frame_count, job.settings.cuts)
 
 
 @torch.inference_mode()

@@ -54,7 +54,7 @@ class SegmentSampler:
     ) -> torch.Tensor:
         """Return the segment's frames (1, 3, F, h, w) fp32 in -1..1.
 
-        `previous` are the last sampled frames (1, 3, n, h, w), None for the first segment;
+        `previous` are the last sampled frames (1, 3, n, h, w), None where a shot begins;
         `noise` is (1, 16, 1 + T, h / 8, w / 8). `on_step(k)` is called after k steps.
         """
         # The constants are not kept, so that their memory is free while decoding.
@@ -131,7 +131,8 @@ def sample_segments(
         if segment.index < finished:
             continue
         try:
-            video = sampler.sample(next(coming), tail, noise, partial(on_step, segment.index))
+            previous = tail if segment.overlap else None
+            video = sampler.sample(next(coming), previous, noise, partial(on_step, segment.index))
         except NotFinite as error:
             raise ClipError(
                 f"segment {segment.index + 1} is no longer made of numbers after {error}:"

@@ -57,7 +57,7 @@ def run_job(
         _sample(clip, loras, machine, progress, None, encode, early)
         return
     hashes = input_hashes(job)
-    key = job_key(job, loras, hashes)
+    key = job_key(job, loras, hashes, clip.shots)
     where = job.journal, key, job.output, clip.info, len(clip.segments), progress.say
     with open_sink(*where) as sink:
         _sample(clip, loras, machine, progress, sink, encode, early)

@@ -1,10 +1,17 @@
 """Which frames of a clip each segment samples.
 
 Consecutive segments overlap by the conditioning frames. The last one is filled up by playing the
-clip back and forth, and what it samples beyond the clip's end is dropped.
+clip back and forth, and what it samples beyond the clip's end is dropped. Of a clip of several
+shots, each shot is planned like a clip: its first segment knows nothing of the scene before.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+
+# A shot of fewer frames joins the one before it, the first one the one after it: a whole segment,
+# most of it dropped, would cost too much.
+SHORTEST_SHOT = 12
 
 
 @dataclass(frozen=True)
@@ -26,19 +33,47 @@ class Segment:
         return min(self.sources), max(self.sources) + 1
 
 
-def plan_segments(frame_count: int, segment_frames: int, conditioning_frames: int) -> list[Segment]:
+def plan_segments(
+    frame_count: int,
+    segment_frames: int,
+    conditioning_frames: int,
+    shots: Sequence[int] = (0,),
+) -> list[Segment]:
     """Return the segments of a clip of `frame_count` frames, at least one.
 
-    `segment_frames` is 4n + 1; segments after the first reuse `conditioning_frames` (1 or 5).
+    `segment_frames` is 4n + 1; segments after the first of a shot reuse `conditioning_frames` (1 or
+    5). `shots` are the first frames of those that start afresh, see `sampled_shots`.
     """
-    count = segment_count(frame_count, segment_frames, conditioning_frames)
-    return [
-        _segment(index, frame_count, segment_frames, conditioning_frames) for index in range(count)
-    ]
+    segments: list[Segment] = []
+    for first, stop in pairwise([*shots, frame_count]):
+        for number in range(_count(stop - first, segment_frames, conditioning_frames)):
+            place = len(segments), number, first, stop - first
+            segments.append(_segment(*place, segment_frames, conditioning_frames))
+    return segments
 
 
-def segment_count(frame_count: int, segment_frames: int, conditioning_frames: int) -> int:
-    """Return how many segments a clip of `frame_count` frames has, at least one."""
+def segment_count(
+    frame_count: int,
+    segment_frames: int,
+    conditioning_frames: int,
+    shots: Sequence[int] = (0,),
+) -> int:
+    """Return how many segments `plan_segments` plans, at least one."""
+    spans = pairwise([*shots, frame_count])
+    return sum(_count(stop - first, segment_frames, conditioning_frames) for first, stop in spans)
+
+
+def sampled_shots(shots: Sequence[int], frame_count: int, cuts: str) -> tuple[int, ...]:
+    """Return the first frames of the shots that start afresh, of those of the clip's timeline.
+
+    `cuts` is the setting: with "ignore" the clip is one shot, with "split" the shortest ones are
+    joined to their neighbours.
+    """
+    ends = pairwise([*shots[1:], frame_count]) if cuts == "split" else ()
+    return 0, *(first for first, stop in ends if min(first, stop - first) >= SHORTEST_SHOT)
+
+
+def _count(frame_count: int, segment_frames: int, conditioning_frames: int) -> int:
     return max(1, -(-(frame_count - conditioning_frames) // (segment_frames - conditioning_frames)))
 
 
@@ -50,12 +85,15 @@ def bounce(position: int, frame_count: int) -> int:
     return min(position, 2 * (frame_count - 1) - position)
 
 
-def _segment(index: int, frame_count: int, length: int, conditioning_frames: int) -> Segment:
-    start = index * (length - conditioning_frames)
-    overlap = conditioning_frames if index else 0
+def _segment(
+    index: int, number: int, first: int, frame_count: int, length: int, conditioning_frames: int
+) -> Segment:
+    """Return segment `number` of a shot that begins at frame `first` and has `frame_count`."""
+    start = number * (length - conditioning_frames)
+    overlap = conditioning_frames if number else 0
     return Segment(
         index,
-        [bounce(position, frame_count) for position in range(start, start + length)],
+        [first + bounce(position, frame_count) for position in range(start, start + length)],
         overlap,
         min(length - overlap, frame_count - start - overlap),
     )

@@ -1,7 +1,7 @@
 """Read people's videos: any container, codec, rotation, pixel shape or interlacing, upright RGB."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -65,9 +65,13 @@ class Scan:
     has_sound: bool
 
 
-def scan(path: Path) -> Scan:
+Watch = Callable[[int, Fraction, VideoFrame], None]
+
+
+def scan(path: Path, watch: Watch = lambda number, seconds, frame: None) -> Scan:
     """Decode the video once and return what it holds.
 
+    `watch` is shown each frame, its number from 0 and its seconds from the first frame.
     Raises ClipError when it cannot be opened or decoded, is cut off, has no frames or is HDR or
     in colours that cannot be converted.
     """
@@ -80,6 +84,7 @@ def scan(path: Path) -> Scan:
         for frame in _decode(path, container, stream):
             first = first or frame
             times.append(_time(frame, times, step))
+            watch(len(times) - 1, times[-1] - times[0], frame)
             interlaced += frame.interlaced_frame
             duration = frame.duration
         if first is None:

@@ -2,16 +2,18 @@
 
 import json
 import math
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from av.video.frame import VideoFrame
 
 from animate.atomic import atomic_output
 from animate.errors import ClipError
+from animate.video.shots import CutFinder
 from animate.video.source import Picture, Scan, scan
 
 SIZE_MULTIPLE = 16
@@ -22,6 +24,8 @@ EVEN_TOLERANCE = Fraction(1, 4)
 TYPICAL_SHARE = 0.9
 # A usual rate this near to the measured one is the one that was meant.
 RATE_TOLERANCE = 0.01
+# Cuts are looked for in so many seconds more than the clip has, to judge those near its ends.
+CUT_SECONDS = 2
 
 
 @dataclass(frozen=True)
@@ -62,11 +66,6 @@ class Timeline:
     def duration(self) -> Fraction:
         """Seconds of the output."""
         return self.frame_count / self.frame_rate
-
-    def shot_of(self, frame: int) -> tuple[int, int]:
-        """Return the first frame of the shot in which `frame` is, and one past the last."""
-        number = bisect_right(self.shots, frame)
-        return self.shots[number - 1], (*self.shots, self.frame_count)[number]
 
     def clock(self, first: int, stop: int) -> str:
         """Return frames `first` to `stop` - 1 as time from the clip's start: "0:03.2 to 0:05.0"."""
@@ -117,7 +116,13 @@ def make_timeline(
     for a file that is no readable video and for times outside it.
     """
     video = Path(video)
-    found = scan(video)
+    finder = CutFinder()
+
+    def watch(number: int, seconds: Fraction, frame: VideoFrame) -> None:
+        if (start or 0) - CUT_SECONDS <= seconds <= (end or math.inf) + CUT_SECONDS:
+            finder.see(number, frame)
+
+    found = scan(video, watch)
     rate, even = source_rate(found)
     target_rate = _own_rate(video, rate) if fps == "source" else parse_rate(fps)
     last_duration = 1 / rate if even else found.last_duration
@@ -129,14 +134,22 @@ def make_timeline(
     else:
         after = [*found.times, found.times[-1] + last_duration][stop]
         indices = _nearest_indices(found.times[first:stop], after, target_rate)
+    indices = [first + index for index in indices]
     return Timeline(
         frame_rate=target_rate,
-        source_indices=tuple(first + index for index in indices),
+        source_indices=tuple(indices),
         model_size=model_size(*(frame_shape or found.picture.size), resolution_area),
         start=found.times[first],
         has_sound=found.has_sound,
         picture=found.picture,
+        shots=_first_frames(indices, finder.cuts()),
     )
+
+
+def _first_frames(source_indices: list[int], cuts: list[int]) -> tuple[int, ...]:
+    """Return the first output frame of each shot; `cuts` are source frames that begin one."""
+    found = {bisect_left(source_indices, cut) for cut in cuts} - {0, len(source_indices)}
+    return 0, *sorted(found)
 
 
 def model_size(width: int, height: int, area: int) -> tuple[int, int]:
