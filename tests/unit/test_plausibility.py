@@ -95,6 +95,13 @@ def test_half_a_dancer_holds(hidden):
     assert kept(keypoints) == COUNT
 
 
+def test_a_dancer_who_comes_late_and_is_hidden_for_a_moment_holds():
+    bodies = enumerate(dancer(0.5, 0.5).body)
+    there = {*range(15, 30), *range(36, COUNT)}
+    persons = [seen(body) if number in there else None for number, body in bodies]
+    assert kept(stack(persons, [1] * COUNT)) == len(there)
+
+
 def test_bodies_that_share_nothing_are_nobody():
     assert kept(nobody(list(range(COUNT)))) == 0
     assert kept(nobody([3, 4, 5, 20, 40])) == 0

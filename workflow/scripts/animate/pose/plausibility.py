@@ -48,8 +48,8 @@ def unrest(
     """Return how little of the observed bodies agrees, (N,) from 0 up; NaN without a body.
 
     It is the median, over half a second each way within the shot, of the share of the limbs'
-    lengths that changes from one frame to the next, divided by the share of these frames that
-    have a body. A face on the nose is 0 on its own, as is a shot of one frame. `frame_size` is
+    lengths that changes from one frame to the next, divided by the share of the frames before or
+    after that have a body, whichever is larger. A face on the nose is 0 on its own, as is a shot of one frame. `frame_size` is
     (width, height) of the upright source, `frame_rate` in frames per second, `shots` the first
     frame of each shot.
     """
@@ -65,7 +65,9 @@ def unrest(
             known = steps[first : stop - 1]
             known = known[np.isfinite(known)]
             change = np.median(known) if len(known) else np.inf
-            score[frame] = change / keypoints.found[first:stop].mean()
+            # Of somebody who comes or goes, one side is empty.
+            before, after = keypoints.found[first : frame + 1], keypoints.found[frame:stop]
+            score[frame] = change / max(before.mean(), after.mean())
             if faced[frame] or stop - first == 1:
                 score[frame] = 0
     return score
