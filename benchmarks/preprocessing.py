@@ -15,7 +15,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from animate.matte import backend as matte
+from animate.matte.grid import cells, spread, whole_cells
 from animate.matte.growth import background, grow
+from animate.matte.through_time import carried, steady
 from animate.pose.backends import backend as pose
 from animate.pose.drawing import draw_pose
 from animate.pose.face import CROP_SIZE, crop_face, face_track
@@ -84,19 +86,22 @@ class Stages:
         return len(keypoints)
 
     def person_mask(self) -> int:
-        body = Letterbox(SIZE, SIZE).points(Keypoints.load(self.folder / "keypoints.npz").body)
+        keypoints = Keypoints.load(self.folder / "keypoints.npz")
+        body = Letterbox(SIZE, SIZE).points(keypoints.body)
         frames = read_frames(self.video, self._timeline())
         with self._writer("person_mask.mp4", "mask") as video:
-            for mask in matte("mediapipe").masks(frames, body):
+            found = matte("mediapipe").masks(frames, body)
+            for mask in carried(found, body, keypoints.found, (0,), 12):
                 video.write(mask * 255)
         return len(body)
 
     def src_mask(self) -> int:
         count = 0
         with self._writer("src_mask.mp4", "mask") as video:
-            for mask in read_masks(self.folder / "person_mask.mp4"):
+            for mask in steady(read_masks(self.folder / "person_mask.mp4"), (0,)):
                 count += 1
-                video.write(grow(mask) * 255)
+                grown = grow(mask, iterations=3, kernel=7, w_len=1, h_len=1)
+                video.write(whole_cells(grown) * 255)
         return count
 
     def src_bg(self) -> int:
@@ -104,7 +109,7 @@ class Stages:
         masks = read_masks(self.folder / "src_mask.mp4")
         with self._writer("src_bg.mp4", "picture") as video:
             for frame, mask in zip(read_frames(self.video, timeline), masks, strict=True):
-                video.write(background(frame, mask))
+                video.write(background(frame, spread(cells(mask))))
         return timeline.frame_count
 
     def preview(self) -> int:

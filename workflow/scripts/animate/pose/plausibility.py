@@ -49,9 +49,9 @@ def unrest(
 
     It is the median, over half a second each way within the shot, of the share of the limbs'
     lengths that changes from one frame to the next, divided by the share of the frames before or
-    after that have a body, whichever is larger. A face on the nose is 0 on its own, as is a shot of one frame. `frame_size` is
-    (width, height) of the upright source, `frame_rate` in frames per second, `shots` the first
-    frame of each shot.
+    after that have a body, whichever is larger. It is 0 with a face on the nose, and in a shot of
+    one frame. `frame_size` is (width, height) of the upright source, `frame_rate` in frames per
+    second, `shots` the first frame of each shot.
     """
     reach = max(round(WINDOW_SECONDS * frame_rate), 1)
     faced = keypoints.found & _face_on_nose(keypoints)
