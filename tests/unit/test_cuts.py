@@ -182,5 +182,6 @@ def test_the_right_person_is_found_at_least_as_often_as_frame_by_frame(name, sce
     scene = CASES[name](*scenes)
     keypoints = backend("mediapipe").detect(scene.frames, shots=scene.shots)
     right = near(drawn(bridge_gaps(keypoints, RATE, scene.shots)), scene)
-    alone = near(frame_by_frame(scene.frames), scene)
-    assert right.sum() >= max(alone.sum(), COUNT - MISSED.get(name, COUNT))
+    assert right.sum() >= COUNT - MISSED.get(name, COUNT)
+    # Nothing is found more often than always.
+    assert right.all() or right.sum() >= near(frame_by_frame(scene.frames), scene).sum()

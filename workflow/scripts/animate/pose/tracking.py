@@ -229,9 +229,10 @@ class Tracker:
         lost = self._own
         # Whom we followed before may be the same person, seen from another side.
         free = [i for i in range(len(boxes)) if i not in owners or owners[i].followed]
-        if lost is not None and not free and len(boxes) == 1 and self._faded_in(owners[0]):
+        alone = lost is not None and len(boxes) == 1
+        if alone and not free and self._faded_in(owners[0], looks[0]):
             free = [0]
-        if not free or (lost is not None and not self._gives_up(len(boxes))):
+        if not free or (lost is not None and not self._gives_up(alone)):
             return None
         index = free[self._choice([looks[i] for i in free], whole[free], size)]
         if index in owners:
@@ -247,19 +248,19 @@ class Tracker:
             self._others.append(lost)
         return index
 
-    def _faded_in(self, track: Track) -> bool:
+    def _faded_in(self, track: Track, looks: np.ndarray) -> bool:
         """Say whether somebody seen beside ours was ours already, in the shot that ours faded into:
         the two look alike, and the other neither came from elsewhere nor hides ours."""
-        if track not in self._met or _difference(self._own.looks, track.looks) >= SURE_LOOKS:
+        if track not in self._met or _difference(self._own.looks, looks) >= SURE_LOOKS:
             return False
         came = _overlap(track.box, self._met[track][1]) < SAME_BOX
         return not came and _overlap(track.box, self._own.box) < SAME_BOX
 
-    def _gives_up(self, people: int) -> bool:
-        """Say whether somebody else may be ours, when so many are in sight."""
+    def _gives_up(self, alone: bool) -> bool:
+        """Say whether somebody else may be ours: one who is `alone` in sight, or one of several."""
         if not self._own.followed:
             return self._frame > self._due + PATIENCE
-        return people == 1 or self._own.missed > PATIENCE
+        return alone or self._own.missed > PATIENCE
 
     def _choice(self, looks: list[np.ndarray], whole: np.ndarray, size: tuple[int, int]) -> int:
         """Return the index of whom to follow, of people with these looks and `whole` boxes."""
