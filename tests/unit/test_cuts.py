@@ -36,6 +36,10 @@ class Scene:
     # In a dissolve, where the neck is that fades away or comes.
     others: np.ndarray | None = None
 
+    def part(self, frames: slice) -> "Scene":
+        """Return some of the frames."""
+        return Scene(self.frames[frames], self.necks[frames], self.widths[frames])
+
     def seen_as(self, change: Callable[[np.ndarray], np.ndarray], place: np.ndarray) -> "Scene":
         """Return the scene with every frame changed; `place` (2, 3) moves points in 0..1."""
         frames = np.array([change(frame) for frame in self.frames])
@@ -56,24 +60,25 @@ class Scene:
         return self.seen_as(lambda frame: frame[:, ::-1], np.array([[-1, 0, 1], [0, 1, 0]]))
 
 
+def joined(scenes: list[Scene]) -> Scene:
+    """Return scenes one after the other, as one shot."""
+    parts = ("frames", "necks", "widths")
+    return Scene(*(np.concatenate([getattr(scene, part) for scene in scenes]) for part in parts))
+
+
 def cut(*parts: tuple[Scene, int]) -> Scene:
     """Return scenes one after the other, of each as many frames as are given, at the same time."""
     ends = np.cumsum([count for _, count in parts]).tolist()
     starts = (0, *ends[:-1])
-    pieces = [(scene, slice(a, b)) for (scene, _), a, b in zip(parts, starts, ends, strict=True)]
-    return Scene(
-        np.concatenate([scene.frames[part] for scene, part in pieces]),
-        np.concatenate([scene.necks[part] for scene, part in pieces]),
-        np.concatenate([scene.widths[part] for scene, part in pieces]),
-        starts,
-    )
+    pieces = [scene.part(slice(a, b)) for (scene, _), a, b in zip(parts, starts, ends, strict=True)]
+    return replace(joined(pieces), shots=starts)
 
 
 def zooming(scene: Scene) -> Scene:
     """Return the scene with a camera that zooms in evenly, three times at the end."""
-    steps = [scene.zoomed(factor, 0.6, 0.35) for factor in np.linspace(1, 3, len(scene.frames))]
-    parts = ("frames", "necks", "widths")
-    return Scene(*(np.array([getattr(s, p)[n] for n, s in enumerate(steps)]) for p in parts))
+    factors = np.linspace(1, 3, COUNT)
+    steps = [scene.part(slice(n, n + 1)).zoomed(f, 0.6, 0.35) for n, f in enumerate(factors)]
+    return joined(steps)
 
 
 def dissolving(first: Scene, second: Scene, start: int = 20, stop: int = 28) -> Scene:

@@ -18,6 +18,7 @@ from difficult import (
     driver,
     leaves_and_returns,
     passer_by,
+    place,
     plain,
     still,
     tiny,
@@ -103,6 +104,17 @@ def test_of_two_dressed_alike_the_one_who_stood_is_the_one_who_stands():
         hidden = abs(x - 280) < 40
         index = tracker.pick(np.array([passer] + [standing] * (not hidden), float), frame)
         assert index == (None if hidden else 1)
+
+
+def test_a_passer_by_in_the_first_frames_does_not_win_the_clip():
+    passing, both = (np.full((360, 640, 3), 90, np.uint8) for _ in range(2))
+    place(passing, passer_by(200), 420)
+    place(both, passer_by(200), 420)
+    place(both, driver(), 60)
+    keypoints = pose("mediapipe").detect([passing] * 3 + [both] * 14)
+    assert keypoints.people.tolist() == [1] * 3 + keypoints.people[3:].tolist()
+    assert keypoints.found.tolist() == [False] * 3 + [True] * 14
+    assert np.abs(keypoints.body[3:, NECK, 0] * 640 - 180).max() < 15
 
 
 def test_point_chooses_the_other_person():

@@ -80,8 +80,8 @@ def _observe(
         trunks = [*(found.trunk for found in people), *(region.trunk for region in rest)]
         # Of those at a distance only the regions are known: compare like with like.
         whole = [p.box(frame.shape[1::-1]) for p in places] if rest else [p.visible for p in people]
-        boxes = (np.reshape(sides, (-1, 4)) for sides in (trunks, whole))
-        index = tracker.pick(next(boxes), frame, next(boxes), survey=survey)
+        trunks, whole = (np.reshape(sides, (-1, 4)) for sides in (trunks, whole))
+        index = tracker.pick(trunks, frame, whole, survey=survey)
         seen = None
         if index is not None:
             seen = people[index] if index < len(people) else networks.person(frame, places[index])
