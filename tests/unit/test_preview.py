@@ -1,18 +1,28 @@
 """The contact sheet has a tile for every moment and row."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from animate.pose.keypoints import stack
-from animate.results.preview import COLUMNS, GAP, OUTLINES, TILE_WIDTH, moments, write_preview
+from animate.results.preview import (
+    BORDER,
+    COLUMNS,
+    GAP,
+    OUTLINES,
+    TILE_WIDTH,
+    moments,
+    write_preview,
+)
 
 TILE = TILE_WIDTH + 2 * GAP
 
 
 def clip(count: int):
     """Return frames that grow brighter, keypoints, face boxes, and poses of another shape."""
-    frames = [np.full((90, 160, 3), 20 + 10 * number, np.uint8) for number in range(count)]
+    frames = [np.full((90, 160, 3), min(20 + 10 * i, 250), np.uint8) for i in range(count)]
     parts = tuple(np.tile((0.5, 0.5, 1.0), (points, 1)) for points in (20, 21, 21, 69))
     poses = [np.full((64, 32, 3), 50 + number, np.uint8) for number in moments(count)]
     return frames, stack([parts] * count, [1] * count), np.tile((40, 20, 80, 60), (count, 1)), poses
@@ -25,6 +35,25 @@ def test_moments_are_spread_over_the_clip(tmp_path, count, columns):
     assert sheet.shape[1] == columns * TILE
     assert sheet[GAP + 20, GAP + 20, 0] == 20
     assert sheet[GAP + 20, -GAP - 20, 0] == 20 + 10 * (count - 1)
+
+
+def test_each_shot_has_a_column_and_a_line_before_it(tmp_path):
+    shots = (0, 5, 7, 9, 11, 13, 20, 60)
+    shown = moments(80, shots)
+    assert len(shown) == 12 and {5, 6} & set(shown) and {9, 10} & set(shown)
+    assert all(any(a <= frame < b for frame in shown) for a, b in pairwise([*shots, 80]))
+    frames, keypoints, boxes, _ = clip(80)
+    poses = [np.zeros((64, 32, 3), np.uint8)] * len(shown)
+    write_preview(tmp_path / "sheet.png", frames, keypoints, boxes, poses, (), shots)
+    sheet = np.asarray(Image.open(tmp_path / "sheet.png"))
+    assert sheet.shape[1] == COLUMNS * TILE
+    half = sheet.shape[0] // 2
+    places = [(number // COLUMNS * half, number % COLUMNS * TILE) for number in range(16)]
+    marked = [(sheet[y : y + half, x : x + GAP] == BORDER).all() for y, x in places]
+    begins = [
+        any(before < shot <= frame for shot in shots) for before, frame in pairwise([0, *shown])
+    ]
+    assert marked == begins + [False] * 4 and sum(marked) == 7
 
 
 def test_rows_show_skeleton_face_outlines_and_pose(tmp_path):

@@ -5,6 +5,8 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import suppress
+from fractions import Fraction
 from pathlib import Path
 
 import cv2
@@ -21,11 +23,16 @@ from animate.journal.key import input_hashes, job_key
 from animate.journal.lock import held, remove_journal
 from animate.parallel import vae_stream
 from animate.parallel.plan import Workload
+from animate.sampling import loop
+from animate.sampling.clip import read_clip
+from animate.sampling.conditions import video_condition
 from animate.sampling.models import load_models
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
 from animate.sampling.weights import job_loras
 from animate.video.files import VideoWriter, video_info
+from animate.video.source import Picture
+from animate.video.timeline import Timeline
 from animate.weights import identity
 from sampler_clip import RATE, change_settings, result_frames, write_clip, write_model
 
@@ -256,6 +263,79 @@ def test_what_a_clip_does_not_read_is_no_part_of_its_key(model, tmp_path):
     (folder / "text_encoder" / "model.safetensors").unlink()
     (folder / "vae" / "notes.txt").write_text("of another clip")
     assert job_key(job, job_loras(job), input_hashes(job)) == before
+
+
+def with_shots(path: Path, shots: tuple[int, ...], frames: int) -> Path:
+    """Give the clip of a settings file a timeline of `frames` frames; return the file."""
+    picture = Picture((32, 32), 0, False, 1)
+    timeline = Timeline(RATE, tuple(range(frames)), (32, 32), Fraction(0), False, picture, shots)
+    timeline.to_json(path.parent / "timeline.json")
+    job = json.loads(path.read_text())
+    job["inputs"]["timeline"] = str(path.parent / "timeline.json")
+    path.write_text(json.dumps(job))
+    return path
+
+
+SHOTS = {"segment_frames": 9, "steps": 2}
+
+
+@pytest.fixture
+def two_shots(model, tmp_path):
+    """Return a clip of two shots, 14 and 13 frames long, in a folder of its own."""
+
+    def make(name: str, shots=(0, 14), **settings) -> Path:
+        path = write_clip(tmp_path / name, model, 27, **SHOTS | settings)
+        return with_shots(path, shots, 27)
+
+    return make
+
+
+@pytest.mark.parametrize("conditioning", [1, 5])
+def test_a_clip_of_two_shots_goes_on_with_the_same_frames(two_shots, conditioning):
+    whole, killed = (two_shots(name, conditioning_frames=conditioning) for name in ("a", "b"))
+    segments = {1: 4, 5: 5}[conditioning]
+    assert sample(whole) == 2 * segments
+    for _ in range(segments):
+        # Two steps finish a segment, the third is lost: it stops in each segment of the clip.
+        with suppress(Interrupted):
+            sample(killed, stop_after=3)
+    assert np.array_equal(result_frames(killed), result_frames(whole))
+    assert len(segments_of(killed)) == segments
+
+
+def test_a_shot_knows_nothing_of_the_one_before(two_shots, monkeypatch):
+    given = []
+
+    def record(codec, previous, frames):
+        given.append(previous is not None)
+        return video_condition(codec, previous, frames)
+
+    monkeypatch.setattr(loop, "video_condition", record)
+    split, ignored = two_shots("split"), two_shots("ignored", cuts="ignore")
+    sample(split)
+    assert given == [False, True, False, True]
+    given.clear()
+    sample(ignored)
+    assert given == [False, True, True, True]
+    frames, others = result_frames(split), result_frames(ignored)
+    assert np.array_equal(frames[:9], others[:9]) and not np.array_equal(frames, others)
+
+
+def test_only_shots_that_are_sampled_apart_are_part_of_the_key(two_shots, model, tmp_path):
+    def key(path: Path) -> str:
+        job = read_job(path)
+        return job_key(job, job_loras(job), input_hashes(job), read_clip(job).shots)
+
+    plain = key(write_clip(tmp_path / "plain", model, 27, **SHOTS))
+    assert key(two_shots("one", (0,))) == key(two_shots("short", (0, 5))) == plain
+    assert key(two_shots("ignored", cuts="ignore")) == plain
+    assert len({plain, key(two_shots("two")), key(two_shots("later", (0, 15)))}) == 3
+
+
+def test_a_timeline_of_another_length_is_refused(two_shots):
+    path = with_shots(two_shots("clip"), (0, 14), 26)
+    with pytest.raises(ClipError, match="has 26 frames but the pose video 27"):
+        sample(path)
 
 
 def segments_of(path: Path) -> list[Path]:

@@ -1,15 +1,19 @@
 """Real driving videos and their reference images, through both modes, to the finished video."""
 
 import json
+import re
 from fractions import Fraction
 from itertools import product
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 import pytest
 
-from animate.video.files import read_masks
+from animate.video.files import read_frames, read_masks, video_info
+from animate.video.timeline import make_timeline
+from difficult import write_clip
 from project import new_project
 
 CLIPS = Path(__file__).parents[3] / "shared" / "clips"
@@ -82,3 +86,29 @@ def test_a_pose_is_drawn_and_a_person_is_masked(finish, name, mode):
 def test_the_record_names_the_real_files(finish):
     record = json.loads((finish("market_boy-replace") / "market_boy-replace.json").read_text())
     assert record["inputs"]["driving_video"]["path"] == str(CLIPS / "market_boy.mp4")
+
+
+def test_each_shot_is_sampled_apart(tmp_path):
+    """A cut to a mirrored close-up reaches plan, preview, sampler and record."""
+    project = new_project(tmp_path / "project")
+    clip = CLIPS / "talking_head.mp4"
+    timeline = make_timeline(clip, resolution_area=320 * 180, end=1.4)
+    frames = [cv2.resize(frame, (480, 270)) for frame in read_frames(clip, timeline)]
+    frames[22:] = [cv2.resize(frame[40:175, 239::-1], (480, 270)) for frame in frames[22:]]
+    write_clip(project.folder / "cut.mp4", frames, rate=timeline.frame_rate)
+    row = {"video": "../cut.mp4", "reference": str(CLIPS / "talking_head_reference.jpeg")}
+    row |= {"mode": "animate", "fps": "source", "segment_frames": "17"}
+    expected = {"split": 4, "whole": 3}
+    project.write_table(row | {"clip": "split"}, row | {"clip": "whole", "cuts": "ignore"})
+    project.snakemake("previews")
+    plan = project.snakemake("plan").stdout
+    for name, segments in expected.items():
+        assert re.search(rf"^{name} +42 +{segments} ", plan, re.MULTILINE), plan
+    project.snakemake(*(f"results/{name}/{name}.json" for name in expected))
+    for name, segments in expected.items():
+        folder = project.folder / "results" / name
+        assert json.loads((folder / "timeline.json").read_text())["shots"] == [0, 22]
+        assert json.loads((folder / "metrics.json").read_text())["cuts"] == 1
+        record = json.loads((folder / f"{name}.json").read_text())
+        assert record["sampling"]["segments"][-1]["last"] == segments
+        assert video_info(folder / "sampled.mp4").frame_count == 42

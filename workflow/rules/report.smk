@@ -100,7 +100,7 @@ rule page:
     resources:
         **cpu_job("page"),
     params:
-        version=1,
+        version=2,
     shell:
         'python "$SCRIPTS"/page.py --clip {wildcards.clip} --log {log:q}'
         " --driving-video {input.driving_video:q} --timeline {input.timeline:q}"

@@ -20,9 +20,10 @@ def main(args):
     size, rate, shots = timeline.source_size, timeline.frame_rate, timeline.shots
     boxes = face_track(keypoints, size, float(rate), shots, smooth=smooth)
     frames = read_frames(args.video, timeline)
-    shown = moments(timeline.frame_count)
+    shown = moments(timeline.frame_count, shots)
     masks = [read_masks_at(mask, shown) for mask in (args.person_mask, args.mask) if mask]
-    write_preview(args.sheet, frames, keypoints, boxes, read_at(args.pose, shown), masks)
+    poses = read_at(args.pose, shown)
+    write_preview(args.sheet, frames, keypoints, boxes, poses, masks, shots)
     metrics = pose_metrics(keypoints, size, float(rate), shots)
     if args.mask:
         metrics |= mask_metrics(read_masks(args.mask))

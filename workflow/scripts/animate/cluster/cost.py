@@ -25,7 +25,7 @@ TINY_START, TINY_TOKEN = 20, 1e-4
 # Source frames of a second on one core; the slowest stages of CPU-only backends are guesses.
 BACKENDS = {"mediapipe": 1.0, "vitpose": 20.0, "sam2": 20.0}
 CORE_SECONDS = {
-    "timeline": 0.0093,
+    "timeline": 0.0113,
     "keypoints": 0.0589,
     "person_mask": 0.0717,
     "pose_video": 0.0145,

@@ -4,7 +4,7 @@ import base64
 import tempfile
 from collections.abc import Iterable
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, pairwise
 from math import sqrt
 from pathlib import Path
 from typing import Any
@@ -55,6 +55,7 @@ def render_page(
         result=finished,
         preview=_image_data(load_reference(preview), PREVIEW_SHEET_SIDE),
         metrics=metrics,
+        shots=[timeline.clock(*span) for span in pairwise([*timeline.shots, timeline.frame_count])],
         settings=provenance["settings"],
         output=provenance["output"],
         inputs=provenance["inputs"],

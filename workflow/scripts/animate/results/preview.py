@@ -1,6 +1,8 @@
 """A contact sheet on which a person sees in two seconds whether the preprocessing is right."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import cv2
@@ -19,6 +21,8 @@ GAP = 4
 # Of the person as found, and of the grown mask that the model repaints.
 OUTLINES = ((255, 255, 0), (0, 255, 0))
 DIMMED = 0.45
+# Left of the first column of a new shot.
+BORDER = (255, 0, 0)
 
 
 def write_preview(
@@ -28,29 +32,46 @@ def write_preview(
     face_boxes: np.ndarray,
     poses: Sequence[np.ndarray],
     masks: Sequence[Sequence[np.ndarray]] = (),
+    shots: Sequence[int] = (0,),
 ) -> None:
-    """Write the sheet: a column for each of eight moments, and the rows driving frame, skeleton
-    over it as it was found, face crop, with two `masks` their outlines, and what the model sees
-    of the pose, smoothed and retargeted.
+    """Write the sheet: a column for each of the `moments`, eight side by side, a red line before
+    the first of each of the `shots`; and the rows driving frame, skeleton over it as it was found,
+    face crop, with two `masks` their outlines, and what the model sees of the pose, smoothed and
+    retargeted.
 
     `frames` are all uint8 RGB source frames, read once and in order; `face_boxes` (N, 4) are in
     their pixels. Of the `moments` alone come `poses`, drawn skeletons, and `masks`, uint8 0/1 of
     any size: those of the person, and those grown.
     """
-    shown = moments(len(keypoints))
+    shown = moments(len(keypoints), shots)
     pictures = (frame for number, frame in enumerate(frames) if number in shown)
     columns = [
         _column(frame, keypoints, pose, face_boxes[number], shapes, number)
         for number, frame, pose, *shapes in zip(shown, pictures, poses, *masks, strict=True)
     ]
-    sheet = np.concatenate(columns, axis=1)
+    for column, before, number in zip(columns[1:], shown, shown[1:], strict=False):
+        if bisect_right(shots, before) != bisect_right(shots, number):
+            column[:, :GAP] = BORDER
+    blank = np.full_like(columns[0], 255)
+    columns += [blank] * (-len(columns) % COLUMNS if len(columns) > COLUMNS else 0)
+    strips = [columns[first : first + COLUMNS] for first in range(0, len(columns), COLUMNS)]
+    sheet = np.concatenate([np.concatenate(strip, axis=1) for strip in strips])
     with atomic_output(path) as temporary:
         Image.fromarray(sheet).save(temporary)
 
 
-def moments(count: int) -> list[int]:
-    """Return the frames of a clip of `count` frames that the sheet shows."""
-    return sorted(set(np.linspace(0, count - 1, COLUMNS).astype(int).tolist()))
+def moments(count: int, shots: Sequence[int] = (0,)) -> list[int]:
+    """Return the frames of a clip of `count` frames that the sheet shows: eight all over the clip,
+    and the middle of each shot that has none of them; `shots` are the shots' first frames.
+    """
+    shown = np.linspace(0, count - 1, COLUMNS).astype(int)
+    shown_shots = np.searchsorted(shots, shown, side="right")
+    middles = [
+        (first + stop) // 2
+        for number, (first, stop) in enumerate(pairwise([*shots, count]), start=1)
+        if number not in shown_shots
+    ]
+    return sorted({*shown.tolist(), *middles})
 
 
 def _column(
