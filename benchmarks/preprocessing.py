@@ -15,13 +15,17 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from animate.matte import backend as matte
+from animate.matte.grid import cells, spread, whole_cells
 from animate.matte.growth import background, grow
+from animate.matte.through_time import carried, steady
 from animate.pose.backends import backend as pose
 from animate.pose.drawing import draw_pose
 from animate.pose.face import CROP_SIZE, crop_face, face_track
+from animate.pose.gaps import bridge_gaps
 from animate.pose.keypoints import Keypoints
 from animate.results.preview import moments, write_preview
 from animate.video.files import (
+    DrivingFrames,
     VideoWriter,
     read_at,
     read_frames,
@@ -54,7 +58,10 @@ class Stages:
         return timeline.frame_count
 
     def keypoints(self) -> int:
-        keypoints = pose("mediapipe").detect(read_frames(self.video, self._timeline()))
+        timeline = self._timeline()
+        frames = DrivingFrames(self.video, timeline)
+        keypoints = pose("mediapipe").detect(frames, shots=timeline.shots)
+        keypoints = bridge_gaps(keypoints, float(timeline.frame_rate), timeline.shots)
         keypoints.save(self.folder / "keypoints.npz")
         return len(keypoints)
 
@@ -71,27 +78,30 @@ class Stages:
 
     def src_face(self) -> int:
         timeline = self._timeline()
-        faces = Keypoints.load(self.folder / "keypoints.npz").face
-        boxes = face_track(faces, SIZE, timeline.frame_rate)
+        keypoints = Keypoints.load(self.folder / "keypoints.npz")
+        boxes = face_track(keypoints, SIZE, float(timeline.frame_rate), timeline.shots)
         with self._writer("src_face.mp4", "picture", (CROP_SIZE, CROP_SIZE)) as video:
             for frame, box in zip(read_frames(self.video, timeline), boxes, strict=True):
                 video.write(crop_face(frame, box))
-        return len(faces)
+        return len(keypoints)
 
     def person_mask(self) -> int:
-        body = Letterbox(SIZE, SIZE).points(Keypoints.load(self.folder / "keypoints.npz").body)
+        keypoints = Keypoints.load(self.folder / "keypoints.npz")
+        body = Letterbox(SIZE, SIZE).points(keypoints.body)
         frames = read_frames(self.video, self._timeline())
         with self._writer("person_mask.mp4", "mask") as video:
-            for mask in matte("mediapipe").masks(frames, body):
+            found = matte("mediapipe").masks(frames, body)
+            for mask in carried(found, body, keypoints.found, (0,), 12):
                 video.write(mask * 255)
         return len(body)
 
     def src_mask(self) -> int:
         count = 0
         with self._writer("src_mask.mp4", "mask") as video:
-            for mask in read_masks(self.folder / "person_mask.mp4"):
+            for mask in steady(read_masks(self.folder / "person_mask.mp4"), (0,)):
                 count += 1
-                video.write(grow(mask) * 255)
+                grown = grow(mask, iterations=3, kernel=7, w_len=1, h_len=1)
+                video.write(whole_cells(grown) * 255)
         return count
 
     def src_bg(self) -> int:
@@ -99,13 +109,13 @@ class Stages:
         masks = read_masks(self.folder / "src_mask.mp4")
         with self._writer("src_bg.mp4", "picture") as video:
             for frame, mask in zip(read_frames(self.video, timeline), masks, strict=True):
-                video.write(background(frame, mask))
+                video.write(background(frame, spread(cells(mask))))
         return timeline.frame_count
 
     def preview(self) -> int:
         timeline = self._timeline()
         keypoints = Keypoints.load(self.folder / "keypoints.npz")
-        boxes = face_track(keypoints.face, SIZE, timeline.frame_rate)
+        boxes = face_track(keypoints, SIZE, float(timeline.frame_rate), timeline.shots)
         shown = moments(timeline.frame_count)
         paths = (self.folder / f"{name}.mp4" for name in ("person_mask", "src_mask"))
         masks = [read_masks_at(path, shown) for path in paths]

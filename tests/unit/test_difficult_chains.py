@@ -1,17 +1,17 @@
 """Clips of odd lengths, sizes and contents go through every stage of preprocessing."""
 
-import importlib
 import json
-from argparse import Namespace
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from animate.config.fields import Declared
-from animate.config.settings import ClipSettings, MaskSettings
+import stages
+from animate.config.settings import ClipSettings
 from animate.errors import ClipError
 from animate.pose.face import CROP_SIZE
 from animate.pose.keypoints import Keypoints
@@ -20,13 +20,7 @@ from animate.video.timeline import Timeline
 from difficult import RATE, driver, plain, still, write_clip
 
 SETTINGS = ClipSettings(resolution_area="192x112", fps="source", smooth_pose=True)
-
-
-def stage(name: str, settings: Declared = SETTINGS, **files: Path) -> None:
-    """Run the script of a stage in this process, as its rule calls it."""
-    absent = dict.fromkeys(("weights", "frame_shape", "reference", "reference_keypoints"))
-    args = Namespace(settings=settings, device="cpu", **(absent | files))
-    importlib.import_module(name).main(args)
+stage = partial(stages.stage, settings=SETTINGS)
 
 
 def detect(video: Path, folder: Path) -> None:
@@ -50,7 +44,7 @@ def draw(video: Path, folder: Path) -> None:
     clip = {"video": video, "timeline": timeline}
     stage("pose_video", timeline=timeline, keypoints=keypoints, output=pose)
     stage("face_video", **clip, keypoints=keypoints, output=folder / "face.mp4")
-    stage("mask", MaskSettings(), person_mask=person, output=mask)
+    stage("mask", timeline=timeline, person_mask=person, output=mask)
     stage("background", **clip, mask=mask, output=folder / "background.mp4")
     drawn = {"pose": pose, "person_mask": person, "mask": mask}
     pages = {"sheet": folder / "preview.png", "metrics": folder / "metrics.json"}
@@ -107,6 +101,17 @@ def test_clip_without_a_person_is_refused_in_one_sentence(name, tmp_path):
     with pytest.raises(ClipError, match=r"finds no person in driving video .*a\.mp4") as caught:
         detect(make(CLIPS_OF_NOBODY[name](), tmp_path), tmp_path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_shot_without_anybody_is_named_with_its_seconds(tmp_path, caplog):
+    video = make([*[*still()][:6], *plain(128)], tmp_path)
+    timeline, keypoints = tmp_path / "timeline.json", tmp_path / "keypoints.npz"
+    stage("timeline", video=video, output=timeline)
+    replace(Timeline.from_json(timeline), shots=(0, 6)).to_json(timeline)
+    stage("keypoints", video=video, timeline=timeline, output=keypoints)
+    assert "no person from 0:00.2 to 0:00.5 of driving video" in caplog.text
+    assert Keypoints.load(keypoints).shown.tolist() == [True] * 6 + [False] * 6
+    assert caplog.text.count("no person") == 1
 
 
 @pytest.mark.parametrize("size", [(32, 640), (2, 2)])

@@ -1,10 +1,11 @@
-"""COCO-WholeBody points split as officially; keypoints survive the file; short gaps are held."""
+"""COCO-WholeBody points split as officially; keypoints survive the file; bridged is not seen."""
 
 from pathlib import Path
 
 import numpy as np
 
-from animate.pose.keypoints import Keypoints, from_wholebody, hold, in_sight, stack
+from animate.pose.gaps import bridge_gaps
+from animate.pose.keypoints import Keypoints, from_wholebody, in_sight, stack
 
 GOLDEN = np.load(Path(__file__).parents[1] / "data" / "wholebody_to_body20.npz")
 
@@ -29,16 +30,9 @@ def test_file_keeps_every_value_and_has_the_same_bytes_twice(tmp_path):
     assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
 
 
-def test_short_gap_keeps_the_last_pose_and_a_long_one_goes_blank():
-    keypoints = hold(
-        stack([None, parts(0.5), None, None, None, parts(0.75)], [0, 1, 0, 0, 0, 1]), 2
-    )
-    assert keypoints.body[:, 0, 2].tolist() == [0, 0.5, 0.5, 0.5, 0, 0.75]
-    assert keypoints.found.tolist() == [False, True, False, False, False, True]
-    assert keypoints.face_found.tolist() == [False, True, False, False, False, True]
-
-
-def test_a_held_pose_says_nothing_about_where_the_person_is():
-    keypoints = hold(stack([parts(0.5), None], [1, 0]), 2)
-    assert keypoints.body[:, 0, 2].tolist() == [0.5, 0.5]
-    assert in_sight(keypoints).body[:, 0, 2].tolist() == [0.5, 0]
+def test_a_bridged_pose_says_nothing_about_where_the_person_is():
+    keypoints = bridge_gaps(stack([parts(0.5), None, parts(0.5)], [1, 0, 1]), 24)
+    assert keypoints.found.tolist() == [True, False, True] and keypoints.shown.all()
+    assert keypoints.body[:, 0, 2].tolist() == [0.5] * 3
+    assert keypoints.face_found.tolist() == [True, False, True]
+    assert in_sight(keypoints).body[:, 0, 2].tolist() == [0.5, 0, 0.5]

@@ -6,8 +6,10 @@ import pytest
 from animate.errors import ClipError
 from animate.matte import backend as matte
 from animate.pose.backends import backend as pose
-from animate.pose.person import Tracker, choose
+from animate.pose.gaps import bridge_gaps
+from animate.pose.person import choose
 from animate.pose.retarget import MIRRORED
+from animate.pose.tracking import Tracker
 from animate.results.metrics import mask_metrics, pose_metrics
 from difficult import (
     close_up,
@@ -16,6 +18,7 @@ from difficult import (
     driver,
     leaves_and_returns,
     passer_by,
+    place,
     plain,
     still,
     tiny,
@@ -72,7 +75,7 @@ def test_tracker_does_not_take_another_person_when_its_own_is_gone():
 
 
 def test_passer_by_never_takes_over():
-    keypoints = pose("mediapipe").detect(crossing())
+    keypoints = pose("mediapipe").detect([*crossing()])
     assert keypoints.found.all() and keypoints.people.max() == 2
     drift = keypoints.body[:, NECK, 0] * 640 - (220 + 2 * np.arange(40))
     assert np.abs(drift).max() < 15
@@ -84,7 +87,7 @@ def test_passer_by_never_takes_over():
     ids=["small", "large", "same clothes"],
 )
 def test_passer_by_in_front_does_not_take_over(passer):
-    keypoints = pose("mediapipe").detect(crossing_in_front(passer))
+    keypoints = pose("mediapipe").detect([*crossing_in_front(passer)])
     drift = np.abs(keypoints.body[:, NECK, 0] * 640 - 290)
     # While being hidden, the pose may lean to the one in front.
     assert drift[keypoints.found].max() < 100 and drift[-6:].max() < 20
@@ -103,18 +106,29 @@ def test_of_two_dressed_alike_the_one_who_stood_is_the_one_who_stands():
         assert index == (None if hidden else 1)
 
 
+def test_a_passer_by_in_the_first_frames_does_not_win_the_clip():
+    passing, both = (np.full((360, 640, 3), 90, np.uint8) for _ in range(2))
+    place(passing, passer_by(200), 420)
+    place(both, passer_by(200), 420)
+    place(both, driver(), 60)
+    keypoints = pose("mediapipe").detect([passing] * 3 + [both] * 14)
+    assert keypoints.people.tolist() == [1] * 3 + keypoints.people[3:].tolist()
+    assert keypoints.found.tolist() == [False] * 3 + [True] * 14
+    assert np.abs(keypoints.body[3:, NECK, 0] * 640 - 180).max() < 15
+
+
 def test_point_chooses_the_other_person():
     keypoints = pose("mediapipe").detect(list(crossing())[:2], person="540,240")
     assert (keypoints.body[:, NECK, 0] * 640 > 480).all()
 
 
 def test_person_who_leaves_is_blank_and_returns():
-    keypoints = pose("mediapipe").detect(leaves_and_returns())
+    keypoints = pose("mediapipe").detect([*leaves_and_returns()])
     assert keypoints.found[:12].all() and keypoints.found[-10:].all()
     gone = ~keypoints.found
-    assert gone[20:30].all() and not keypoints.body[28, :, 2].any()
-    assert keypoints.body[np.flatnonzero(gone)[0]].any()
-    metrics = pose_metrics(keypoints, SIZE)
+    assert gone[20:30].all()
+    assert not bridge_gaps(keypoints, 24).body[gone].any()
+    metrics = pose_metrics(keypoints, SIZE, 24)
     assert metrics["held_or_blank"] == gone.sum() == metrics["longest_gap"]
     assert metrics["body"] == pytest.approx(1 - gone.mean(), abs=1e-4)
     assert metrics["jumps"] == 0
@@ -122,8 +136,8 @@ def test_person_who_leaves_is_blank_and_returns():
 
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_nobody_in_a_plain_picture(value):
-    keypoints = pose("mediapipe").detect(plain(value))
-    metrics = pose_metrics(keypoints, SIZE)
+    keypoints = pose("mediapipe").detect([*plain(value)])
+    metrics = pose_metrics(keypoints, SIZE, 24)
     assert (metrics["body"], metrics["people"], metrics["longest_gap"]) == (0, 0, 6)
     masks = list(matte("mediapipe").masks(plain(value), keypoints.body))
     assert mask_metrics(masks) == {"mask": 0, "without_mask": 6, "mask_area": 0}
@@ -139,7 +153,7 @@ def test_close_up_of_a_face_is_a_person_with_a_mask():
 
 @pytest.mark.parametrize(("scene", "x", "y"), [(upside_down, 345, 155), (tiny, 323, 322)])
 def test_person_upside_down_or_tiny_is_found(scene, x, y):
-    keypoints = pose("mediapipe").detect(scene())
+    keypoints = pose("mediapipe").detect([*scene()])
     assert keypoints.found.all()
     necks = keypoints.body[:, NECK, :2] * SIZE
     assert np.abs(necks - (x, y)).max() < 25
@@ -157,7 +171,7 @@ def test_mask_covers_the_person_and_not_the_passer_by():
 
 
 def test_still_person_does_not_tremble():
-    keypoints = pose("mediapipe").detect(still())
+    keypoints = pose("mediapipe").detect([*still()])
     steps = np.diff(keypoints.body[2:, NECK, :2] * SIZE, axis=0)
     assert np.abs(steps).max() < 5
 

@@ -46,7 +46,8 @@ def clip(bodies: list[np.ndarray]) -> Keypoints:
     fan[:, :2] = np.linspace(0, 0.02, 21)[:, None]
     left, right = (body[:, wrist, None] + fan for wrist in (7, 4))
     found = np.ones(len(body), bool)
-    return Keypoints(body, left, right, np.ones((len(body), 69, 3), np.float32), found, found * 1)
+    face = np.ones((len(body), 69, 3), np.float32)
+    return Keypoints(body, left, right, face, found, found * 1, bridged=~found, doubted=~found)
 
 
 def bones(body: np.ndarray, size: tuple[int, int]) -> np.ndarray:

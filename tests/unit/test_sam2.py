@@ -30,7 +30,9 @@ def bodies(*seen: int) -> np.ndarray:
     return body
 
 
-def run(checkpoint, body: np.ndarray) -> tuple[list[np.ndarray], int]:
+def run(
+    checkpoint, body: np.ndarray, shots: tuple[int, ...] = (0,)
+) -> tuple[list[np.ndarray], int]:
     """Return the masks, and the most frames that were taken ahead of the mask handed out."""
     taken = 0
 
@@ -42,7 +44,7 @@ def run(checkpoint, body: np.ndarray) -> tuple[list[np.ndarray], int]:
 
     found, ahead = [], 0
     for mask in masks(
-        frames(), body, checkpoint=checkpoint, device="cpu",
+        frames(), body, checkpoint=checkpoint, device="cpu", shots=shots,
         window=WINDOW, overlap=OVERLAP, image_size=IMAGE_SIZE,
     ):  # fmt: skip
         ahead = max(ahead, taken - len(found))
@@ -65,6 +67,13 @@ def test_frames_before_the_person_is_seen_are_tracked_backwards(checkpoint):
 def test_a_window_without_the_person_goes_on_from_the_mask_before(checkpoint):
     found, _ = run(checkpoint, bodies(0))
     assert all(mask.any() for mask in found)
+
+
+@pytest.mark.parametrize(("seen", "masked"), [(0, range(3)), (6, range(3, COUNT))])
+def test_each_shot_is_prompted_anew_and_nothing_is_tracked_over_a_cut(checkpoint, seen, masked):
+    found, ahead = run(checkpoint, bodies(seen), (0, 3))
+    assert [number for number in range(COUNT) if found[number].any()] == list(masked)
+    assert ahead <= WINDOW
 
 
 def test_nobody_means_empty_masks(checkpoint):

@@ -50,6 +50,13 @@ def test_without_a_log_the_line_stands_once(run):
     assert done.stderr.count("clip dance: no person") == 1
 
 
+def test_a_warning_is_one_line_on_the_console_too_and_the_stage_goes_on(run, tmp_path):
+    done = run("from animate.stage import warn; warn('nobody is seen')", "--log", f"{tmp_path}/log")
+    assert (done.returncode, done.stderr) == (0, "clip dance: warning: nobody is seen\n")
+    assert "nobody is seen" in (tmp_path / "log").read_text()
+    assert run("from animate.stage import warn; warn('nobody')").stderr.count("nobody") == 1
+
+
 def test_success_is_silent(run, tmp_path):
     done = run("pass", "--log", str(tmp_path / "log"))
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "")

@@ -86,7 +86,7 @@ def test_crops_equal_the_official_ones():
 def test_points_are_found_where_the_networks_see_their_colours(models, batch):
     write_pose(models / POSE_FILE, batch)
     frames = [spots(shift) for shift in range(0, 22, 2)]
-    keypoints = backend("vitpose").detect(iter(frames), models=models, device="cpu")
+    keypoints = backend("vitpose").detect(frames, models=models, device="cpu")
     assert len(keypoints) == 11 and keypoints.found.all() and (keypoints.people == 1).all()
     for number, body in enumerate(keypoints.body):
         for point, spot in ((RIGHT_WRIST, RED), (LEFT_WRIST, BLUE)):

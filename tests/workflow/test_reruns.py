@@ -22,8 +22,11 @@ def test_steps_of_one_clip(project, rows):
     assert project.pending_jobs() == {"dance": SAMPLE}
 
 
-def test_mask_kernel(project, rows):
-    rows[1]["mask_kernel"] = "5"
+@pytest.mark.parametrize(
+    ("setting", "value"), [("mask_kernel", "5"), ("mask_grid", "pixel"), ("mask_steady", "false")]
+)
+def test_mask(project, rows, setting, value):
+    rows[1][setting] = value
     project.write_table(*rows)
     assert project.pending_jobs() == {"swap": {"mask": 1, "background": 1, "preview": 1, **SAMPLE}}
 

@@ -21,7 +21,7 @@ rule person_mask:
     params:
         settings=settings(PersonMaskSettings),
         weights=backend_content("mask_backend"),
-        version=1,
+        version=2,
     shell:
         'python "$SCRIPTS"/person_mask.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --video {input.video:q}"
@@ -31,7 +31,8 @@ rule person_mask:
 
 rule mask:
     input:
-        f"{CLIP}/person_mask.mp4",
+        timeline=f"{CLIP}/timeline.json",
+        person_mask=f"{CLIP}/person_mask.mp4",
     output:
         f"{CLIP}/src_mask.mp4",
     log:
@@ -44,10 +45,11 @@ rule mask:
         **cpu_job("mask"),
     params:
         settings=settings(MaskSettings),
-        version=1,
+        version=2,
     shell:
         'python "$SCRIPTS"/mask.py --clip {wildcards.clip} --log {log:q}'
-        " --settings {params.settings:q} --person-mask {input:q} --output {output:q}"
+        " --settings {params.settings:q} --timeline {input.timeline:q}"
+        " --person-mask {input.person_mask:q} --output {output:q}"
 
 
 rule background:
@@ -66,8 +68,9 @@ rule background:
     resources:
         **cpu_job("background"),
     params:
-        version=1,
+        settings=settings(MaskGrid),
+        version=2,
     shell:
         'python "$SCRIPTS"/background.py --clip {wildcards.clip} --log {log:q}'
-        " --video {input.video:q} --timeline {input.timeline:q}"
+        " --settings {params.settings:q} --video {input.video:q} --timeline {input.timeline:q}"
         " --mask {input.mask:q} --output {output:q}"

@@ -20,7 +20,7 @@ rule keypoints:
     params:
         settings=settings(KeypointSettings),
         weights=backend_content("pose_backend"),
-        version=1,
+        version=2,
     shell:
         'python "$SCRIPTS"/keypoints.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --video {input.video:q} --timeline {input.timeline:q}"
@@ -70,7 +70,7 @@ rule pose_video:
         **cpu_job("pose_video"),
     params:
         settings=settings(PoseSettings),
-        version=1,
+        version=2,
     shell:
         'python "$SCRIPTS"/pose_video.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q}"
@@ -96,7 +96,7 @@ rule face_video:
         **cpu_job("face_video"),
     params:
         settings=settings(FaceSettings),
-        version=1,
+        version=2,
     shell:
         'python "$SCRIPTS"/face_video.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --video {input.video:q} --timeline {input.timeline:q}"

@@ -3,6 +3,7 @@
 
 rule result_keypoints:
     input:
+        timeline=f"{CLIP}/timeline.json",
         result=f"{CLIP}/sampled.mp4",
         reference=f"{CLIP}/src_ref.png",
     output:
@@ -21,7 +22,7 @@ rule result_keypoints:
         version=1,
     shell:
         'python "$SCRIPTS"/result_keypoints.py --clip {wildcards.clip} --log {log:q}'
-        " --result {input.result:q} --reference {input.reference:q}"
+        " --timeline {input.timeline:q} --result {input.result:q} --reference {input.reference:q}"
         " --output {output.result:q} --reference-output {output.reference:q}"
 
 

@@ -10,6 +10,7 @@ from animate.config.settings import (
     ClipSettings,
     FaceSettings,
     KeypointSettings,
+    MaskGrid,
     MaskSettings,
     PersonMaskSettings,
     PoseBackend,

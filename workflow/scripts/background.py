@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from animate.config.settings import MaskGrid
+from animate.matte.grid import cells, spread
 from animate.matte.growth import background
 from animate.stage import run_stage, stage_parser
 from animate.video.files import VideoWriter, read_frames, read_masks
@@ -15,11 +17,14 @@ def main(args):
     frames = map(place.image, read_frames(args.video, timeline))
     with VideoWriter(args.output, timeline.model_size, timeline.frame_rate) as video:
         for frame, mask in zip(frames, read_masks(args.mask), strict=True):
+            if args.settings.mask_grid == "cells":
+                # Whatever the mask's file does to it, black is what the model takes for unknown.
+                mask = spread(cells(mask))
             video.write(background(frame, mask))
 
 
 if __name__ == "__main__":
-    parser = stage_parser(__doc__)
+    parser = stage_parser(__doc__, MaskGrid)
     for name in ("video", "timeline", "mask", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     run_stage(main, parser)

@@ -12,9 +12,9 @@ from animate.video.timeline import Timeline
 
 def main(args):
     timeline = Timeline.from_json(args.timeline)
-    faces = Keypoints.load(args.keypoints).face
-    rate = timeline.frame_rate if args.settings.smooth_face else None
-    boxes = face_track(faces, timeline.source_size, rate)
+    keypoints, smooth = Keypoints.load(args.keypoints), args.settings.smooth_face
+    size, rate, shots = timeline.source_size, timeline.frame_rate, timeline.shots
+    boxes = face_track(keypoints, size, float(rate), shots, smooth=smooth)
     with VideoWriter(args.output, (CROP_SIZE, CROP_SIZE), timeline.frame_rate) as video:
         for frame, box in zip(read_frames(args.video, timeline), boxes, strict=True):
             video.write(crop_face(frame, box))

@@ -6,23 +6,36 @@ from animate.config.settings import KeypointSettings
 from animate.errors import ClipError
 from animate.pose.backends import backend, backend_options
 from animate.pose.detector_gpu import detector_gpu
-from animate.stage import run_stage, stage_parser
-from animate.video.files import read_frames
+from animate.pose.gaps import bridge_gaps
+from animate.pose.keypoints import shot_slices
+from animate.pose.plausibility import drop_nobodies
+from animate.stage import run_stage, stage_parser, warn
+from animate.video.files import DrivingFrames
 from animate.video.timeline import Timeline
 
 
 def main(args):
     name = args.settings.pose_backend
-    frames = read_frames(args.video, Timeline.from_json(args.timeline))
+    timeline = Timeline.from_json(args.timeline)
+    frames = DrivingFrames(args.video, timeline)
     options = backend_options(name, args.weights, args.device)
+    options |= {"person": args.settings.person, "shots": timeline.shots}
     with detector_gpu(name, args.device):
-        keypoints = backend(name).detect(frames, person=args.settings.person, **options)
+        keypoints = backend(name).detect(frames, **options)
+    rate, shots = float(timeline.frame_rate), timeline.shots
+    keypoints = drop_nobodies(keypoints, timeline.source_size, rate, shots)
     if not keypoints.found.any():
         raise ClipError(
             f"pose_backend {name} finds no person in driving video {args.video}; use a video that"
             " shows one larger or more clearly, or another pose_backend"
         )
-    keypoints.save(args.output)
+    for shot in shot_slices(shots, len(keypoints)):
+        if not keypoints.found[shot].any():
+            warn(
+                f"pose_backend {name} finds no person from {timeline.clock(shot.start, shot.stop)}"
+                f" of driving video {args.video}; these frames have neither pose nor mask"
+            )
+    bridge_gaps(keypoints, rate, shots).save(args.output)
 
 
 if __name__ == "__main__":

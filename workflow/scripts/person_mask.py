@@ -5,7 +5,9 @@ from pathlib import Path
 from animate.config.settings import PersonMaskSettings
 from animate.errors import ClipError
 from animate.matte import backend, backend_options
+from animate.matte.through_time import carried
 from animate.pose.detector_gpu import detector_gpu
+from animate.pose.gaps import BRIDGED_SECONDS
 from animate.pose.keypoints import Keypoints, in_sight
 from animate.stage import run_stage, stage_parser
 from animate.video.files import VideoWriter, read_frames
@@ -16,7 +18,8 @@ from animate.video.timeline import Timeline
 def main(args):
     timeline = Timeline.from_json(args.timeline)
     place = Letterbox(timeline.source_size, timeline.model_size)
-    body = place.points(in_sight(Keypoints.load(args.keypoints)).body)
+    keypoints = in_sight(Keypoints.load(args.keypoints))
+    body = place.points(keypoints.body)
     frames = map(place.image, read_frames(args.video, timeline))
     name = args.settings.mask_backend
     options = backend_options(name, args.weights, args.device)
@@ -25,7 +28,9 @@ def main(args):
         VideoWriter(args.output, timeline.model_size, timeline.frame_rate, "mask") as video,
     ):
         masked = 0
-        for mask in backend(name).masks(frames, body, **options):
+        found = backend(name).masks(frames, body, shots=timeline.shots, **options)
+        longest = int(BRIDGED_SECONDS * timeline.frame_rate)
+        for mask in carried(found, body, keypoints.found, timeline.shots, longest):
             masked += mask.any()
             video.write(mask * 255)
         if not masked:

@@ -16,18 +16,17 @@ from animate.video.timeline import Timeline
 
 def main(args):
     timeline = Timeline.from_json(args.timeline)
-    keypoints = Keypoints.load(args.keypoints)
-    rate = timeline.frame_rate if args.settings.smooth_face else None
-    boxes = face_track(keypoints.face, timeline.source_size, rate)
+    keypoints, smooth = Keypoints.load(args.keypoints), args.settings.smooth_face
+    size, rate, shots = timeline.source_size, timeline.frame_rate, timeline.shots
+    boxes = face_track(keypoints, size, float(rate), shots, smooth=smooth)
     frames = read_frames(args.video, timeline)
-    shown = moments(timeline.frame_count, timeline.shots)
+    shown = moments(timeline.frame_count, shots)
     masks = [read_masks_at(mask, shown) for mask in (args.person_mask, args.mask) if mask]
     poses = read_at(args.pose, shown)
-    write_preview(args.sheet, frames, keypoints, boxes, poses, masks, timeline.shots)
-    metrics = pose_metrics(keypoints, timeline.source_size)
+    write_preview(args.sheet, frames, keypoints, boxes, poses, masks, shots)
+    metrics = pose_metrics(keypoints, size, float(rate), shots)
     if args.mask:
         metrics |= mask_metrics(read_masks(args.mask))
-    metrics["cuts"] = len(timeline.shots) - 1
     with atomic_output(args.metrics) as temporary:
         temporary.write_text(json.dumps(metrics, indent=2) + "\n", "utf-8")
 

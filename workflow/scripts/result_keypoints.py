@@ -4,14 +4,16 @@ from pathlib import Path
 
 from animate.pose.backends import backend
 from animate.stage import run_stage, stage_parser
-from animate.video.files import read_video
+from animate.video.files import OwnFrames
 from animate.video.reference import load_reference
+from animate.video.timeline import Timeline
 
 
 def main(args):
     # Whatever found the driver's points: figures of all clips are then of one measure.
     finder = backend("mediapipe")
-    result = finder.detect(read_video(args.result), person="largest")
+    shots = Timeline.from_json(args.timeline).shots
+    result = finder.detect(OwnFrames(args.result), shots=shots)
     reference = finder.detect_picture(load_reference(args.reference))
     # Results and references without anybody are judged, too.
     result.save(args.output)
@@ -20,6 +22,6 @@ def main(args):
 
 if __name__ == "__main__":
     parser = stage_parser(__doc__)
-    for name in ("result", "reference", "output", "reference-output"):
+    for name in ("timeline", "result", "reference", "output", "reference-output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     run_stage(main, parser)

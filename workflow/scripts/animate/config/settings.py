@@ -128,7 +128,7 @@ class KeypointSettings(PoseBackend):
 
     person: str = setting(
         "largest",
-        "Whom to follow when there are several people",
+        "Whom to follow when there are several people; in later shots, who looks the same",
         "largest, center, or a point such as 640,360, in pixels of the upright first frame",
         pattern=r"^(largest|center|[0-9.]+ *, *[0-9.]+)$",
     )
@@ -163,8 +163,23 @@ class PersonMaskSettings(Declared):
     )
 
 
-class MaskSettings(Declared):
+class MaskGrid(Declared):
+    """Where a mask may end."""
+
+    mask_grid: Literal["cells", "pixel"] = setting(
+        "cells",
+        "Fill each cell of 8x8 pixels, the model's, that the mask touches, so that none is partly"
+        " black but known; pixel, as in the official code, leaves the edge where it is",
+        used_with=REPLACE,
+    )
+
+
+class MaskSettings(MaskGrid):
     """How the outline grows to the mask."""
+
+    mask_steady: bool = setting(
+        True, "Calm the mask: unite it with those of two frames each way", used_with=REPLACE
+    )
 
     mask_iterations: int = setting(
         3, "How often the mask is dilated", used_with=REPLACE, ge=0, le=50

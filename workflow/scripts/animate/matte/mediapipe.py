@@ -1,6 +1,6 @@
 """Person masks with MediaPipe's body segmentation: runs on any CPU."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import cv2
 import numpy as np
@@ -14,15 +14,20 @@ NECK = 1
 MAX_DISTANCE = 0.8
 
 
-def masks(frames: Iterable[np.ndarray], body: np.ndarray) -> Iterator[np.ndarray]:
+def masks(
+    frames: Iterable[np.ndarray], body: np.ndarray, *, shots: Sequence[int] = (0,)
+) -> Iterator[np.ndarray]:
     """Yield the person's mask of each frame, uint8 0/1 (h, w), all 0 where nobody was found.
 
     `frames` are uint8 RGB (h, w, 3); `body` (N, 20, 3) holds their body points in pixels, which
     say whose mask is wanted. Of the segmented areas only those stay that their skeleton crosses.
+    In the first frame of each of `shots` the person is looked for anew.
     """
     region = None
     with PersonDetector() as detector, PersonNetworks(mask=True) as networks:
-        for frame, points in zip(frames, body, strict=True):
+        for number, (frame, points) in enumerate(zip(frames, body, strict=True)):
+            if number in shots:
+                region = None
             shown = points[:, 2].any()
             seen = networks.person(frame, region) if shown and region else None
             if shown and not _is_person(seen, points):

@@ -1,8 +1,8 @@
 """Person masks with SAM 2, prompted by body points."""
 
 import re
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice, pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,6 +30,7 @@ def masks(
     *,
     checkpoint: Path,
     device: str = "auto",
+    shots: Sequence[int] = (0,),
     window: int = WINDOW,
     overlap: int = OVERLAP,
     image_size: int = IMAGE_SIZE,
@@ -39,11 +40,20 @@ def masks(
     `frames` are uint8 RGB (h, w, 3), `body` (N, 20, 3) their body points in pixels. `checkpoint`
     is a SAM 2 or 2.1 file of any size under its released name, such as `sam2_hiera_large.pt`.
     `window` frames are in memory at a time; each window begins with the last `overlap` frames of
-    the one before and with their first mask, so that the person stays the same. `image_size` is
-    the side of the network's input; fewer than the 1024 pixels it was trained on are faster.
+    the one before and with their first mask, so that the person stays the same. At the first frame
+    of each of `shots` it begins anew, from the points alone. `image_size` is the side of the
+    network's input; fewer than the 1024 pixels it was trained on are faster.
     """
     predictor = load_predictor(checkpoint, device, image_size)
     frames = iter(frames)
+    for first, after in pairwise((*shots, len(body))):
+        shot = islice(frames, after - first)
+        yield from _shot_masks(predictor, shot, body[first:after], window, overlap)
+
+
+def _shot_masks(
+    predictor, frames: Iterator[np.ndarray], body: np.ndarray, window: int, overlap: int
+) -> Iterator[np.ndarray]:
     shown: list[np.ndarray] = []
     known: list[np.ndarray] = []
     start = 0

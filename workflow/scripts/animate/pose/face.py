@@ -1,14 +1,19 @@
 """The face crop: which part of a frame drives the expression."""
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
-from animate.pose.keypoints import faces_seen
+from animate.pose.drawing import SCORE_THRESHOLD
+from animate.pose.keypoints import Keypoints, faces_seen, shot_slices
 from animate.pose.smoothing import one_euro
 
 AREA_SCALE = 1.3
 CROP_SIZE = 512
 MIN_SIDE = 4
+# Nose, ears and shoulders.
+HEAD_AND_SHOULDERS = (0, 16, 17, 2, 5)
 
 Box = tuple[int, int, int, int]
 
@@ -33,24 +38,60 @@ def face_box(points: np.ndarray, frame_size: tuple[int, int]) -> Box | None:
 
 
 def face_track(
-    faces: np.ndarray, frame_size: tuple[int, int], frame_rate: float | None = None
+    keypoints: Keypoints,
+    frame_size: tuple[int, int],
+    frame_rate: float,
+    shots: Sequence[int] = (0,),
+    *,
+    smooth: bool = True,
 ) -> np.ndarray:
-    """Return the crop of every frame, int (N, 4) as in `face_box`; all zero where none was seen.
+    """Return the crop of every frame, int (N, 4) as in `face_box`; all zero where it is black.
 
-    `faces` (N, 69, 3) with scores; a frame whose face is hidden keeps the last box, and frames
-    before the first face take its box. With a `frame_rate` the boxes are smoothed.
+    While the face is turned away, or before it is first seen, the crop moves with the head and the
+    shoulders. After a second of that, and where the person is absent, it is black. `frame_rate` is
+    in frames per second; `shots` are the first frames of the clip's shots, and nothing is carried
+    from one into the next. `smooth` steadies the boxes.
     """
-    seen = faces_seen(faces)
-    found = [face_box(f, frame_size) if s else None for f, s in zip(faces, seen, strict=True)]
-    last = next((box for box in found if box), None)
-    if last is None:
-        return np.zeros((len(faces), 4), int)
-    boxes = np.array([last := box or last for box in found], float)
-    if frame_rate:
-        # Sides of the face are the unit, so that a small face is smoothed like a large one.
-        side = np.sqrt(np.median((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])))
-        boxes = one_euro(boxes / side, float(frame_rate)) * side
-    return boxes.round().astype(int)
+    boxes = np.zeros((len(keypoints), 4))
+    seen = faces_seen(keypoints.face)
+    head = _head_path(keypoints.body, frame_size)
+    for shot in shot_slices(shots, len(keypoints)):
+        faces = zip(keypoints.face[shot], seen[shot], strict=True)
+        found = [face_box(face, frame_size) if known else None for face, known in faces]
+        known = np.flatnonzero([box is not None for box in found])
+        if not len(known):
+            continue
+        boxes[shot] = _followed(np.array([found[i] for i in known], float), known, head[shot])
+        # Frames since the face was seen last, or until it is first seen.
+        frames = np.arange(len(found))
+        last = known[np.maximum(np.searchsorted(known, frames, "right") - 1, 0)]
+        cropped = (np.abs(frames - last) <= frame_rate) & keypoints.shown[shot]
+        if smooth:
+            # Sides of the face are the unit, so that a small face is smoothed like a large one.
+            low, high = boxes[shot][known, :2], boxes[shot][known, 2:]
+            side = np.sqrt(np.median((high - low).prod(axis=1)))
+            steady = one_euro(boxes[shot] / side, float(frame_rate), seen=cropped[:, None])
+            boxes[shot] = steady * side
+        boxes[shot][~cropped] = 0
+    return np.clip(boxes, 0, np.tile(frame_size, 2)).round().astype(int)
+
+
+def _head_path(body: np.ndarray, frame_size: tuple[int, int]) -> np.ndarray:
+    """Return how far head and shoulders of `body` (N, 20, 3) have moved since the first frame,
+    (N, 2) in pixels; each step is that of the points that both frames show."""
+    points = body[:, HEAD_AND_SHOULDERS]
+    shown = points[..., 2:] >= SCORE_THRESHOLD
+    both = shown[1:] & shown[:-1]
+    steps = (np.diff(points[..., :2], axis=0) * both).sum(axis=1) / np.maximum(both.sum(axis=1), 1)
+    return np.concatenate([np.zeros((1, 2)), np.cumsum(steps * frame_size, axis=0)])
+
+
+def _followed(boxes: np.ndarray, known: np.ndarray, head: np.ndarray) -> np.ndarray:
+    """Return a box for each place of `head` (n, 2): the `boxes` (m, 4) of the frames `known`, and
+    between them boxes that lie to the head as those do."""
+    frames, moved = np.arange(len(head)), np.tile(head, 2)
+    beside = [np.interp(frames, known, side) for side in (boxes - moved[known]).T]
+    return moved + np.transpose(beside)
 
 
 def crop_face(frame: np.ndarray, box: np.ndarray | Box) -> np.ndarray:

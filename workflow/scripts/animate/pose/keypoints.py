@@ -1,7 +1,8 @@
 """The keypoints of one person through a clip."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,8 @@ FACE_WHOLEBODY = slice(22, 91)
 LEFT_HAND_WHOLEBODY = slice(91, 112)
 RIGHT_HAND_WHOLEBODY = slice(112, 133)
 
-HOLD_FRAMES = 12
+# The body point that each hand belongs to.
+HAND_WRISTS = {"left_hand": 7, "right_hand": 4}
 # Networks score a face that is turned away low, but above 0.
 FACE_SCORE = 0.3
 # Body, left hand, right hand and face of one frame.
@@ -33,9 +35,14 @@ class Keypoints:
     `body` (N, 20, 3): nose, neck, right shoulder, elbow, wrist, left shoulder, elbow, wrist, right
     hip, knee, ankle, left hip, knee, ankle, right eye, left eye, right ear, left ear, left toe,
     right toe. `left_hand`, `right_hand` (N, 21, 3): wrist, then four joints of each finger from
-    the thumb. `face` (N, 69, 3): one point that is not of the face, then the 68 of iBUG. `found`
-    (N,) bool: the person was seen in the frame; `people` (N,) int32: persons in sight. Right and
-    left are the person's own; what was not found scores 0.
+    the thumb. `face` (N, 69, 3): one point that is not of the face, then the 68 of iBUG. Right and
+    left are the person's own; what was not found scores 0. `people` (N,) int32: persons in sight.
+
+    A frame is one of three, by `found` and `bridged`, both (N,) bool and never both true:
+    observed (`found`): the person was seen in it; bridged: the person was not seen, but shortly
+    before and after it in the same shot, so that body and hands are interpolated; absent (neither):
+    nothing is known, all scores are 0, and there is to be neither pose nor mask. In frames that are
+    `doubted` (N,) bool, what was found does not hold as a body and was left out.
     """
 
     body: np.ndarray
@@ -44,9 +51,16 @@ class Keypoints:
     face: np.ndarray
     found: np.ndarray
     people: np.ndarray
+    bridged: np.ndarray
+    doubted: np.ndarray
 
     def __len__(self) -> int:
         return len(self.body)
+
+    @property
+    def shown(self) -> np.ndarray:
+        """Whether the frame has a pose, observed or bridged, (N,) bool."""
+        return self.found | self.bridged
 
     @property
     def face_found(self) -> np.ndarray:
@@ -85,25 +99,18 @@ def stack(persons: Iterable[Parts | None], people: Iterable[int]) -> Keypoints:
     frames = [EMPTY if person is None else person for person in persons]
     body, left, right, face = (np.array(part, np.float32) for part in zip(*frames, strict=True))
     found = np.array([person is not None for person in persons])
-    return Keypoints(body, left, right, face, found, np.array(people, np.int32))
+    nowhere = np.zeros_like(found)
+    people = np.array(people, np.int32)
+    return Keypoints(body, left, right, face, found, people, bridged=nowhere, doubted=nowhere)
 
 
 def in_sight(keypoints: Keypoints) -> Keypoints:
-    """Return the clip without the body where it is only held: a mask there is somebody else's."""
+    """Return the clip without the body where it is not observed: it may be somebody else's."""
     body = keypoints.body.copy()
     body[~keypoints.found, :, 2] = 0
     return replace(keypoints, body=body)
 
 
-def hold(keypoints: Keypoints, frames: int = HOLD_FRAMES) -> Keypoints:
-    """Show the last pose for up to `frames` frames in which the person was not found.
-
-    Longer gaps are blank after that; `found` still says where the person was seen.
-    """
-    positions = np.arange(len(keypoints))
-    last = np.maximum.accumulate(np.where(keypoints.found, positions, -1))
-    source = np.where((last >= 0) & (positions - last <= frames), last, positions)
-    return replace(
-        keypoints,
-        **{part: getattr(keypoints, part)[source] for part in ("body", "left_hand", "right_hand")},
-    )
+def shot_slices(shots: Sequence[int], frames: int) -> list[slice]:
+    """Return the frames of each shot of a clip of so many frames; `shots` are their first ones."""
+    return [slice(start, stop) for start, stop in pairwise([*shots, frames])]

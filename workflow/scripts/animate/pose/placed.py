@@ -25,7 +25,7 @@ def placed_keypoints(
     """
     frame_size = timeline.source_size
     if smooth:
-        keypoints = smooth_keypoints(keypoints, float(timeline.frame_rate))
+        keypoints = smooth_keypoints(keypoints, float(timeline.frame_rate), timeline.shots)
     if reference is not None:
         keypoints = retarget(keypoints, frame_size, reference, reference_size)
         frame_size = reference_size

@@ -11,7 +11,7 @@ import numpy as np
 
 from animate.errors import ClipError
 from animate.pose.drawing import SCORE_THRESHOLD
-from animate.pose.keypoints import Keypoints
+from animate.pose.keypoints import HAND_WRISTS, Keypoints
 
 NECK = 1
 # Child and parent, each parent before its children; the numbers are body points.
@@ -27,8 +27,6 @@ TWINS = np.array(
         for child in CHILDREN
     ]
 )
-# The wrist that each hand belongs to.
-HANDS = {"left_hand": 7, "right_hand": 4}
 # The share of a clip's lengths of a bone that are at most its true one: most of the others are
 # foreshortened, the few beyond are wrong points.
 TRUE_LENGTH = 0.85
@@ -83,7 +81,7 @@ def retarget(
     figure = _Figure(ratios, scale, driver[frame, NECK], target[0, NECK])
     body = _move(driver, figure)
     moved = {"body": np.concatenate([body, keypoints.body[..., 2:]], axis=2)}
-    for part, wrist in HANDS.items():
+    for part, wrist in HAND_WRISTS.items():
         hand = getattr(keypoints, part) * np.array([*source_size, 1.0])
         root = _hand_root(hand, driver, body, seen, wrist, figure)
         moved[part] = _follow(hand, root, figure.body)

@@ -1,12 +1,13 @@
 """The One-Euro filter: steady when slow, close to the signal when fast (Casiez et al. 2012)."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from animate.pose.drawing import SCORE_THRESHOLD
-from animate.pose.keypoints import Keypoints
+from animate.pose.keypoints import Keypoints, shot_slices
 
 DERIVATIVE_CUTOFF = 1.0
 # The unit of a keypoint's movement, as a share of the frame: about a hand.
@@ -34,19 +35,20 @@ def one_euro(
     return (forwards + backwards) / 2
 
 
-def smooth_keypoints(keypoints: Keypoints, rate: float) -> Keypoints:
+def smooth_keypoints(keypoints: Keypoints, rate: float, shots: Sequence[int] = (0,)) -> Keypoints:
     """Return the clip with body and hands smoothed, each point from where it appears to where it
-    goes.
+    goes, and never across the first frame of one of the `shots`.
 
     `rate` is in frames per second; scores, hidden points and the face stay as they are.
     """
     smooth = {}
     for part in ("body", "left_hand", "right_hand"):
-        points = getattr(keypoints, part).copy()
-        # What the drawing leaves out is a guess, which would pull on the frames beside it.
-        seen = points[..., 2:] >= SCORE_THRESHOLD
-        points[..., :2] = HAND * one_euro(points[..., :2] / HAND, rate, seen=seen)
-        smooth[part] = points
+        smooth[part] = getattr(keypoints, part).copy()
+        for shot in shot_slices(shots, len(keypoints)):
+            points = smooth[part][shot]
+            # What the drawing leaves out is a guess, which would pull on the frames beside it.
+            seen = points[..., 2:] >= SCORE_THRESHOLD
+            points[..., :2] = HAND * one_euro(points[..., :2] / HAND, rate, seen=seen)
     return replace(keypoints, **smooth)
 
 

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from animate.errors import ClipError
+from animate.matte.grid import CELL, cells
 from animate.model.vae import VideoCodec
 from animate.sampling.segments import Segment
 from animate.video.files import read_segment, video_info
 
-STRIDE = 8
 MASK_THRESHOLD = 127
 
 
@@ -77,7 +77,7 @@ def video_condition(
     known = 0 if previous is None else previous.shape[2]
     if frames.background is None:
         video = torch.zeros(1, 3, length, height, width)
-        mask = torch.zeros(length, height // STRIDE, width // STRIDE)
+        mask = torch.zeros(length, height // CELL, width // CELL)
     else:
         video = to_video(frames.background)
         mask = background_mask(frames.mask)
@@ -93,7 +93,7 @@ def background_mask(mask: np.ndarray) -> torch.Tensor:
 
     The mask is uint8, the person above 127; each 8x8 cell takes its first pixel.
     """
-    return torch.from_numpy(mask[:, ::STRIDE, ::STRIDE, 0] <= MASK_THRESHOLD).float()
+    return torch.from_numpy(cells(mask[..., 0]) <= MASK_THRESHOLD).float()
 
 
 def fold_mask(mask: torch.Tensor) -> torch.Tensor:

@@ -56,12 +56,33 @@ def read_frames(video: Path, timeline: Timeline) -> Iterator[np.ndarray]:
     raise ClipError(f"driving video {video} has changed since its timeline was made; run it again")
 
 
+@dataclass(frozen=True)
+class DrivingFrames:
+    """The frames of `read_frames`, which can be gone through more than once."""
+
+    video: Path
+    timeline: Timeline
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return read_frames(self.video, self.timeline)
+
+
 def read_video(path: Path) -> Iterator[np.ndarray]:
     """Yield the frames of one of the clip's own videos, uint8 RGB (h, w, 3)."""
     with av.open(str(path)) as container:
         container.streams.video[0].thread_type = "AUTO"
         for frame in container.decode(video=0):
             yield _to_rgb(frame)
+
+
+@dataclass(frozen=True)
+class OwnFrames:
+    """The frames of `read_video`, which can be gone through more than once."""
+
+    path: Path
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return read_video(self.path)
 
 
 def read_masks(path: Path) -> Iterator[np.ndarray]:

@@ -78,6 +78,8 @@ node {
 # The circle around a body grows by this factor to the square that the networks were trained on.
 REGION_SCALE = 1.25
 SAME_PERSON_DISTANCE = 0.15
+# Half of the trunk's length, in units of the region's side.
+TRUNK = 0.12
 SHOULDERS = [11, 12]
 HIPS = [23, 24]
 
@@ -97,6 +99,18 @@ class Region:
         dx, dy = top - hips
         side = 2 * REGION_SCALE * math.hypot(dx, dy)
         return cls(float(hips[0]), float(hips[1]), side, math.atan2(dx, -dy))
+
+    @property
+    def trunk(self) -> np.ndarray:
+        """About the square x1, y1, x2, y2 in pixels around shoulders and hips."""
+        half = TRUNK * self.side
+        middle = (self.x + half * math.sin(self.angle), self.y - half * math.cos(self.angle))
+        return np.concatenate([np.subtract(middle, half), np.add(middle, half)])
+
+    def box(self, frame_size: tuple[int, int]) -> np.ndarray:
+        """Return the box x1, y1, x2, y2 in pixels of the body's circle in a (width, height)."""
+        middle, reach = np.array((self.x, self.y)), self.side / (2 * REGION_SCALE)
+        return np.clip([middle - reach, middle + reach], 0, frame_size).ravel()
 
     @property
     def chest(self) -> tuple[float, float]:

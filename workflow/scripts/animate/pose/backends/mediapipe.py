@@ -9,7 +9,8 @@ hand have the same order and score 1. The 68 face points are picked from the mes
 Landmarks guessed outside the frame score 0, since the model was trained without them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -21,8 +22,8 @@ from animate.pose.backends.blazepose import (
     PersonNetworks,
     Region,
 )
-from animate.pose.keypoints import Keypoints, Parts, hold, stack
-from animate.pose.person import Tracker
+from animate.pose.follow import Seen, Shown, follow
+from animate.pose.keypoints import Keypoints, Parts
 
 BODY = (0, -1, 12, 14, 16, 11, 13, 15, 24, 26, 28, 23, 25, 27, 5, 2, 8, 7, 31, 32)
 NECK = 1
@@ -37,37 +38,55 @@ SEARCH_EVERY = 8
 NEAR = 0.75
 
 
-def detect(frames: Iterable[np.ndarray], *, person: str = "largest") -> Keypoints:
-    """Return the keypoints of one person through a clip's frames, each uint8 RGB (h, w, 3).
+def detect(
+    frames: Iterable[np.ndarray], *, person: str = "largest", shots: Sequence[int] = (0,)
+) -> Keypoints:
+    """Return what is seen of one person in a clip's frames, each uint8 RGB (h, w, 3).
 
-    `person` is "largest", "center" or "x,y", see `animate.pose.person.choose`. One frame is in
-    memory at a time. The last pose stays for 12 frames when the person is out of sight.
+    `person` is "largest", "center" or "x,y", see `animate.pose.person.choose`; for `frames` and
+    `shots` see `follow`. One frame is in memory at a time.
     """
-    tracker = Tracker(person)
-    persons: list[Parts | None] = []
-    people: list[int] = []
-    seen, regions = None, []
     with PersonDetector() as detector, PersonNetworks(detail=True) as networks:
-        for number, frame in enumerate(frames):
-            if seen is None or number % SEARCH_EVERY == 0 or crowded(seen.region, regions):
-                regions = detector.people(frame)
-            places = beside(seen.region, regions) if seen else regions
-            candidates = [networks.person(frame, place) for place in places]
-            candidates = [candidate for candidate in candidates if candidate]
-            trunks, whole = (
-                [getattr(c, part) for c in candidates] for part in ("trunk", "visible")
-            )
-            index = tracker.pick(np.array(trunks), frame, np.array(whole))
-            seen = None if index is None else candidates[index]
-            persons.append(_parts(seen) if seen else None)
-            people.append(max(len(regions), seen is not None))
-    return hold(stack(persons, people))
+        return follow(frames, shots, person, partial(_observe, detector, networks))
 
 
-def beside(own: Region, regions: list[Region]) -> list[Region]:
-    """Return the person's region and those of the others, if one of them is near."""
-    near = crowded(own, regions)
-    return [own, *(r for r in regions if near and own.distance(r) > SAME_PERSON_DISTANCE)]
+def _observe(
+    detector: PersonDetector, networks: PersonNetworks, shown: Iterable[Shown]
+) -> Iterator[Seen]:
+    """Yield what is seen of the tracker's person in each frame.
+
+    The networks look where the person was in the frame before; all others are looked for in every
+    eighth frame, and in each while the person is lost or may soon be hidden.
+    """
+    of_shot, number, seen, regions = None, 0, None, []
+    for frame, tracker in shown:
+        if tracker is not of_shot:
+            of_shot, number, seen = tracker, 0, None
+        survey = number % SEARCH_EVERY == 0
+        searched = seen is None or survey or crowded(seen.region, regions)
+        if searched:
+            regions = detector.people(frame)
+        own, rest = networks.person(frame, seen.region) if seen else None, []
+        if own and tracker.recognises(own.trunk, frame):
+            others = [r for r in regions if own.region.distance(r) > SAME_PERSON_DISTANCE]
+            near = crowded(own.region, others)
+            people = [own, *(networks.person(frame, region) for region in others if near)]
+            rest = [] if near else others * survey
+        else:
+            regions = regions if searched else detector.people(frame)
+            people = [networks.person(frame, region) for region in regions]
+        people = [found for found in people if found]
+        places = [*(found.region for found in people), *rest]
+        trunks = [*(found.trunk for found in people), *(region.trunk for region in rest)]
+        # Of those at a distance only the regions are known: compare like with like.
+        whole = [p.box(frame.shape[1::-1]) for p in places] if rest else [p.visible for p in people]
+        trunks, whole = (np.reshape(sides, (-1, 4)) for sides in (trunks, whole))
+        index = tracker.pick(trunks, frame, whole, survey=survey)
+        seen = None
+        if index is not None:
+            seen = people[index] if index < len(people) else networks.person(frame, places[index])
+        yield _parts(seen) if seen else None, max(len(regions), seen is not None)
+        number += 1
 
 
 def crowded(own: Region, regions: list[Region]) -> bool:

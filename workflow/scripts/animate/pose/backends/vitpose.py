@@ -1,6 +1,7 @@
 """Pose with the official networks: YOLOv10 finds the people, ViTPose-H their points."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -10,8 +11,8 @@ import numpy as np
 from animate.pose.backends.detections import INPUT_SIZE, person_boxes
 from animate.pose.backends.heatmaps import decode
 from animate.pose.backends.onnx import Network
-from animate.pose.keypoints import Keypoints, Parts, from_wholebody, hold, stack
-from animate.pose.person import Tracker
+from animate.pose.follow import Seen, Shown, follow
+from animate.pose.keypoints import Keypoints, Parts, from_wholebody
 
 DETECTOR_FILE = "det/yolov10m.onnx"
 POSE_FILE = "pose2d/vitpose_h_wholebody.onnx"
@@ -24,31 +25,40 @@ BATCH = 8
 
 
 def detect(
-    frames: Iterable[np.ndarray], *, models: Path, device: str = "auto", person: str = "largest"
+    frames: Iterable[np.ndarray],
+    *,
+    models: Path,
+    device: str = "auto",
+    person: str = "largest",
+    shots: Sequence[int] = (0,),
 ) -> Keypoints:
-    """Return the keypoints of one person through a clip's frames, each uint8 RGB (h, w, 3).
+    """Return what is seen of one person in a clip's frames, each uint8 RGB (h, w, 3).
 
     `models` is the folder with `det/yolov10m.onnx` and `pose2d/vitpose_h_wholebody.onnx`; for
-    `device` see `Network`, for `person` see `animate.pose.person.choose`. Eight frames are in
-    memory at a time. The last pose stays for 12 frames when the person is out of sight.
+    `device` see `Network`, for `person` see `animate.pose.person.choose`, for `frames` and `shots`
+    see `follow`. Eight frames are in memory at a time.
     """
     detector = Network(models / DETECTOR_FILE, device)
     pose = Network(models / POSE_FILE, device)
-    tracker = Tracker(person)
-    persons: list[Parts | None] = []
-    people: list[int] = []
-    for batch in _batches(frames):
+    return follow(frames, shots, person, partial(_observe, detector, pose))
+
+
+def _observe(detector: Network, pose: Network, shown: Iterable[Shown]) -> Iterator[Seen]:
+    while batch := list(islice(shown, BATCH)):
+        frames = [frame for frame, _ in batch]
         found = [
             person_boxes(detections, frame.shape[1::-1])
-            for detections, frame in zip(detector(_detector_input(batch)), batch, strict=True)
+            for detections, frame in zip(detector(_detector_input(frames)), frames, strict=True)
         ]
-        picks = [tracker.pick(boxes[:, :4], f) for boxes, f in zip(found, batch, strict=True)]
+        picks = [
+            tracker.pick(boxes[:, :4], frame)
+            for boxes, (frame, tracker) in zip(found, batch, strict=True)
+        ]
         boxes = [b[i] for b, i in zip(found, picks, strict=True) if i is not None]
-        seen = [f for f, i in zip(batch, picks, strict=True) if i is not None]
+        seen = [f for f, i in zip(frames, picks, strict=True) if i is not None]
         poses = iter(_poses(pose, seen, boxes))
-        persons += [None if i is None else next(poses) for i in picks]
-        people += [len(b) for b in found]
-    return hold(stack(persons, people))
+        for people, index in zip(found, picks, strict=True):
+            yield None if index is None else next(poses), len(people)
 
 
 def detect_picture(picture: np.ndarray, **options) -> Keypoints:
@@ -95,9 +105,3 @@ def _poses(pose: Network, frames: list[np.ndarray], boxes: list[np.ndarray]) -> 
 def _detector_input(frames: list[np.ndarray]) -> np.ndarray:
     squares = [cv2.resize(frame, (INPUT_SIZE, INPUT_SIZE)) for frame in frames]
     return np.stack(squares).transpose(0, 3, 1, 2).astype(np.float32) / 255
-
-
-def _batches(frames: Iterable[np.ndarray]) -> Iterator[list[np.ndarray]]:
-    frames = iter(frames)
-    while batch := list(islice(frames, BATCH)):
-        yield batch

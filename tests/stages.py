@@ -1,0 +1,15 @@
+"""Run the script of a stage in this process, as its rule calls it."""
+
+import importlib
+from argparse import Namespace
+from pathlib import Path
+
+from animate.config.fields import Declared
+
+ABSENT = ("weights", "frame_shape", "reference", "reference_keypoints")
+
+
+def stage(name: str, settings: Declared, **files: Path) -> None:
+    """Run the script `name` on the CPU with these arguments; others are absent."""
+    args = Namespace(settings=settings, device="cpu", **(dict.fromkeys(ABSENT) | files))
+    importlib.import_module(name).main(args)
