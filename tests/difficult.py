@@ -89,19 +89,25 @@ def write_noise(path: Path) -> Path:
     return write_clip(path, [cv2.resize(frame, SIZE) for frame in noise])
 
 
-def cut_off(path: Path, share: float) -> Path:
-    """Write a noisy clip whose index comes first, and keep only a share of the file."""
-    whole = write_noise(path)
-    fast = path.with_stem("fast")
-    with (
-        av.open(str(whole)) as source,
-        av.open(str(fast), "w", options={"movflags": "faststart"}) as target,
-    ):
-        copy = target.add_stream_from_template(source.streams.video[0])
+def remuxed(path: Path, target: Path, options: dict | None = None, **context) -> Path:
+    """Write the pictures of a video into another container; return `target`.
+
+    `context` are values that the container is to state, whatever the pictures say.
+    """
+    with av.open(str(path)) as source, av.open(str(target), "w", options=options or {}) as to:
+        copy = to.add_stream_from_template(source.streams.video[0])
+        for name, value in context.items():
+            setattr(copy.codec_context, name, value)
         for packet in source.demux(video=0):
             if packet.dts is not None:
                 packet.stream = copy
-                target.mux(packet)
+                to.mux(packet)
+    return target
+
+
+def cut_off(path: Path, share: float) -> Path:
+    """Write a noisy clip whose index comes first, and keep only a share of the file."""
+    fast = remuxed(write_noise(path), path.with_stem("fast"), {"movflags": "faststart"})
     content = fast.read_bytes()
     return write_bytes(path, content[: int(len(content) * share)])
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from animate.atomic import atomic_output
 from animate.errors import ClipError
+from animate.video.hdr import Hdr
 from animate.video.source import Picture, Scan, scan
 
 SIZE_MULTIPLE = 16
@@ -38,7 +39,6 @@ class Timeline:
     source_indices: tuple[int, ...]
     model_size: tuple[int, int]
     start: Fraction
-    has_sound: bool
     picture: Picture
 
     @property
@@ -50,11 +50,6 @@ class Timeline:
     def source_size(self) -> tuple[int, int]:
         """Size (width, height) of the upright source frames with square pixels."""
         return self.picture.size
-
-    @property
-    def rotation(self) -> int:
-        """Degrees clockwise that turn the decoded frames upright."""
-        return self.picture.rotation
 
     @property
     def duration(self) -> Fraction:
@@ -75,13 +70,14 @@ class Timeline:
     def from_json(cls, path: Path) -> "Timeline":
         """Read what `to_json` wrote."""
         values = json.loads(Path(path).read_text())
-        picture = values["picture"] | {"size": tuple(values["picture"]["size"])}
+        picture = values["picture"]
+        hdr = picture["hdr"] and Hdr(**picture["hdr"])
+        picture |= {"size": tuple(picture["size"]), "hdr": hdr}
         return cls(
             frame_rate=Fraction(values["frame_rate"]),
             source_indices=tuple(values["source_indices"]),
             model_size=tuple(values["model_size"]),
             start=Fraction(values["start"]),
-            has_sound=values["has_sound"],
             picture=Picture(**picture),
         )
 
@@ -120,7 +116,6 @@ def make_timeline(
         source_indices=tuple(first + index for index in indices),
         model_size=model_size(*(frame_shape or found.picture.size), resolution_area),
         start=found.times[first],
-        has_sound=found.has_sound,
         picture=found.picture,
     )
 
