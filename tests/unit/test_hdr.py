@@ -50,7 +50,7 @@ def shades(light: np.ndarray) -> np.ndarray:
     return 255 * np.clip(light, 0, 1) ** (1 / 2.4)
 
 
-def patches(least: int = 0) -> np.ndarray:
+def patches(least: int = 40) -> np.ndarray:
     """Return uint8 RGB (192, 320, 3): 15 colours in squares, greys and black among them."""
     colours = np.random.default_rng(3).integers(least, 160, (3, 5, 3))
     colours[0] = np.linspace(0, 160, 5)[:, None]
@@ -170,7 +170,8 @@ def test_curve_keeps_shadows_and_ends_at_white(peak):
 def test_levels_of_a_grey_ramp(hdr):
     ramp = np.arange(1 << 16, dtype=np.uint16).reshape(256, 256, 1).repeat(3, axis=2)
     mapped = to_sdr(ramp, hdr)
-    assert (mapped == mapped[..., :1]).all()
+    # The standard's matrices have four digits.
+    assert np.ptp(mapped.astype(int), axis=2).max() <= 1
     levels = mapped[..., 0].ravel().astype(int)
     assert (np.diff(levels) >= 0).all() and (levels[0], levels[-1]) == (0, 255)
     white = round((0.75 if hdr.transfer == "HLG" else 0.5807) * SWSCALE_WHITE)
@@ -245,20 +246,25 @@ def dolby_vision(path: Path, transfer: int, profile: int, compatible: int) -> Pa
 
 
 @pytest.mark.parametrize(("transfer", "compatible"), [(PQ, 1), (HLG, 4)])
-@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+@pytest.mark.parametrize("name", ["dolby.mp4", "a.mkv"])
 def test_dolby_vision_of_phones_is_read_through_its_base_layer(
     name, transfer, compatible, tmp_path
 ):
     path = dolby_vision(tmp_path / "dolby.mp4", transfer, 8, compatible)
-    timeline, picture = read(remuxed(path, tmp_path / name))
+    if name != path.name:
+        path = remuxed(path, tmp_path / name)
+    timeline, picture = read(path)
     assert timeline.picture.hdr.transfer == NAMES[transfer]
     assert_shows_patches(picture)
 
 
-@pytest.mark.parametrize("name", ["a b.mp4", "a b.mkv"])
+@pytest.mark.parametrize("name", ["a film.mp4", "a film.mkv"])
 def test_dolby_vision_without_a_base_layer_is_refused(name, tmp_path):
-    path = remuxed(dolby_vision(tmp_path / "dolby.mp4", PQ, 5, 0), tmp_path / name)
-    with pytest.raises(ClipError, match=r"Dolby Vision of profile 5.*ffmpeg -i '.*a b") as caught:
+    path = dolby_vision(tmp_path / "a film.mp4", PQ, 5, 0)
+    path = path if name == path.name else remuxed(path, tmp_path / name)
+    with pytest.raises(
+        ClipError, match=r"Dolby Vision of profile 5.*ffmpeg -i '.*a film"
+    ) as caught:
         make_timeline(path, resolution_area=320 * 192)
     assert "\n" not in str(caught.value)
 
