@@ -140,7 +140,7 @@ def test_timeline_survives_the_file(tmp_path):
     )
     timeline.to_json(tmp_path / "timeline.json")
     assert Timeline.from_json(tmp_path / "timeline.json") == timeline
-    assert timeline.has_sound and timeline.duration == 12 / rate
+    assert timeline.duration == 12 / rate
     assert json.loads((tmp_path / "timeline.json").read_text())["frame_rate"] == "30000/1001"
 
 

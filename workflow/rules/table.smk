@@ -14,6 +14,7 @@ from animate.config.settings import (
     PoseBackend,
     PoseSettings,
     SamplingSettings,
+    SoundSettings,
     TimelineSettings,
 )
 from animate.config.table import read_table
