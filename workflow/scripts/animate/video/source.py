@@ -111,8 +111,12 @@ def upright_frames(path: Path, picture: Picture) -> Iterator[np.ndarray]:
         frames: Iterable[VideoFrame] = _decode(path, container, stream)
         if picture.interlaced:
             frames = _deinterlaced(frames)
+        rotation = None
         for frame in frames:
-            yield upright(frame, picture)
+            # Streams that say it in the pictures say it with key frames alone.
+            if rotation is None or frame.key_frame or frame.rotation:
+                rotation = _rotation(frame)
+            yield upright(frame, picture, rotation)
 
 
 @contextmanager
@@ -264,8 +268,12 @@ def _unconverted(frame: VideoFrame, picture: Picture) -> str:
     return ""
 
 
-def upright(frame: VideoFrame, picture: Picture) -> np.ndarray:
-    """Return a frame as uint8 RGB (height, width, 3) of `picture.size`."""
+def upright(frame: VideoFrame, picture: Picture, rotation: int | None = None) -> np.ndarray:
+    """Return a frame as uint8 RGB (height, width, 3) of `picture.size`.
+
+    `rotation` is in degrees clockwise, by default the frame's own.
+    """
+    rotation = _rotation(frame) if rotation is None else rotation
     size = _square(frame, Fraction(picture.pixel_aspect))
     if picture.hdr:
         image = to_sdr(_converted(frame, size, "gbrp16le", picture), picture.hdr)
@@ -273,7 +281,7 @@ def upright(frame: VideoFrame, picture: Picture) -> np.ndarray:
         image = on_white(_converted(frame, size, "rgba", picture))
     else:
         image = _converted(frame, size, "rgb24", picture)
-    if rotation := _rotation(frame):
+    if rotation:
         image = cv2.rotate(image, TURNS[rotation])
     return Letterbox(image.shape[1::-1], picture.size).image(image)
 
