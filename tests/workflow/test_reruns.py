@@ -45,6 +45,12 @@ def test_retargeting_and_another_person(project, rows):
     assert jobs["timeline"] == jobs["reference"] == 0
 
 
+def test_sound_samples_nothing(project, rows):
+    rows[0]["sound"] = "none"
+    project.write_table(*rows)
+    assert project.pending_jobs() == {"dance": {"sound": 1, **FINISH}}
+
+
 def test_a_setting_that_the_clips_mode_does_not_use(project, rows):
     rows[0]["mask_kernel"] = "5"
     project.write_table(*rows)

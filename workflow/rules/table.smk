@@ -17,6 +17,7 @@ from animate.config.settings import (
     PoseSettings,
     ResultSettings,
     SamplingSettings,
+    SoundSettings,
     TimelineSettings,
 )
 from animate.config.table import read_table

@@ -25,6 +25,29 @@ rule timeline:
         " --frame-shape {input.frame_shape:q} --output {output:q}"
 
 
+rule sound:
+    input:
+        video=driving_video,
+        # Not read: a video that cannot be read is refused once.
+        timeline=ancient(f"{CLIP}/timeline.json"),
+    output:
+        f"{CLIP}/sound.json",
+    log:
+        f"{LOGS}/sound/{{clip}}.log",
+    group:
+        "prepare:{clip}:"
+    conda:
+        "../../envs/preprocess.yaml"
+    resources:
+        **cpu_job("sound"),
+    params:
+        settings=settings(SoundSettings),
+        version=1,
+    shell:
+        'python "$SCRIPTS"/sound.py --clip {wildcards.clip} --log {log:q}'
+        " --settings {params.settings:q} --video {input.video:q} --output {output:q}"
+
+
 rule reference:
     input:
         reference_image,

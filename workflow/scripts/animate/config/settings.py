@@ -115,6 +115,17 @@ class TimelineSettings(Declared):
     )
 
 
+class SoundSettings(Declared):
+    """Which sound the result gets."""
+
+    sound: Annotated[int, checked(lambda v: v >= 1)] | Literal["auto", "none"] = setting(
+        "auto",
+        "Sound track of the driving video; auto is the default track, or else the first that can be"
+        " decoded",
+        "auto, none, or a track's number: 1, 2, ...",
+    )
+
+
 class PoseBackend(Declared):
     """Who finds points."""
 
@@ -318,6 +329,7 @@ class ClipSettings(
     FaceSettings,
     PoseSettings,
     KeypointSettings,
+    SoundSettings,
     TimelineSettings,
 ):
     """All settings of a clip."""

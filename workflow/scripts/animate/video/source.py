@@ -1,6 +1,7 @@
 """Read people's videos: any container, codec, rotation, pixel shape or interlacing, upright RGB."""
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ from av.video.reformatter import Colorspace
 from av.video.stream import VideoStream
 
 from animate.errors import ClipError
+from animate.video.hdr import Hdr, dolby_vision_alone, find_hdr, to_sdr
+from animate.video.letterbox import Letterbox
 
 TURNS = {
     90: cv2.ROTATE_90_CLOCKWISE,
@@ -28,7 +31,6 @@ TURNS = {
     270: cv2.ROTATE_90_COUNTERCLOCKWISE,
 }
 PICTURE_BRANDS = ("heic", "heix", "mif1", "avif")
-HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 UNSPECIFIED_COLORSPACES = (0, 2, 3)
 # The others of ITU-T H.273 FFmpeg would refuse, or take for BT.601 without a word.
 CONVERTED_COLORSPACES = (1, 4, 5, 6, 7, 9)
@@ -44,14 +46,16 @@ CUT_OFF_SECONDS = 0.5
 class Picture:
     """How a coded frame becomes an upright one with square pixels.
 
-    `size` is the upright (width, height), `rotation` the degrees clockwise that were applied,
-    `colorspace` the number of the YUV matrix (ITU-T H.273).
+    `size` is the upright (width, height) of the first; frames of another size or rotation are
+    placed in it whole. `pixel_aspect` is the width of a coded pixel by its height, as a fraction
+    such as "4/3"; `colorspace` the number of the YUV matrix (ITU-T H.273); `hdr` is None for SDR.
     """
 
     size: tuple[int, int]
-    rotation: int
+    pixel_aspect: str
     interlaced: bool
     colorspace: int
+    hdr: Hdr | None
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,6 @@ class Scan:
     declared_rates: list[Fraction]
     tick: Fraction
     picture: Picture
-    has_sound: bool
     stamps: list[int | None]
 
 
@@ -89,10 +92,13 @@ def scan(path: Path, watch: Watch = lambda number, seconds, frame: None) -> Scan
     """Decode the video once and return what it holds.
 
     `watch` is shown each frame, its number from 0 and its seconds from the first frame.
-    Raises ClipError when it cannot be opened or decoded, is cut off, has no frames or is HDR or
-    in colours that cannot be converted.
+    Raises ClipError when it cannot be opened or decoded, is cut off, has no frames or is in colours
+    that cannot be converted.
     """
     with _open(path) as (container, stream):
+        # Decoders forget what the container says where the frames say nothing.
+        stated = stream.color_trc, stream.color_primaries
+        profile = dolby_vision_alone(container, stream)
         rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
         rates = [Fraction(rate) for rate in rates if rate]
         step = 1 / rates[0] if rates else Fraction(1, 25)
@@ -112,10 +118,16 @@ def scan(path: Path, watch: Watch = lambda number, seconds, frame: None) -> Scan
         end = times[-1] + last_duration
         if _promised_end(container, stream, times[0]) - end > CUT_OFF_SECONDS:
             raise ClipError(_cut_off(path, len(times)))
-        picture = _picture(path, stream, first, interlaced=2 * interlaced > len(times))
-        sound = bool(container.streams.audio)
+        if profile is not None:
+            raise ClipError(_needs_dolbys_decoder(path, profile))
+        picture = picture_of(first, stream, find_hdr(first, *stated), 2 * interlaced > len(times))
+        if problem := _unconverted(first, picture):
+            raise ClipError(
+                f"driving video {path} has colours ({problem}) that this workflow cannot convert;"
+                " export it again as SDR (BT.709)"
+            )
         tick = Fraction(stream.time_base)
-        return Scan(times, last_duration, rates, tick, picture, sound, stamps)
+        return Scan(times, last_duration, rates, tick, picture, stamps)
 
 
 def digest(frame: VideoFrame) -> bytes:
@@ -138,12 +150,17 @@ def upright_frames(
     frames: Iterable[VideoFrame] = decoded_frames(path, entry)
     if picture.interlaced:
         frames = _deinterlaced(frames)
-    numbered = enumerate(frames, entry.number if entry else 0)
-    for number in wanted:
-        frame = next((frame for position, frame in numbered if position == number), None)
-        if frame is None:
+    coming, rotation = iter(wanted), None
+    due = next(coming, None)
+    for number, frame in enumerate(frames, entry.number if entry else 0):
+        # Streams that say it in the pictures say it with key frames alone.
+        if rotation is None or frame.key_frame or frame.rotation:
+            rotation = _rotation(frame)
+        if number == due:
+            yield upright(frame, picture, rotation)
+            due = next(coming, None)
+        if due is None:
             return
-        yield _upright(frame, picture)
 
 
 def decoded_frames(path: Path, entry: Entry | None = None) -> Iterator[VideoFrame]:
@@ -175,11 +192,21 @@ def _open(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     with container:
         if _is_picture(container):
             raise ClipError(f"driving video {path} is a picture; give a video of a moving person")
-        streams = [s for s in container.streams.video if s.disposition != Disposition.attached_pic]
+        streams = [
+            s for s in container.streams.video if not s.disposition & Disposition.attached_pic
+        ]
         if not streams:
             raise ClipError(f"driving video {path} has no picture track; give a video")
-        streams[0].thread_type = "AUTO"
-        yield container, streams[0]
+        known = [stream for stream in streams if stream.codec_context]
+        if not known:
+            raise ClipError(
+                f"driving video {path} has pictures in a codec that is not known here; convert it,"
+                " for example to H.264"
+            )
+        # Phones keep tracks beside the one that players show.
+        chosen = next((s for s in known if s.disposition & Disposition.default), known[0])
+        chosen.thread_type = "AUTO"
+        yield container, chosen
 
 
 def _is_picture(container: InputContainer) -> bool:
@@ -189,21 +216,31 @@ def _is_picture(container: InputContainer) -> bool:
 
 
 def _decode(path: Path, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-    count, decoder = 0, _decoder(stream)
+    count, decoder, lost, frame, start = 0, _decoder(stream), False, None, None
     # Broadcast streams are cut anywhere; in files with an index a corrupt packet is a lost end.
     indexed = "mpegts" not in container.format.name
     try:
         for packet in container.demux(stream):
-            if packet.is_corrupt and indexed:
+            if lost and packet.size:
                 raise ClipError(_cut_off(path, count))
-            for frame in decoder.decode(packet):
+            lost = lost or (packet.is_corrupt and indexed)
+            for frame in [] if lost and packet.size else decoder.decode(packet):
                 count += 1
+                start = _own_time(frame) if count == 1 else start
                 yield frame
     except av.FFmpegError as error:
         raise ClipError(
             f"driving video {path} is damaged after {count} frames ({error.strerror});"
             " copy or export it again"
         ) from error
+    if lost and not (frame and _is_last(frame, _promised_end(container, stream, start))):
+        raise ClipError(_cut_off(path, count))
+
+
+def _is_last(frame: VideoFrame, end: Fraction) -> bool:
+    """Return whether at most one frame is missing between this one and the end."""
+    length = frame.duration * frame.time_base
+    return end - _own_time(frame) < 2.5 * length
 
 
 def _decoder(stream: VideoStream) -> CodecContext:
@@ -215,10 +252,15 @@ def _decoder(stream: VideoStream) -> CodecContext:
 
 def _time(frame: VideoFrame, earlier: list[Fraction], step: Fraction) -> Fraction:
     """Return the frame's time; where it is missing or does not advance, one step after the last."""
-    time = None if frame.pts is None else frame.pts * frame.time_base
-    if earlier and (time is None or time <= earlier[-1]):
+    time = _own_time(frame)
+    if earlier and (frame.pts is None or time <= earlier[-1]):
         return earlier[-1] + step
-    return Fraction(0) if time is None else Fraction(time)
+    return time
+
+
+def _own_time(frame: VideoFrame) -> Fraction:
+    """Return the seconds at which the container shows a frame, 0 where it does not say."""
+    return Fraction(0) if frame.pts is None else Fraction(frame.pts * frame.time_base)
 
 
 def _promised_end(container: InputContainer, stream: VideoStream, first: Fraction) -> Fraction:
@@ -240,26 +282,39 @@ def _cut_off(path: Path, count: int) -> str:
     return f"driving video {path} is cut off after {count} frames; copy or export it again"
 
 
-def _picture(path: Path, stream: VideoStream, first: VideoFrame, *, interlaced: bool) -> Picture:
-    if first.color_trc in HDR_TRANSFERS:
-        raise ClipError(
-            f"driving video {path} is HDR ({HDR_TRANSFERS[first.color_trc]}), which this workflow"
-            " does not tone-map; export it as SDR (BT.709)"
-        )
+def _needs_dolbys_decoder(path: Path, profile: int) -> str:
+    name = shlex.quote(str(path))
+    return (
+        f"driving video {path} is Dolby Vision of profile {profile}: only a decoder of Dolby's has"
+        " its right colours, and no HDR10, HLG or SDR is beside them; convert it with an FFmpeg"
+        f" that has libplacebo: ffmpeg -i {name} -vf libplacebo=tonemapping=bt.2390:"
+        "colorspace=bt709:color_primaries=bt709:color_trc=bt709:format=yuv420p sdr.mp4"
+    )
+
+
+def picture_of(
+    first: VideoFrame, stream: VideoStream, hdr: Hdr | None, interlaced: bool = False
+) -> Picture:
+    """Return how the frames of a stream become upright ones, from the first of them."""
     aspect = stream.sample_aspect_ratio or Fraction(1)
-    size = (max(round(first.width * aspect), 1), first.height)
-    rotation = round(-first.rotation / 90) * 90 % 360
     colorspace = int(first.colorspace)
     if colorspace in UNSPECIFIED_COLORSPACES:
         # Players take untagged video of HD height for BT.709 and smaller video for BT.601.
-        colorspace = int(Colorspace.ITU709 if first.height >= HD_HEIGHT else Colorspace.ITU601)
-    picture = Picture(size[::-1] if rotation % 180 else size, rotation, interlaced, colorspace)
-    if problem := _unconverted(first, picture):
-        raise ClipError(
-            f"driving video {path} has colours ({problem}) that this workflow cannot convert;"
-            " export it again as SDR (BT.709)"
-        )
-    return picture
+        sdr = Colorspace.ITU709 if first.height >= HD_HEIGHT else Colorspace.ITU601
+        colorspace = int(Colorspace.BT2020 if hdr else sdr)
+    turned = _rotation(first) % 180
+    size = _square(first, aspect)[:: -1 if turned else 1]
+    return Picture(size, str(aspect), interlaced, colorspace, hdr)
+
+
+def _square(frame: VideoFrame, aspect: Fraction) -> tuple[int, int]:
+    """Return the (width, height) of a frame with square pixels, not yet turned."""
+    return max(round(frame.width * aspect), 1), frame.height
+
+
+def _rotation(frame: VideoFrame) -> int:
+    """Return by how many degrees a frame is turned clockwise."""
+    return round(-frame.rotation / 90) * 90 % 360
 
 
 def _unconverted(frame: VideoFrame, picture: Picture) -> str:
@@ -267,21 +322,34 @@ def _unconverted(frame: VideoFrame, picture: Picture) -> str:
     if picture.colorspace not in CONVERTED_COLORSPACES:
         return COLORSPACE_NAMES.get(picture.colorspace, f"matrix {picture.colorspace}")
     try:
-        _upright(frame, picture)
+        upright(frame, picture)
     except av.FFmpegError:
         return f"pixel format {frame.format.name}"
     return ""
 
 
-def _upright(frame: VideoFrame, picture: Picture) -> np.ndarray:
-    width, height = picture.size[::-1] if picture.rotation % 180 else picture.size
-    alpha = any(component.is_alpha for component in frame.format.components)
-    image = frame.reformat(
-        width, height, "rgba" if alpha else "rgb24", src_colorspace=picture.colorspace
-    ).to_ndarray()
-    if alpha:
-        image = on_white(image)
-    return cv2.rotate(image, TURNS[picture.rotation]) if picture.rotation else image
+def upright(frame: VideoFrame, picture: Picture, rotation: int | None = None) -> np.ndarray:
+    """Return a frame as uint8 RGB (height, width, 3) of `picture.size`.
+
+    `rotation` is in degrees clockwise, by default the frame's own.
+    """
+    rotation = _rotation(frame) if rotation is None else rotation
+    size = _square(frame, Fraction(picture.pixel_aspect))
+    if picture.hdr:
+        image = to_sdr(_converted(frame, size, "gbrp16le", picture), picture.hdr)
+    elif any(component.is_alpha for component in frame.format.components):
+        image = on_white(_converted(frame, size, "rgba", picture))
+    else:
+        image = _converted(frame, size, "rgb24", picture)
+    if rotation:
+        image = cv2.rotate(image, TURNS[rotation])
+    return Letterbox(image.shape[1::-1], picture.size).image(image)
+
+
+def _converted(
+    frame: VideoFrame, size: tuple[int, int], pixel_format: str, picture: Picture
+) -> np.ndarray:
+    return frame.reformat(*size, pixel_format, src_colorspace=picture.colorspace).to_ndarray()
 
 
 def on_white(rgba: np.ndarray) -> np.ndarray:

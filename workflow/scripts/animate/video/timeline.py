@@ -14,6 +14,7 @@ from av.video.frame import VideoFrame
 from animate.atomic import atomic_output
 from animate.config.fields import frame_rate
 from animate.errors import ClipError
+from animate.video.hdr import Hdr
 from animate.video.seek import digested_span, find_entry
 from animate.video.shots import CutFinder
 from animate.video.source import Entry, Picture, Scan, digest, scan
@@ -46,7 +47,6 @@ class Timeline:
     source_indices: tuple[int, ...]
     model_size: tuple[int, int]
     start: Fraction
-    has_sound: bool
     picture: Picture
     shots: tuple[int, ...] = (0,)
     entry: Entry | None = None
@@ -60,11 +60,6 @@ class Timeline:
     def source_size(self) -> tuple[int, int]:
         """Size (width, height) of the upright source frames with square pixels."""
         return self.picture.size
-
-    @property
-    def rotation(self) -> int:
-        """Degrees clockwise that turn the decoded frames upright."""
-        return self.picture.rotation
 
     @property
     def duration(self) -> Fraction:
@@ -91,14 +86,14 @@ class Timeline:
     def from_json(cls, path: Path) -> "Timeline":
         """Read what `to_json` wrote."""
         values = json.loads(Path(path).read_text())
-        picture = values["picture"] | {"size": tuple(values["picture"]["size"])}
-        entry = values["entry"]
+        entry, picture = values["entry"], values["picture"]
+        hdr = picture["hdr"] and Hdr(**picture["hdr"])
+        picture |= {"size": tuple(picture["size"]), "hdr": hdr}
         return cls(
             frame_rate=Fraction(values["frame_rate"]),
             source_indices=tuple(values["source_indices"]),
             model_size=tuple(values["model_size"]),
             start=Fraction(values["start"]),
-            has_sound=values["has_sound"],
             picture=Picture(**picture),
             shots=tuple(values["shots"]),
             entry=Entry(**entry) if entry else None,
@@ -125,12 +120,14 @@ def make_timeline(
     finder = CutFinder()
     digests: dict[int, bytes] = {}
     digested = digested_span(start, end)
+    rotations: set[int] = set()
 
     def watch(number: int, seconds: Fraction, frame: VideoFrame) -> None:
         if (start or 0) - CUT_SECONDS <= seconds <= (end or math.inf) + CUT_SECONDS:
             finder.see(number, frame)
         if digested and digested[0] <= seconds <= digested[1]:
             digests[number] = digest(frame)
+        rotations.add(frame.rotation)
 
     found = scan(video, watch)
     rate, even = source_rate(found)
@@ -149,13 +146,14 @@ def make_timeline(
     else:
         after = [*found.times, found.times[-1] + last_duration][stop]
         indices = _nearest_indices(found.times[first:stop], after, target_rate)
+    # Which way a frame is turned may have been said before the place to begin.
+    digests = digests if len(rotations) == 1 else {}
     wanted = tuple(first + index for index in indices)
     return Timeline(
         frame_rate=target_rate,
         source_indices=wanted,
         model_size=model_size(*(frame_shape or found.picture.size), resolution_area),
         start=found.times[first],
-        has_sound=found.has_sound,
         picture=found.picture,
         shots=_first_frames(wanted, finder.cuts()),
         entry=find_entry(video, found, digests, wanted[0], wanted[-1]),
