@@ -119,8 +119,8 @@ def test_frames_that_are_not_shown_are_not_converted(tmp_path, monkeypatch):
     video = clip("a.mp4", options=KEYS)(tmp_path)
     timeline = make_timeline(video, resolution_area=SIZE[0] * SIZE[1], fps=6, start=START, end=END)
     converted = []
-    upright = source._upright
-    monkeypatch.setattr(source, "_upright", lambda *args: converted.append(1) or upright(*args))
+    upright = source.upright
+    monkeypatch.setattr(source, "upright", lambda *args: converted.append(1) or upright(*args))
     assert len(list(files.read_frames(video, timeline))) == len(converted) == 4
 
 
