@@ -8,6 +8,7 @@ import pytest
 
 from animate.errors import ClipError
 from animate.video.sound import Sound, choose_sound, mux_sound
+from films import unknown, write_film
 
 RATE = 48_000
 
@@ -120,42 +121,6 @@ def test_broken_sound_is_silent_where_it_is_broken(video, tmp_path):
     samples = decode_sound(tmp_path / "out.mp4")
     assert len(samples) / RATE == pytest.approx(60 * 1001 / 30000, abs=0.05)
     assert np.abs(samples[: RATE // 2]).max() > 0.3
-
-
-def write_film(path, tracks, default=None):
-    """Write two seconds of pictures with sound tracks: (rate, layout, codec, hertz) of each."""
-    with av.open(str(path), "w") as container:
-        picture = container.add_stream("libx264", rate=24)
-        picture.width = picture.height = 64
-        picture.pix_fmt = "yuv420p"
-        sounds = [container.add_stream(c, rate=r, layout=layout) for r, layout, c, _ in tracks]
-        if default is not None:
-            for number, stream in enumerate(sounds):
-                stream.disposition = int(number == default)
-        container.start_encoding()
-        for number in range(48):
-            frame = av.VideoFrame(64, 64, "yuv420p")
-            frame.pts, frame.time_base = number, Fraction(1, 24)
-            container.mux(picture.encode(frame))
-        container.mux(picture.encode())
-        for stream, (rate, layout, _, hertz) in zip(sounds, tracks, strict=True):
-            channels = {"mono": 1, "stereo": 2, "5.1": 6}[layout]
-            tone = 0.3 * np.sin(np.arange(rate * 2) * 2 * np.pi * hertz / rate)
-            for start in range(0, len(tone), 1024):
-                part = np.tile(tone[start : start + 1024].astype(np.float32), (channels, 1))
-                frame = av.AudioFrame.from_ndarray(part, "fltp", layout)
-                frame.sample_rate, frame.pts, frame.time_base = rate, start, Fraction(1, rate)
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode())
-    return path
-
-
-def unknown(path, track):
-    """Make a sound track of an MP4 one that nobody here can decode; return `path`."""
-    parts = path.read_bytes().split(b"mp4a")
-    parts[track] = parts[track].replace(b"esds", b"xsds", 1)
-    path.write_bytes(b"mp4a".join(parts[:track]) + b"apac" + b"mp4a".join(parts[track:]))
-    return path
 
 
 AAC = (48000, "stereo", "aac", 440), (44100, "mono", "aac", 880)

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 import pytest
 
-from animate.video.files import read_frames, read_masks, video_info
+from animate.video.files import read_frames, read_masks, read_video, video_info
 from animate.video.timeline import make_timeline
 from difficult import write_clip
+from films import unknown, write_film
 from project import new_project
 
 CLIPS = Path(__file__).parents[3] / "shared" / "clips"
@@ -112,3 +113,45 @@ def test_each_shot_is_sampled_apart(tmp_path):
         record = json.loads((folder / f"{name}.json").read_text())
         assert record["sampling"]["segments"][-1]["last"] == segments
         assert video_info(folder / "sampled.mp4").frame_count == 42
+
+
+@pytest.mark.parametrize("mode", ["replace", pytest.param("animate", marks=pytest.mark.slow)])
+def test_files_of_phones_and_editors_end_with_a_video(tmp_path, mode):
+    """HDR, a first sound track that nobody decodes, sound that changes, a cut there and back."""
+    project = new_project(tmp_path / "project")
+    clip = CLIPS / "talking_head.mp4"
+    timeline = make_timeline(clip, resolution_area=320 * 180, end=0.99)
+    frames = [cv2.resize(frame, (480, 270)) for frame in read_frames(clip, timeline)]
+    close = [cv2.resize(frame[40:175, 120:360], (480, 270)) for frame in frames]
+    films = tmp_path / "project"
+    hdr = {"pix_fmt": "yuv420p10le", "transfer": 18, "matrix": 9}
+    write_clip(films / "phone.mp4", frames, rate=timeline.frame_rate, **hdr)
+    write_clip(films / "cut.mp4", frames[:8] + close[8:16] + frames[16:], rate=timeline.frame_rate)
+    tracks = (48000, "stereo", "aac", 440), (44100, "mono", "aac", 880)
+    unknown(write_film(films / "tracks.mp4", tracks, frames=frames), 1)
+    halves = (
+        ("a.ts", (48000, "stereo", "ac3", 440), frames[:12]),
+        ("b.ts", (44100, "5.1", "ac3", 440), frames[12:]),
+    )
+    for name, track, pictures in halves:
+        write_film(films / name, [track], frames=pictures)
+    (films / "changes.ts").write_bytes(b"".join((films / n).read_bytes() for n, *_ in halves))
+    names = ("phone.mp4", "cut.mp4", "tracks.mp4", "changes.ts")
+    row = {"reference": str(CLIPS / "talking_head_reference.jpeg"), "mode": mode, "fps": "source"}
+    project.write_table(*(row | {"clip": Path(n).stem, "video": f"../{n}"} for n in names))
+    assert "track 2 is taken" in project.snakemake().stderr
+    for name in names:
+        stem = Path(name).stem
+        folder = films / "results" / stem
+        assert len(list(read_video(folder / f"{stem}.mp4"))) == len(
+            json.loads((folder / "timeline.json").read_text())["source_indices"]
+        )
+        drawn = [frame.max() > 100 for frame in read_video(folder / "src_pose.mp4")]
+        assert np.mean(drawn) > 0.95, name
+        with av.open(str(folder / f"{stem}.mp4")) as container:
+            heard = container.streams.audio
+            sound = [f.to_ndarray() for f in container.decode(heard)] if heard else []
+        loud = bool(sound) and max(np.abs(block).max() for block in sound) > 0.1
+        assert loud == (stem in ("tracks", "changes")), name
+    shots = json.loads((films / "results/cut/timeline.json").read_text())["shots"]
+    assert shots == [0, 8, 16]

@@ -8,7 +8,8 @@ import pytest
 import yaml
 
 FINISH = {"mux": 1, "provenance": 1, "page": 1}
-SAMPLE = {"sample": 1, **FINISH}
+JUDGE = {"result_keypoints": 1, "result_metrics": 1}
+SAMPLE = {"sample": 1, **JUDGE, **FINISH}
 
 
 def test_a_second_run_has_nothing_to_do(project):

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from animate.journal.lock import remove_journal
-from animate.stage import run_stage, stage_parser, tell
+from animate.stage import run_stage, stage_parser, warn
 from animate.video.sound import mux_sound
 from animate.video.timeline import Timeline
 
@@ -15,7 +15,7 @@ def main(args):
     source = args.driving_video if track else None
     lost = mux_sound(args.video, source, float(timeline.start), args.output, track=track or 1)
     if lost:
-        tell(args.clip, f"the sound of {source} is damaged at {lost[0]:.1f} s: silent there")
+        warn(f"the sound of {source} is damaged at {lost[0]:.1f} s: silent there")
     remove_journal(args.journal)
 
 

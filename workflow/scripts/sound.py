@@ -6,14 +6,14 @@ from pathlib import Path
 
 from animate.atomic import atomic_output
 from animate.config.settings import SoundSettings
-from animate.stage import run_stage, stage_parser, tell
+from animate.stage import run_stage, stage_parser, warn
 from animate.video.sound import choose_sound
 
 
 def main(args):
     chosen = choose_sound(args.video, args.settings.sound)
     if chosen.note:
-        tell(args.clip, chosen.note)
+        warn(chosen.note)
     with atomic_output(args.output) as temporary:
         temporary.write_text(json.dumps(asdict(chosen)) + "\n", "utf-8")
 

@@ -88,9 +88,3 @@ def _fail(console: int | None, clip: str, sentence: str) -> None:
     if console is not None:
         os.write(console, f"{line}\n".encode())
     sys.exit(1)
-
-
-def tell(clip: str, sentence: str) -> None:
-    """Say on the console, and in the log, what a user must know although nothing failed."""
-    logging.warning(sentence)
-    print(f"clip {clip}: {sentence}", flush=True)
