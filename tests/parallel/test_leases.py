@@ -137,7 +137,7 @@ def test_users_of_one_machine_take_turns(common):
 def test_a_folder_of_another_user_alone_is_named(common):
     (common / "leases").mkdir(mode=0o755)
     answer = as_user(1001, common / "leases")
-    assert answer.startswith("ClipError") and "Permission denied" in answer
+    assert answer.startswith("MachineError") and "Permission denied" in answer
     assert f"{common}/leases cannot be used" in answer and "set WAN_ANIMATE_LEASES" in answer
 
 

@@ -17,8 +17,8 @@ DETECTOR_SETTINGS = {
     "reference_keypoints": "pose_backend",
     "person_mask": "mask_backend",
 }
-# The detectors of the clips that have large weights.
-DETECTORS = {
+# Those of the clips that have large weights.
+LARGE_DETECTORS = {
     name
     for clip in CLIPS.values()
     for name in (clip.settings.pose_backend, clip.settings.mask_backend)
@@ -28,7 +28,9 @@ AUTO_CLIPS = sum(clip.settings.gpus == AUTO for clip in CLIPS.values())
 # A run that submits jobs sets `jobs`. In another, Snakemake would call these functions for nothing.
 SUBMITS = workflow.remote_exec or workflow.resource_settings.nodes is not None
 GPU_DETECTORS = (
-    gpu_detectors(DETECTORS, CONFIG.detectors, CONFIG.device) if SUBMITS else set()
+    gpu_detectors(LARGE_DETECTORS, CONFIG.detectors, CONFIG.device)
+    if SUBMITS
+    else set()
 )
 
 if workflow.remote_exec:
@@ -228,7 +230,7 @@ def detector_job(stage):
             on_gpu if has_own_gpu(stage, clip_of(wildcards)) else on_cpu
         ).get(name)
 
-    if not DETECTORS:
+    if not LARGE_DETECTORS:
         return cpu_job(stage, cpus=asking.DETECTOR_CPUS)
     on_cpu = {"cpus_per_task": asking.DETECTOR_CPUS, **SITE.cpu_options}
     on_gpu = {

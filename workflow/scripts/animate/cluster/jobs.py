@@ -21,13 +21,9 @@ PUBLISHED_BYTES = {"vitpose": 2_700_000_000, "sam2": 1_800_000_000}
 CUDA_MB = 3000
 # Host memory of the sampler: libraries of a rank, and the weights that one rank reads at a time.
 RANK_MB, WEIGHTS_MB, TINY_RANK_MB = 6000, 48_000, 1500
-TEXT_ENCODER_MB, IMAGE_ENCODER_MB, CONVERT_MB, PREPARE_MB, FIXED_MINUTES = (
-    24_000,
-    6000,
-    64_000,
-    8000,
-    60,
-)
+TEXT_ENCODER_MB, IMAGE_ENCODER_MB, CONVERT_MB, PREPARE_MB = 24_000, 6000, 64_000, 8000
+# Time limit of jobs that belong to no clip.
+FIXED_MINUTES = 60
 
 
 def sampling_minutes(work: Work, gpus: int, site: Site, model: str, attempt: int) -> int:
