@@ -109,7 +109,7 @@ def test_a_shot_without_anybody_is_named_with_its_seconds(tmp_path, caplog):
     stage("timeline", video=video, output=timeline)
     replace(Timeline.from_json(timeline), shots=(0, 6)).to_json(timeline)
     stage("keypoints", video=video, timeline=timeline, output=keypoints)
-    assert "no person from 0:00.2 to 0:00.5 of driving video" in caplog.text
+    assert "no person from 0:00.2 to 0:00.5 of the clip" in caplog.text
     assert Keypoints.load(keypoints).shown.tolist() == [True] * 6 + [False] * 6
     assert caplog.text.count("no person") == 1
 

@@ -136,11 +136,16 @@ def test_a_busy_slurm_is_asked_again_after_a_pause(slurm):
 
 
 def test_a_job_whose_acceptance_was_not_heard_of_is_not_submitted_twice(slurm):
-    rows = "echo '5 rule_sample_wildcards_a'; echo '6 rule_sample_wildcards_a b'"
+    now = "$(date +%Y-%m-%dT%H:%M:%S)"
+    rows = (
+        f'echo "4 2020-01-31T08:00:00 rule_sample_wildcards_a b"; '
+        f'echo "5 {now} rule_sample_wildcards_a"; echo "6 {now} rule_sample_wildcards_a b"'
+    )
     slurm(sbatch=failing(9, slurm.asked), squeue=rows)
     answer = submit.submit_patiently(CALL, b"", pauses=[0, 0])
-    assert (answer.returncode, answer.stdout) == (0, b"6\n")
+    assert (answer.returncode, answer.stdout) == (0, b"6\n"), "neither an older one nor another's"
     assert slurm.calls() == ["sbatch", "squeue"]
+    assert "--states=all" in slurm.asked.read_text(), "a short job may have ended already"
 
 
 def test_nothing_is_submitted_while_the_queue_is_unknown(slurm):

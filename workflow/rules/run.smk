@@ -6,6 +6,7 @@ and puts pre-empted ones back into the queue.
 
 import threading
 import time
+from functools import partial
 from importlib.util import find_spec
 
 from animate.cluster.hopeless import cancel_hopeless, hopeless_jobs
@@ -36,7 +37,7 @@ HOPELESS = {}
 def on_fault(numbers, fault):
     """Say why jobs failed, and have no attempt follow that would meet the same mistake."""
     running = set(workflow.scheduler.running)
-    (job,) = (job for job in running if numbers & numbers_of(job))
+    job = next(job for job in running if numbers & numbers_of(job))
     if fault.number in HOPELESS or (fault.note and fault.note.final):
         job.attempt = job.restart_times + 1
     again = job.attempt <= job.restart_times
@@ -157,7 +158,8 @@ onstart:
     logger.addHandler(RECORDS)
     if not workflow.output_settings.verbose:
         leave_out_blocks(logger)
-        logger.addHandler(StageLines(logger.info))
+        # Not by the logger: its handlers would wait for each other.
+        logger.addHandler(StageLines(partial(print, file=sys.stderr, flush=True)))
     restore_weights()
     # A tool that runs beside a run, as `recover --nolock` does, must not take its place.
     if workflow.execution_settings.lock:

@@ -33,7 +33,7 @@ def main(args):
         if not keypoints.found[shot].any():
             warn(
                 f"pose_backend {name} finds no person from {timeline.clock(shot.start, shot.stop)}"
-                f" of driving video {args.video}; these frames have neither pose nor mask"
+                f" of the clip, in {args.video}; these frames have neither pose nor mask"
             )
     bridge_gaps(keypoints, rate, shots).save(args.output)
 

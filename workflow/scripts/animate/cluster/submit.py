@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import MutableMapping, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from animate.errors import ClipError
@@ -24,7 +25,8 @@ PAUSES = (5, 10, 20, 40, 80, 160, 320)
 PATIENT = Path(__file__).parents[2] / "patient"
 # The process number of the run that wants the job.
 RUN = "WAN_ANIMATE_RUN"
-WAITING_OR_RUNNING = "--states=PENDING,CONFIGURING,RUNNING"
+# Clocks of a login node and of SLURM differ by less.
+CLOCKS_APART = timedelta(seconds=60)
 ANSWER_SECONDS = 60
 
 
@@ -67,13 +69,14 @@ def submit_patiently(
     def ask() -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(command, input=script, capture_output=True, env=environment)
 
+    begun = datetime.now() - CLOCKS_APART
     answer = ask()
     for pause in pauses:
         if not answer.returncode or not is_busy(answer.stderr.decode("utf-8", "replace")):
             return answer
         time.sleep(pause)
         os.kill(run, 0)
-        queued = _number_in_queue(arguments)
+        queued = _number_in_queue(arguments, begun)
         if queued:
             return subprocess.CompletedProcess(command, 0, f"{queued}\n".encode(), b"")
         if queued is not None:
@@ -84,22 +87,26 @@ def submit_patiently(
     return answer
 
 
-def _number_in_queue(arguments: Sequence[str]) -> str | None:
-    """Return the number of the job in the queue, "" if it is not there, None without an answer.
+def _number_in_queue(arguments: Sequence[str], begun: datetime) -> str | None:
+    """Return the number of the accepted job, "" if there is none, None without an answer.
 
     The name that Snakemake's plugin gives to a job says of which run it is, and its comment which.
+    One that was submitted before `begun` is an earlier attempt; a short one may have ended already.
     """
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--job-name", required=True)
     parser.add_argument("--comment", required=True)
     job, _ = parser.parse_known_args(arguments)
-    command = ["squeue", "--me", "--noheader", WAITING_OR_RUNNING, "--format=%i %k"]
+    command = ["squeue", "--me", "--noheader", "--states=all", "--format=%i %V %k"]
     command.append(f"--name={job.job_name}")
+    environment = os.environ | {"SLURM_TIME_FORMAT": "standard"}
+    options = {"capture_output": True, "text": True, "env": environment}
     try:
-        listed = subprocess.run(command, capture_output=True, text=True, timeout=ANSWER_SECONDS)
+        listed = subprocess.run(command, timeout=ANSWER_SECONDS, **options)
     except subprocess.TimeoutExpired:
         return None
     if listed.returncode:
         return None
-    rows = (line.strip().partition(" ") for line in listed.stdout.splitlines())
-    return next((number for number, _, comment in rows if comment == job.comment), "")
+    rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
+    mine = (row for row in rows if row[2:] == [job.comment])
+    return next((n for n, asked, _ in mine if datetime.fromisoformat(asked) >= begun), "")

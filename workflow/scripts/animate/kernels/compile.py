@@ -14,9 +14,9 @@ import torch
 from animate.errors import ClipError
 from animate.model.transformer import SamplingTransformer
 
-# Each frame size and kind of block is compiled apart. One more would be an error, not silently
-# the slow, uncompiled way.
-MOST_VERSIONS = 64
+# Each frame size, length and kind of block is compiled apart. One more would be an error, not
+# silently the slow, uncompiled way.
+MOST_VERSIONS = 256
 
 
 def will_compile(wanted: str, device: torch.device, say: Callable[[str], None]) -> bool:

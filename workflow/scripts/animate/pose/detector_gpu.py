@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 
 from animate.devices.leases import lease, lease_folder, visible_devices
-from animate.errors import ClipError
+from animate.errors import ClipError, MachineError
 
 
 @contextmanager
@@ -23,7 +23,9 @@ def detector_gpu(backend: str, device: str) -> Iterator[None]:
     if device == "auto" and "SLURM_JOB_ID" in os.environ:
         devices = devices if os.environ.get("CUDA_VISIBLE_DEVICES") else []
     if device == "cuda" and not devices:
-        raise ClipError(
+        # On a cluster, another node may have one that works.
+        kind = MachineError if "SLURM_JOB_ID" in os.environ else ClipError
+        raise kind(
             f"detectors is cuda, but {backend} finds no GPU here: set it to auto, or run where a"
             " GPU and its driver are"
         )

@@ -15,7 +15,7 @@ from typing import BinaryIO, NamedTuple
 
 import torch
 
-from animate.errors import ClipError
+from animate.errors import ClipError, MachineError
 from animate.weights.storage.stored import StoredTensor
 
 PIECE = 16 << 20
@@ -209,7 +209,7 @@ def _read_into(target: torch.Tensor, file: BinaryIO, start: int) -> None:
         try:
             count = os.preadv(file.fileno(), [left], start)
         except OSError as error:
-            raise ClipError(f"{file.name} cannot be read ({error}): get the model again") from error
+            raise MachineError(f"{file.name} cannot be read ({error}): check the disk") from error
         if not count:
             raise ClipError(f"{file.name} is damaged (it was cut): get the model again")
         left, start = left[count:], start + count
