@@ -1,6 +1,7 @@
 """What a person at the console sees of a run, and what is tried again."""
 
 import time
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -57,7 +58,8 @@ def test_a_killed_job_is_tried_again(project, rows):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     for job in found:
-        job.kill()
+        with suppress(psutil.NoSuchProcess):
+            job.kill()
     _, said = process.communicate()
     assert process.returncode == 0, said
     (line,) = (line for line in said.splitlines() if "tried again" in line)
@@ -68,4 +70,11 @@ def test_a_killed_job_is_tried_again(project, rows):
 def jobs_of(process: int, script: str) -> list[psutil.Process]:
     """Return the processes below one that run a script."""
     below = psutil.Process(process).children(recursive=True)
-    return [child for child in below if any(script in word for word in child.cmdline()[1:3])]
+    return [child for child in below if any(script in word for word in words_of(child)[1:3])]
+
+
+def words_of(process: psutil.Process) -> list[str]:
+    """Return a process's command line, none of one that has ended meanwhile."""
+    with suppress(psutil.Error):
+        return process.cmdline()
+    return []
