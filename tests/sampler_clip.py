@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from animate.demo.model import TEXT_WIDTH, write_tiny_model
+from animate.model.image import reference_features, save_features
 from animate.model.text import save_prompt
 from animate.video.files import VideoWriter, read_video
 
@@ -39,6 +40,8 @@ def write_clip(
     )
     inputs["reference"] = folder / "src_ref.png"
     cv2.imwrite(str(inputs["reference"]), cv2.resize(noise, (40, 56)))
+    inputs["features"] = folder / "src_ref.safetensors"
+    save_features(inputs["features"], reference_features(model, inputs["reference"], *size))
     for name, seed in (("prompt", 1), ("negative_prompt", 2)):
         inputs[name] = folder / f"{name}.safetensors"
         generator = torch.Generator().manual_seed(seed)

@@ -216,7 +216,7 @@ def test_the_record_tells_what_sampled_each_segment(clip):
     assert (run["first"], run["last"], len(run["seconds"])) == (1, 3, 3)
     assert run["made_by"]["ranks"] == 1
     assert run["made_by"]["packages"]["torch"] == torch.__version__
-    assert record["inputs"].keys() == {"pose", "face", "reference", "prompt"}
+    assert record["inputs"].keys() == {"pose", "face", "reference", "features", "prompt"}
     for read in record["inputs"].values():
         assert read["sha256"] == hashlib.sha256(Path(read["path"]).read_bytes()).hexdigest()
     stages = ["start", "imports and inputs", "models", "segments", "video"]

@@ -70,7 +70,7 @@ def test_reference_of_one_clip(project, rows):
     project.write_table(*rows)
     jobs = project.pending_jobs()
     assert list(jobs) == ["swap"]
-    assert jobs["swap"] == {"reference": 1, **SAMPLE}
+    assert jobs["swap"] == {"reference": 1, "reference_features": 1, **SAMPLE}
 
 
 def test_a_new_row(project, rows):

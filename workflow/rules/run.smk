@@ -25,6 +25,7 @@ STARTED = time.time()
 READERS_OF_WEIGHTS = {
     "prepare",
     "prompt",
+    "reference_features",
     "sample",
     "keypoints",
     "reference_keypoints",

@@ -1,4 +1,4 @@
-"""Prompt embeddings, the sampler, and the finished video."""
+"""What the encoders make of prompt and reference, the sampler, and the finished video."""
 
 
 rule prompt:
@@ -22,6 +22,31 @@ rule prompt:
         " --text={params.text:q} --output {output:q}"
 
 
+rule reference_features:
+    input:
+        model=MODEL_INDEX,
+        timeline=f"{CLIP}/timeline.json",
+        reference=f"{CLIP}/src_ref.png",
+    output:
+        f"{CLIP}/src_ref.safetensors",
+    log:
+        f"{LOGS}/reference_features/{{clip}}.log",
+    group:
+        submission("reference_features")
+    conda:
+        "../../envs/sample.yaml"
+    resources:
+        **cpu_job("reference_features", mb=asking.image_encoder_mb(CONFIG.model)),
+    params:
+        model=lambda wildcards, input: os.path.dirname(input.model),
+        weights=model_content,
+        version=1,
+    shell:
+        'python "$SCRIPTS"/encode_reference.py --clip {wildcards.clip} --log {log:q}'
+        " --model {params.model:q} --timeline {input.timeline:q} --reference {input.reference:q}"
+        " --output {output:q}"
+
+
 rule sample:
     input:
         model=MODEL_INDEX,
@@ -30,6 +55,7 @@ rule sample:
         pose=f"{CLIP}/src_pose.mp4",
         face=f"{CLIP}/src_face.mp4",
         reference=f"{CLIP}/src_ref.png",
+        features=f"{CLIP}/src_ref.safetensors",
         background=branch(replaces, then=f"{CLIP}/src_bg.mp4"),
         mask=branch(replaces, then=f"{CLIP}/src_mask.mp4"),
         prompt=prompt_embedding,

@@ -18,6 +18,7 @@ from animate.cluster.launch import ranks_command, step_command
 from animate.devices.leases import lease, lease_folder, visible_devices
 from animate.errors import ClipError
 from animate.failure_note import log_of_sampler, note_of, remove_note, write_note
+from animate.sampling.progress import Progress
 
 HERE = Path(__file__).parent
 
@@ -47,15 +48,29 @@ def main(arguments: argparse.Namespace) -> None:
     ranks = arguments.gpus // (arguments.nodes or 1)
     os.environ |= rank_environment(environment, ranks, arguments.settings)
     if arguments.nodes:
+        announce(arguments.settings, f"on {arguments.gpus} GPUs of {arguments.nodes} nodes")
         _become(_task_on_nodes(arguments))
     devices = [] if arguments.device == "cpu" else visible_devices(environment)
     sampler = [str(HERE / "sample.py"), *_sampler_options(arguments), str(arguments.settings)]
     command = ranks_command(1, ranks, sampler)
     if not devices:
+        announce(arguments.settings, "without GPUs of its own")
         _become(command)
     with lease(devices, arguments.gpus, lease_folder(environment)) as held:
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
+        announce(arguments.settings, f"on GPU {', '.join(held)}")
         _become(command)
+
+
+def announce(settings: Path, where: str) -> None:
+    """Say at once that a clip starts, where, and what is loaded: the ranks need seconds to speak.
+
+    What is wrong with the settings is the sampler's to say.
+    """
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        job = json.loads(settings.read_text(encoding="utf-8"))
+        progress = Progress(job["clip"], Path(job["progress"]))
+        progress.say(f"starting {where}, to load {Path(job['model']).name}")
 
 
 def _task_on_nodes(arguments: argparse.Namespace) -> list[str]:

@@ -12,9 +12,8 @@ from animate.config.job import read_job
 from animate.devices.parent import UNEXPECTED, die_with_parent
 from animate.errors import ClipError
 from animate.failure_note import log_of_sampler, note_of, write_note
-from animate.model.unused_libraries import spare_imports
+from animate.model.unused_libraries import import_sampler_models, spare_imports
 from animate.sampling.progress import Progress
-from animate.sampling.reference import ReferenceFeatures
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -29,8 +28,7 @@ def main(arguments: argparse.Namespace) -> None:
         progress = Progress(job.clip, job.progress, quiet=rank > 0)
         model = arguments.staged or job.model
         with ExitStack() as beside:
-            features = beside.enter_context(ReferenceFeatures(job, model)) if rank == 0 else None
-            # Imported here so that nothing that can start before waits for torch.
+            # Imported here so that a mistake in the settings does not wait for torch.
             from animate.devices.machine import choose_device, machine_of
             from animate.devices.world import ALONE, join_world
             from animate.sampling.weights import early_weights
@@ -40,13 +38,13 @@ def main(arguments: argparse.Namespace) -> None:
             weights = early_weights(job, model, machine_of(ALONE, device).device)
             early = beside.enter_context(weights) if alone else None
             # What follows takes longest, and weights are read meanwhile.
-            spare_imports("transformers")
+            spare_imports("accelerate", "transformers")
+            import_sampler_models()
             from animate.sampling.run import run_job
 
             options = {"compiling": arguments.compile, "staged": arguments.staged}
             with join_world(device) as world:
-                encode = features and features.wait
-                run_job(job, machine_of(world, device, **options), progress, encode, early)
+                run_job(job, machine_of(world, device, **options), progress, early)
                 # This process ends with the world.
                 beside.close()
     except ClipError as error:

@@ -90,7 +90,7 @@ def text_encoder_mb(model: str) -> int:
 
 
 def image_encoder_mb(model: str) -> int:
-    """Return the host memory of comparing pictures by the model's image encoder, in MB."""
+    """Return the host memory of encoding pictures by the model's image encoder, in MB."""
     return STAGE_MB if model == "tiny" else IMAGE_ENCODER_MB
 
 

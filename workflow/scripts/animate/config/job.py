@@ -10,7 +10,9 @@ from animate.config.settings import SamplingSettings
 from animate.errors import ClipError
 
 MODES = ("animate", "replace")
-INPUTS = ("pose", "face", "reference", "prompt")
+# What the image encoder makes of the reference.
+FEATURES = "features"
+INPUTS = ("pose", "face", "reference", FEATURES, "prompt")
 REPLACE_INPUTS = ("background", "mask")
 NEGATIVE_PROMPT = "negative_prompt"
 # Tells where shots begin; without it the clip is one.

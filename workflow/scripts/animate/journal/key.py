@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from animate.config.job import TIMELINE, SamplingJob
+from animate.config.job import FEATURES, TIMELINE, SamplingJob
 from animate.config.lora_choice import LoraFile
 from animate.hashing import file_hash, value_hash
 from animate.weights.identity import model_identity, pinned_hash
@@ -28,8 +28,8 @@ def job_key(
     """Return the hash of all that a job's frames are made from, and of nothing else.
 
     `loras` are the files that are merged, the relighting LoRA included; `inputs` are the
-    `input_hashes`, of which the timeline counts by the `shots` that are sampled apart. LoRA files
-    count by content, the model by its pinned hashes or the `file_identity` of its files. GPU,
+    `input_hashes`, of which the timeline counts by the `shots` that are sampled apart and the
+    features by what they are made from, the reference and the model. LoRA files count by content, the model by its pinned hashes or the `file_identity` of its files. GPU,
     number of ranks and versions of packages stay out: a clip may go on elsewhere, and its record
     says so.
     """
@@ -39,7 +39,7 @@ def job_key(
             "version": SAMPLER_VERSION,
             "settings": settings,
             "loras": [(_lora_digests(lora.path), lora.weight) for lora in loras],
-            "inputs": {role: sha256 for role, sha256 in inputs.items() if role != TIMELINE},
+            "inputs": {role: inputs[role] for role in inputs if role not in (FEATURES, TIMELINE)},
             "model": model_identity(job.model),
         }
         | ({"shots": list(shots)} if len(shots) > 1 else {})

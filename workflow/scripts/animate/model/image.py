@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from torch import nn
 
+from animate.atomic import atomic_output
 from animate.errors import ClipError
 from animate.model.parts import load_part
 
@@ -57,6 +59,22 @@ def reference_features(model: Path, path: Path, width: int, height: int) -> torc
 
     encoder = load_part(CLIPVisionModel, model / "image_encoder", torch.float32)
     return encode_reference(encoder, reference_video(path, width, height))
+
+
+def save_features(path: Path, features: torch.Tensor) -> None:
+    """Write features (1, 257, n) as safetensors."""
+    with atomic_output(path) as temporary:
+        save_file({FEATURES: features.contiguous()}, temporary)
+
+
+def load_features(path: Path) -> torch.Tensor:
+    """Return the features (1, 257, n) fp32 that `save_features` wrote."""
+    try:
+        return load_file(path)[FEATURES]
+    except Exception as error:
+        raise ClipError(
+            f"the reference's features {path} cannot be read ({error}): remove the file"
+        ) from error
 
 
 def encode_reference(encoder: nn.Module, reference: torch.Tensor) -> torch.Tensor:

@@ -5,10 +5,8 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-import ftfy
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
 
 from animate.atomic import atomic_output
 from animate.errors import ClipError
@@ -22,6 +20,9 @@ SHOWN_LETTERS = 40
 
 def clean_prompt(text: str) -> str:
     """Return `text` with broken encodings mended, HTML entities resolved and spaces made single."""
+    # It takes a while to import, and who reads an embedding has no use for it.
+    import ftfy
+
     text = html.unescape(html.unescape(ftfy.fix_text(text)))
     return " ".join(text.split())
 
@@ -32,6 +33,8 @@ def tokenize(folder: Path, text: str) -> list[int]:
     The stored tokenizer runs as it is: transformers 5 rebuilds T5 tokenizers without the byte
     fallback, and characters outside the vocabulary would all become one unknown token.
     """
+    from tokenizers import Tokenizer
+
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.no_truncation()

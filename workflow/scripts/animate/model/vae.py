@@ -1,8 +1,15 @@
-"""What the sampler asks of a VAE: videos to standardised latents and back."""
+"""The VAE: its weights, and what the sampler asks of it, videos to latents and back."""
 
+from pathlib import Path
 from typing import Protocol
 
 import torch
+from diffusers import AutoencoderKLWan
+
+from animate.errors import ClipError
+from animate.weights.checkpoint import assign, check_names, empty_part
+from animate.weights.storage.reading import read_tensors
+from animate.weights.storage.stored import some_names, stored_tensors
 
 
 class VideoCodec(Protocol):
@@ -13,3 +20,24 @@ class VideoCodec(Protocol):
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Return the video (1, 3, F, h, w) of latents, clamped to -1..1, fp32."""
+
+
+def load_vae(folder: Path, dtype: torch.dtype, device: torch.device) -> AutoencoderKLWan:
+    """Return the VAE of a folder in `dtype`, its tensors read by threads to where they stay.
+
+    Raises:
+        ClipError: a tensor is missing or misshapen, or the files cannot be read.
+    """
+    stored = stored_tensors(folder)
+    try:
+        vae = empty_part(AutoencoderKLWan, folder)
+    except Exception as error:
+        raise ClipError(f"{folder} cannot be loaded ({error}): get the model again") from error
+    expected = {name: parameter.shape for name, parameter in vae.named_parameters()}
+    if absent := [name for name in expected if name not in stored]:
+        raise ClipError(f"{folder} is not complete, missing {some_names(absent)}: get it again")
+    own = [tensor for name, tensor in stored.items() if name in expected]
+    check_names(str(folder), expected, {tensor.name: tensor.shape for tensor in own})
+    for tensor, values in zip(own, read_tensors(own, device), strict=True):
+        assign(vae, tensor.name, values.to(dtype))
+    return vae.eval()

@@ -18,7 +18,6 @@ from animate.model.transformer import SamplingTransformer
 from animate.parallel.loading import Resident, Store, fill_transformer
 from animate.parallel.offload import Offloaded
 from animate.parallel.plan import FSDP2, OFFLOAD, Plan, Workload, model_sizes, plan_memory
-from animate.parallel.sharding import Sharded
 from animate.parallel.ulysses import UlyssesSharding
 from animate.weights.checkpoint import empty_transformer
 from animate.weights.prepared import TRANSFORMER, transformer_folder
@@ -132,6 +131,9 @@ def place(
 ) -> Store:
     """Return the store that puts the weights where the plan has them."""
     if plan.placement == FSDP2 or (plan.placement == OFFLOAD and world.size > 1):
+        # Imported here because FSDP takes a while, and whole weights have no use for it.
+        from animate.parallel.sharding import Sharded
+
         return Sharded(weights, model, device, on_host=plan.placement == OFFLOAD)
     return Offloaded(weights, model, device) if plan.placement == OFFLOAD else Resident(weights)
 

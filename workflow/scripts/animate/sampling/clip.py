@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import torch
 
-from animate.config.job import TIMELINE, SamplingJob
+from animate.config.job import FEATURES, TIMELINE, SamplingJob
 from animate.devices.machine import Machine
 from animate.errors import ClipError
-from animate.model.image import reference_video
+from animate.model.image import load_features, reference_video
 from animate.model.text import load_prompt
 from animate.prefetch import prefetch
 from animate.sampling.conditions import SegmentFrames, check_lengths, read_frames
@@ -66,10 +66,8 @@ def _shots(job: SamplingJob, frame_count: int) -> tuple[int, ...]:
 
 
 @torch.inference_mode()
-def segment_sampler(
-    clip: SegmentedClip, models: Models, machine: Machine, features: torch.Tensor | None
-) -> SegmentSampler:
-    """Return what samples the clip's segments; rank 0 has the reference's features for all."""
+def segment_sampler(clip: SegmentedClip, models: Models) -> SegmentSampler:
+    """Return what samples the clip's segments."""
     job = clip.job
     negative = job.inputs.get("negative_prompt")
     return SegmentSampler(
@@ -77,7 +75,7 @@ def segment_sampler(
         models.codec,
         job.settings,
         reference_video(job.inputs["reference"], *clip.info.size),
-        machine.world.share_tensor(features, machine.device),
+        load_features(job.inputs[FEATURES]),
         load_prompt(job.inputs["prompt"]),
         None if negative is None else load_prompt(negative),
     )

@@ -6,14 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKLWan
 
 from animate.config.job import SamplingJob
 from animate.config.lora_choice import LoraFile
 from animate.devices.machine import Machine
-from animate.model.parts import load_part
 from animate.model.transformer import SamplingTransformer
-from animate.model.vae import VideoCodec
+from animate.model.vae import VideoCodec, load_vae
 from animate.parallel.build import build_transformer
 from animate.parallel.plan import Workload
 from animate.parallel.vae_split import SplitCodec
@@ -63,7 +61,7 @@ def load_models(
     )
     exact = workload.vae_precision == "fp32"
     dtype = torch.float32 if exact else machine.dtype
-    vae = load_part(AutoencoderKLWan, folder / "vae", dtype).to(machine.device)
+    vae = load_vae(folder / "vae", dtype, machine.device)
     codec = SplitCodec(vae, machine.world.size, how["compiled"])
     return Models(transformer, codec, {**how, "vae_precision": workload.vae_precision})
 

@@ -1,8 +1,6 @@
 """A whole job: a clip's segments taken from the journal or sampled, and its video written."""
 
 import time
-from collections.abc import Callable
-from functools import partial
 
 import torch
 
@@ -12,7 +10,6 @@ from animate.devices.machine import Machine
 from animate.journal.key import input_hashes, job_key
 from animate.journal.record import describe, write_record
 from animate.journal.sink import Sink, open_sink
-from animate.model.image import reference_features
 from animate.sampling.clip import (
     SegmentedClip,
     frames_of,
@@ -27,19 +24,14 @@ from animate.sampling.stopping import stopping
 from animate.sampling.weights import job_loras
 from animate.weights.storage.early import EarlyWeights
 
-Encode = Callable[[], torch.Tensor]
-
-
 def run_job(
     job: SamplingJob,
     machine: Machine,
     progress: Progress,
-    encode: Encode | None = None,
     early: EarlyWeights | None = None,
 ) -> None:
     """Sample a clip and write its video without sound; go on from the journal if there is one.
 
-    `encode` returns the reference's features on rank 0, where they are made elsewhere meanwhile;
     `early` are the transformer's weights, where their reading has begun.
 
     The video has as many frames as the pose video, at the same rate. The journal stays, for the
@@ -50,17 +42,14 @@ def run_job(
     """
     clip = read_clip(job)
     loras = job_loras(job)
-    encode = encode or partial(
-        reference_features, machine.staged or job.model, job.inputs["reference"], *clip.info.size
-    )
     if not machine.world.leads:
-        _sample(clip, loras, machine, progress, None, encode, early)
+        _sample(clip, loras, machine, progress, None, early)
         return
     hashes = input_hashes(job)
     key = job_key(job, loras, hashes, clip.shots)
     where = job.journal, key, job.output, clip.info, len(clip.segments), progress.say
     with open_sink(*where) as sink:
-        _sample(clip, loras, machine, progress, sink, encode, early)
+        _sample(clip, loras, machine, progress, sink, early)
     progress.stage("video")
     read = {role: {"path": str(job.inputs[role]), "sha256": hashes[role]} for role in hashes}
     write_record(job.record, read, progress.seconds, sink.made_by)
@@ -73,7 +62,6 @@ def _sample(
     machine: Machine,
     progress: Progress,
     sink: Sink | None,
-    encode: Encode,
     early: EarlyWeights | None,
 ) -> None:
     """Sample the segments that are not finished; rank 0 puts them into its sink."""
@@ -91,7 +79,7 @@ def _sample(
     models = load_models(weights, loras, workload, machine, progress.say, early)
     progress.stage("models")
     progress.say("the model is loaded")
-    sampler = segment_sampler(clip, models, machine, encode() if world.leads else None)
+    sampler = segment_sampler(clip, models)
     made_by = describe(machine) | models.made_by if sink else {}
     frames = frames_of(clip, finished, machine)
     with stopping(world, progress.step) as on_step:

@@ -3,14 +3,18 @@
 import json
 import re
 from pathlib import Path
+from typing import Any, TypeVar
 
 import torch
 from diffusers import WanAnimateTransformer3DModel
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from animate.errors import ClipError
 from animate.weights.original_names import Names
 from animate.weights.storage.stored import StoredTensor, some_names, stored_tensors
+
+Part = TypeVar("Part")
 
 # As in the official model's arithmetic: what modulates or normalises is never rounded to bf16.
 FP32_PARTS = re.compile(
@@ -23,13 +27,33 @@ def empty_transformer(folder: Path, dtype: torch.dtype) -> WanAnimateTransformer
 
     Matrices are `dtype`; parts that must stay fp32 do.
     """
-    config = WanAnimateTransformer3DModel.load_config(folder)
-    with torch.device("meta"):
-        model = WanAnimateTransformer3DModel.from_config(config)
+    model = empty_part(WanAnimateTransformer3DModel, folder)
     for name, parameter in list(model.named_parameters()):
         kept = torch.float32 if FP32_PARTS.search(name) else dtype
-        assign(model, name, torch.empty_like(parameter, dtype=kept))
+        assign(model, name, torch.empty(parameter.shape, dtype=kept, device="meta"))
     return model.eval().requires_grad_(False)
+
+
+def empty_part(kind: type[Part], folder: Path) -> Part:
+    """Return the model of class `kind` that a folder's config.json describes, on the meta device."""
+    config = kind.load_config(folder)
+    with _OnMeta():
+        model = kind.from_config(config)
+    return model.to("meta")
+
+
+class _OnMeta(TorchFunctionMode):
+    """Has large tensors made on the meta device, and computes with the small ones.
+
+    Arithmetic on the meta device, as under `torch.device("meta")`, imports PyTorch's compiler.
+    """
+
+    def __torch_function__(self, func, types, args=(), kwargs=None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func is torch.empty and kwargs.get("device") is None:
+            kwargs["device"] = "meta"
+        # Random numbers would be drawn for nothing.
+        return (torch.empty if func is torch.randn else func)(*args, **kwargs)
 
 
 def fitting_tensors(

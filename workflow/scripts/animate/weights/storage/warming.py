@@ -14,8 +14,8 @@ from queue import Empty, SimpleQueue
 from animate.weights.prepared import transformer_folder
 
 PIECE, THREADS = 16 << 20, 4
-# Parts of a model in the order in which a sampler reads them.
-OTHER_PARTS = ("image_encoder", "vae")
+# What a sampler reads of a model after the transformer.
+OTHER_PARTS = ("vae",)
 # Files that take more than this part of the free memory would push each other out.
 MOST_MEMORY = 0.8
 
