@@ -28,10 +28,10 @@ def job_key(
     """Return the hash of all that a job's frames are made from, and of nothing else.
 
     `loras` are the files that are merged, the relighting LoRA included; `inputs` are the
-    `input_hashes`, of which the timeline counts by the `shots` that are sampled apart and the
-    features by what they are made from, the reference and the model. LoRA files count by content, the model by its pinned hashes or the `file_identity` of its files. GPU,
-    number of ranks and versions of packages stay out: a clip may go on elsewhere, and its record
-    says so.
+    `input_hashes`, of which the timeline counts by the `shots` that are sampled apart, and the
+    features by what they are made of, reference and model. LoRA files count by content, the model
+    by its pinned hashes or the `file_identity` of its files. GPU, number of ranks and versions of
+    packages stay out: a clip may go on elsewhere, and its record says so.
     """
     settings = job.settings.model_dump(exclude={"loras", "relighting_lora", "cuts"})
     return value_hash(

@@ -24,6 +24,7 @@ from animate.sampling.stopping import stopping
 from animate.sampling.weights import job_loras
 from animate.weights.storage.early import EarlyWeights
 
+
 def run_job(
     job: SamplingJob,
     machine: Machine,

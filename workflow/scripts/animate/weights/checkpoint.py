@@ -35,7 +35,7 @@ def empty_transformer(folder: Path, dtype: torch.dtype) -> WanAnimateTransformer
 
 
 def empty_part(kind: type[Part], folder: Path) -> Part:
-    """Return the model of class `kind` that a folder's config.json describes, on the meta device."""
+    """Return the model of class `kind` that a folder's config.json describes, on meta."""
     config = kind.load_config(folder)
     with _OnMeta():
         model = kind.from_config(config)
