@@ -443,6 +443,7 @@ def test_unequal_lengths_are_refused(model, tmp_path):
 
 
 def test_a_folder_that_is_no_model(model, tmp_path):
-    path = write_clip(tmp_path, tmp_path, 2)
+    path = write_clip(tmp_path, model, 2)
+    path.write_text(path.read_text().replace(str(model), str(tmp_path)))
     with pytest.raises(ClipError, match="is not a model folder"):
         sample(path)

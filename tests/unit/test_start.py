@@ -16,7 +16,8 @@ IMPORT = re.compile(r"import time: +\d+ \| +\d+ \| +(\S+)")
 HEAVY = {
     "accelerate",
     "diffusers.models.autoencoders.autoencoder_kl",
-    "diffusers.models.transformers.transformer_2d",
+    "diffusers.models.transformers.transformer_flux",
+    "diffusers.models.unets.unet_3d_blocks",
     "diffusers.pipelines",
     "ftfy",
     "pandas",
@@ -26,7 +27,7 @@ HEAVY = {
     "snakemake",
     "sympy",
     "tokenizers",
-    "torch._dynamo",
+    "torch._dynamo.convert_frame",
     "torch._inductor",
     "torch.distributed.fsdp",
     "torch.distributed.run",
@@ -76,7 +77,7 @@ def test_what_was_left_out_is_imported_when_it_is_asked_for():
     code = """
 from animate.model.unused_libraries import import_sampler_models
 import_sampler_models()
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, UNet3DConditionModel
 from diffusers.hooks import apply_group_offloading
 from diffusers.models.transformers import Transformer2DModel
 import torch

@@ -13,7 +13,12 @@ from typing import Any
 # They are imported where a user has them, though nothing here uses them.
 UNUSED = ("peft", "scipy", "sklearn")
 # Packages that import all their modules, of which a sampler uses a few.
-PACKAGES = ("diffusers.models.transformers", "diffusers.models.autoencoders", "diffusers.hooks")
+PACKAGES = (
+    "diffusers.hooks",
+    "diffusers.models.autoencoders",
+    "diffusers.models.transformers",
+    "diffusers.models.unets",
+)
 USED = ("AutoencoderKLWan", "WanAnimateTransformer3DModel")
 FLEX_ATTENTION = "torch.nn.attention.flex_attention"
 
