@@ -25,7 +25,7 @@ from animate.weights.prepared import COPY, TRANSFORMER
 
 LAUNCHER = Path(__file__).parents[1] / "workflow/scripts/launch_sampler.py"
 STEP = re.compile(r"segment \d+/\d+ step (\d+)/")
-PARTS = ("first line", "loading", "before steps", "all steps", "to a file", "exit")
+PARTS = ("first line", "imports", "loading", "before steps", "all steps", "to a file", "exit")
 COLUMNS = {"clip": 32} | dict.fromkeys(("a step", *PARTS, "all", "compiled"), 7)
 
 Line = tuple[float, str]
@@ -78,8 +78,8 @@ def seconds_of_parts(lines: list[Line], end: float) -> dict[str, float]:
     steps = [(moment, int(step[1])) for moment, line in lines if (step := STEP.search(line))]
     # What lies between segments is no step.
     step = median(after - before for (before, _), (after, n) in pairwise(steps) if n > 1)
-    moments = [0.0, lines[0][0], when("the model is loaded"), steps[0][0] - step, steps[-1][0]]
-    moments += [when("finished:"), end]
+    moments = [0.0, lines[0][0], when("loading the model from"), when("the model is loaded")]
+    moments += [steps[0][0] - step, steps[-1][0], when("finished:"), end]
     seconds = (after - before for before, after in pairwise(moments))
     return dict(zip(PARTS, seconds, strict=True)) | {"a step": step}
 

@@ -35,7 +35,7 @@ def test_a_clip_is_timed_in_parts_that_add_up(model, tmp_path):
     result = json.loads((tmp_path / "rows.json").read_text())
     (row,) = result["rows"]
     assert row["clip"] == "animate, bf16, 2 steps, 1, cold" and row["clip"] in printed
-    parts = ("first line", "loading", "before steps", "all steps", "to a file", "exit")
+    parts = ("first line", "imports", "loading", "before steps", "all steps", "to a file", "exit")
     assert all(row[part] > 0 for part in parts)
     assert sum(row[part] for part in parts) == pytest.approx(row["all"])
     assert row["all steps"] == pytest.approx(2 * row["a step"])
