@@ -25,6 +25,7 @@ ROOMS = (
         "hub",
         "cluster",
         "watch",
+        "gallery",
         "demo",
     ),
 )

@@ -11,6 +11,7 @@ rule preview:
         mask=branch(replaces, then=f"{CLIP}/src_mask.mp4"),
         # Not read: it joins all of a clip's preparation into one submission.
         reference=ancient(f"{CLIP}/src_ref.png"),
+        driving=ancient(f"{CLIP}/driving.mp4"),
     output:
         sheet=f"{CLIP}/preview.png",
         metrics=f"{CLIP}/metrics.json",
@@ -31,6 +32,29 @@ rule preview:
         " --keypoints {input.keypoints:q} --pose {input.pose:q}"
         " --person-mask {input.person_mask:q} --mask {input.mask:q}"
         " --sheet {output.sheet:q} --metrics {output.metrics:q}"
+
+
+rule driving:
+    input:
+        video=driving_video,
+        timeline=f"{CLIP}/timeline.json",
+    output:
+        video=f"{CLIP}/driving.mp4",
+        poster=f"{CLIP}/driving.jpg",
+    log:
+        f"{LOGS}/driving/{{clip}}.log",
+    group:
+        submission("driving")
+    conda:
+        "../../envs/preprocess.yaml"
+    resources:
+        **cpu_job("driving"),
+    params:
+        version=1,
+    shell:
+        'python "$SCRIPTS"/driving.py --clip {wildcards.clip} --log {log:q}'
+        " --video {input.video:q} --timeline {input.timeline:q}"
+        " --output {output.video:q} --poster {output.poster:q}"
 
 
 rule provenance:
@@ -71,7 +95,7 @@ rule provenance:
 
 rule page:
     input:
-        driving_video=driving_video,
+        driving=f"{CLIP}/driving.mp4",
         timeline=f"{CLIP}/timeline.json",
         pose=f"{CLIP}/src_pose.mp4",
         reference=f"{CLIP}/src_ref.png",
@@ -80,7 +104,8 @@ rule page:
         preview=f"{CLIP}/preview.png",
         metrics=f"{CLIP}/metrics.json",
     output:
-        f"{CLIP}/{{clip}}.html",
+        page=f"{CLIP}/{{clip}}.html",
+        poster=f"{CLIP}/{{clip}}.jpg",
     log:
         f"{LOGS}/page/{{clip}}.log",
     group:
@@ -90,10 +115,10 @@ rule page:
     resources:
         **cpu_job("page"),
     params:
-        version=2,
+        version=3,
     shell:
         'python "$SCRIPTS"/page.py --clip {wildcards.clip} --log {log:q}'
-        " --driving-video {input.driving_video:q} --timeline {input.timeline:q}"
+        " --driving {input.driving:q} --timeline {input.timeline:q}"
         " --pose {input.pose:q} --reference {input.reference:q} --result {input.result:q}"
         " --provenance {input.provenance:q} --preview {input.preview:q}"
-        " --metrics {input.metrics:q} --output {output:q}"
+        " --metrics {input.metrics:q} --output {output.page:q} --poster {output.poster:q}"

@@ -13,6 +13,7 @@ from animate.cluster.hopeless import cancel_hopeless, hopeless_jobs
 from animate.cluster.queue import jobs_of, requeue_preempted, waiting
 from animate.cluster.recovery import forget_run, note_run
 from animate.cluster.submit import use_patient_sbatch
+from animate.failure_note import FailureNote, write_note
 from animate.watch.console import StageLines, leave_out_blocks
 from animate.watch.failures import failure_of, failures
 from animate.watch.overview import overview
@@ -137,12 +138,31 @@ def summarise_failures():
         )
 
 
+def note_failures():
+    """Keep what Snakemake or SLURM said of jobs that could not tell it: pages show it later."""
+    for fault in RECORDS.faults.values():
+        if fault.logs and not fault.note:
+            found = failure_of("", fault, reasons(), STARTED)
+            write_note(
+                found.log or fault.logs[0],
+                FailureNote(found.reason or "failed", final=False),
+            )
+
+
 def end_run():
-    forget_run(RUN_NOTE)
+    # A tool that runs beside a run has left no note, and must not remove that of the run.
+    if workflow.execution_settings.lock:
+        forget_run(RUN_NOTE)
     if RECORDS.rules & {"provenance", "page"}:
         shell(
             'python "$SCRIPTS"/manifest.py --config {CONFIG_TEXT:q}'
             " --log {LOGS:q}/manifest.log --output {MANIFEST:q}"
+        )
+    if RECORDS.clip_count:
+        # What goes wrong is said, and spoils no run.
+        shell(
+            'python "$SCRIPTS"/gallery.py --config {CONFIG_TEXT:q} --run {RUN_NOTE:q}'
+            " --log {LOGS:q}/gallery.log || true"
         )
 
 
@@ -174,4 +194,5 @@ onsuccess:
 
 onerror:
     summarise_failures()
+    note_failures()
     end_run()

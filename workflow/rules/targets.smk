@@ -4,6 +4,8 @@ from snakemake.io import strip_wildcard_constraints
 
 MANIFEST = f"{RESULTS}/manifest.json"
 PLAN = f"{RESULTS}/plan.tsv"
+# The gallery: of all clips, and in the folder of each.
+INDEX = f"{RESULTS}/index.html"
 
 
 def refuse_taken_names():
@@ -13,10 +15,11 @@ def refuse_taken_names():
         for rule in workflow.rules
         for path in rule.output
     ]
+    outputs.append(f"{CLIP}/index.html")
     files = [Path(path) for path in outputs if os.path.dirname(path).endswith(CLIP)]
     own = [file.suffix for file in files if file.stem == "{clip}"]
     taken = {file.stem: file for file in files if file.suffix in own}
-    taken |= {os.path.basename(path): path for path in (MANIFEST, PLAN)}
+    taken |= {os.path.basename(path): path for path in (MANIFEST, PLAN, INDEX)}
     for clip in [clip for name, clip in CLIPS.items() if name in taken]:
         TABLE.refuse(
             clip,

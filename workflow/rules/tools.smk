@@ -1,4 +1,4 @@
-"""Targets beside the clips: what they will take, and how to go on after Snakemake was killed."""
+"""Targets beside the clips: what they will take, how they stand, and how to go on after Snakemake was killed."""
 
 
 rule plan:
@@ -14,6 +14,19 @@ rule plan:
     shell:
         'python "$SCRIPTS"/plan.py --log {log:q} --config {params.config:q}'
         " --auto-gpus {params.auto_gpus} --output {params.output:q}"
+
+
+rule gallery:
+    log:
+        f"{LOGS}/gallery.log",
+    localrule: True
+    conda:
+        "../../envs/preprocess.yaml"
+    params:
+        config=CONFIG_TEXT,
+        run=RUN_NOTE,
+    shell:
+        'python "$SCRIPTS"/gallery.py --log {log:q} --config {params.config:q} --run {params.run:q}'
 
 
 rule recover:

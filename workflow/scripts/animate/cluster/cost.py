@@ -33,6 +33,7 @@ CORE_SECONDS = {
     "mask": 0.0333,
     "background": 0.0532,
     "preview": 0.02,
+    "driving": 0.03,
     "mux": 0.005,
     "page": 0.02,
     "result_keypoints": 0.0589,
@@ -40,7 +41,7 @@ CORE_SECONDS = {
 }
 # Core seconds of a source frame that a stage decodes, but does not show.
 SKIP = CORE_SECONDS["timeline"]
-FILM_READERS = {"keypoints", "person_mask", "face_video", "background", "preview"}
+FILM_READERS = {"keypoints", "person_mask", "face_video", "background", "preview", "driving"}
 # Of a frame on a CPU, with random weights of the published sizes (ViTPose-H, SAM 2 large).
 DETECTOR_CORE_SECONDS = {"vitpose": 2.8, "sam2": 26.0}
 # Seconds of a frame on a GPU: not measured.
