@@ -21,6 +21,7 @@ ROOMS = (
         "parallel",
         "journal",
         "sampling",
+        "serving",
         "quality",
         "hub",
         "cluster",

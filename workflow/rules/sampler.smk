@@ -28,4 +28,7 @@ def launch_options(wildcards, output, resources):
     if in_slurm_job():
         options += [f"--nodes={resources.nodes}", f"--cpus={resources.cpus_per_task}"]
         options += ["--scratch", SITE.scratch] if SITE.scratch else []
+    elif not workflow.remote_exec:
+        # Ranks stay for the next clip of this run.
+        options += [f"--warm-seconds={CONFIG.warm_seconds}", f"--run={os.getpid()}"]
     return options

@@ -1,7 +1,9 @@
 """Lease GPUs and sample a clip on them: launch_sampler.py --gpus N SETTINGS.json
 
 Jobs on one machine never share a GPU: each holds file locks on its devices, and a job that finds
-too few free waits. The command is replaced by torchrun, so the locks last as long as it does.
+too few free waits. The command is replaced by torchrun, so the locks last as long as it does. With
+--warm-seconds the ranks and their locks outlive it, and take the next clip like this one: see
+`animate.serving`.
 In a job that SLURM gave its GPUs, --nodes says over how many nodes srun spreads them instead. In a
 container that has no srun, a clip on one node is started without.
 """
@@ -10,17 +12,24 @@ import argparse
 import json
 import os
 import shutil
+import socket
 import sys
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from animate.cluster.launch import ranks_command, step_command
 from animate.devices.leases import lease, lease_folder, visible_devices
 from animate.errors import ClipError
-from animate.failure_note import log_of_sampler, note_of, remove_note, write_note
+from animate.failure_note import FailureNote, log_of_sampler, note_of, remove_note, write_note
 from animate.sampling.progress import Progress
+from animate.serving.jobs import sample_by_server, start_keeper
+from animate.serving.loaded import loaded_key
+from animate.serving.servers import Run, Servers
 
 HERE = Path(__file__).parent
+# What is mounted for a container's job may vanish with it.
+IN_CONTAINER = {"APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"}
 
 
 def rank_environment(environment: dict[str, str], ranks: int, settings: Path) -> dict[str, str]:
@@ -51,15 +60,56 @@ def main(arguments: argparse.Namespace) -> None:
         announce(arguments.settings, f"on {arguments.gpus} GPUs of {arguments.nodes} nodes")
         _become(_task_on_nodes(arguments))
     devices = [] if arguments.device == "cpu" else visible_devices(environment)
-    sampler = [str(HERE / "sample.py"), *_sampler_options(arguments), str(arguments.settings)]
-    command = ranks_command(1, ranks, sampler)
-    if not devices:
-        announce(arguments.settings, "without GPUs of its own")
-        _become(command)
-    with lease(devices, arguments.gpus, lease_folder(environment)) as held:
+    folder = lease_folder(environment)
+    if arguments.warm_seconds and not IN_CONTAINER & environment.keys():
+        served = _ranks(arguments, ranks, "--serve")
+        if key := loaded_key(arguments.settings, served):
+            servers = Servers(folder, Run.of(arguments.run), key)
+            sys.exit(_sample_by_server(arguments, devices, servers, served))
+    with ExitStack() as stack:
+        _take_gpus(arguments, devices, folder, stack)
+        _become([*_ranks(arguments, ranks), str(arguments.settings)])
+
+
+def _ranks(arguments: argparse.Namespace, ranks: int, *more: str) -> list[str]:
+    """Return the command of a sampler's ranks, less its settings file."""
+    return ranks_command(1, ranks, [str(HERE / "sample.py"), *_sampler_options(arguments), *more])
+
+
+def _take_gpus(
+    arguments: argparse.Namespace,
+    devices: list[str],
+    folder: Path,
+    stack: ExitStack,
+    make_room: Callable[[], None] = lambda: None,
+) -> None:
+    """Have the processes that this one starts see the clip's GPUs, which they hold."""
+    where = "without GPUs of its own"
+    if devices:
+        held = stack.enter_context(lease(devices, arguments.gpus, folder, make_room=make_room))
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
-        announce(arguments.settings, f"on GPU {', '.join(held)}")
-        _become(command)
+        where = f"on GPU {', '.join(held)}"
+    announce(arguments.settings, where)
+
+
+def _sample_by_server(
+    arguments: argparse.Namespace, devices: list[str], servers: Servers, command: list[str]
+) -> int:
+    """Have the clip sampled by ranks that outlive this job, and return its exit status."""
+
+    def start() -> socket.socket:
+        with ExitStack() as stack:
+            _take_gpus(arguments, devices, servers.leases, stack, servers.end_waiting)
+            return start_keeper(keeper)
+
+    keeper = [sys.executable, str(HERE / "keep_sampler.py"), f"--name={servers.own}"]
+    keeper += [f"--run={servers.run.pid}", f"--warm-seconds={arguments.warm_seconds}"]
+    keeper += ["--", *command]
+    answer = sample_by_server(arguments.settings, servers, start, print)
+    if "failed" in answer:
+        write_note(log_of_sampler(arguments.settings), FailureNote(answer["failed"], final=False))
+        print(f"clip {arguments.settings.parent.name}: error: {answer['failed']}")
+    return answer.get("status", 1)
 
 
 def announce(settings: Path, where: str) -> None:
@@ -108,6 +158,8 @@ if __name__ == "__main__":
     parser.add_argument("--scratch", help="folder on each node's own disk to copy the model to")
     parser.add_argument("--device", default="auto", help="auto, cuda or cpu")
     parser.add_argument("--compile", default="auto", help="auto, on or off")
+    parser.add_argument("--warm-seconds", type=float, default=0, help="ranks wait for more clips")
+    parser.add_argument("--run", type=int, help="process number of the Snakemake they end with")
     parser.add_argument("settings", type=Path)
     arguments = parser.parse_args()
     log = log_of_sampler(arguments.settings)

@@ -2,6 +2,7 @@
 
 run_ranks.py TORCHRUN-ARGUMENTS
 
+With --serve, the process that started this one gives the ranks clips: see `animate.serving`.
 Several ranks are torchrun's. One alone needs none of it: it is started as torchrun would start it,
 without the seconds that its libraries take to import.
 """
@@ -15,8 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from animate.devices.parent import LAUNCHER
+from animate.devices.parent import LAUNCHER, die_with_parent
 from animate.failure_note import FailureNote, log_of_sampler, write_note
+from animate.serving.messages import send, take_standard_input
 from animate.weights.storage.warming import warm
 
 if TYPE_CHECKING:
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
 # A rank that ends with this has said why: it met a `ClipError`.
 EXPLAINED = 1
 ALONE = ["--standalone", "--nproc-per-node=1"]
-STAGED = "--staged="
+STAGED, SERVE = "--staged=", "--serve"
 
 
 def culprit(failures: "dict[int, ProcessFailure]") -> int:
@@ -109,6 +111,9 @@ def run_many(arguments: list[str]) -> tuple[int, int]:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGUSR1, pass_on)
+    served = SERVE in sys.argv
+    if served:
+        die_with_parent()
     os.environ[LAUNCHER] = str(os.getpid())
     staged = next((a.removeprefix(STAGED) for a in sys.argv if a.startswith(STAGED)), None)
     # On several nodes, each would read the whole model from the shared disk.
@@ -121,7 +126,9 @@ if __name__ == "__main__":
         rank, code = run_many(sys.argv[1:])
     if code:
         line = explain(rank, code, told)
-        if line is not None:
+        if line is not None and served:
+            send(take_standard_input(), {"failed": line})
+        elif line is not None:
             settings = Path(sys.argv[-1])
             write_note(log_of_sampler(settings), FailureNote(line, final=False))
             print(f"clip {settings.parent.name}: error: {line}", flush=True)

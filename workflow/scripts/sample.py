@@ -1,4 +1,7 @@
-"""Sample one clip: torchrun --standalone --nproc_per_node=1 sample.py SETTINGS.json"""
+"""Sample one clip: torchrun --standalone --nproc_per_node=1 sample.py SETTINGS.json
+
+With --serve, the process at its standard input then names further clips: see `animate.serving`.
+"""
 
 import argparse
 import os
@@ -11,9 +14,10 @@ from pathlib import Path
 from animate.config.job import read_job
 from animate.devices.parent import UNEXPECTED, die_with_parent
 from animate.errors import ClipError
-from animate.failure_note import log_of_sampler, note_of, write_note
+from animate.failure_note import Told, log_of_sampler, tell
 from animate.model.unused_libraries import import_sampler_models, spare_imports
 from animate.sampling.progress import Progress
+from animate.serving.messages import take_standard_input
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -21,6 +25,7 @@ def main(arguments: argparse.Namespace) -> None:
     die_with_parent()
     # A warning before the first step stops nothing: the sampler listens while it samples.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    keeper = take_standard_input() if arguments.serve else None
     rank = int(os.environ.get("RANK", 0))
     progress = Progress(arguments.settings.stem, quiet=rank > 0)
     try:
@@ -40,17 +45,23 @@ def main(arguments: argparse.Namespace) -> None:
             # What follows takes longest, and weights are read meanwhile.
             spare_imports("accelerate", "transformers")
             import_sampler_models()
+            from animate.sampling.models import KeptModels
             from animate.sampling.run import run_job
+            from animate.serving.clips import serve
 
             options = {"compiling": arguments.compile, "staged": arguments.staged}
             with join_world(device) as world:
-                run_job(job, machine_of(world, device, **options), progress, early)
+                machine = machine_of(world, device, **options)
+                models = KeptModels(machine, early)
+                if keeper:
+                    serve(arguments.settings, machine, models, keeper)
+                else:
+                    run_job(job, machine, progress, models)
                 # This process ends with the world.
                 beside.close()
     except ClipError as error:
-        note = note_of(error)
-        write_note(log_of_sampler(arguments.settings), note)
-        progress.say(f"error: {note.sentence}")
+        if not isinstance(error, Told):
+            tell(error, log_of_sampler(arguments.settings), progress.say)
         sys.exit(1)
     except Exception:
         traceback.print_exc()
@@ -58,9 +69,10 @@ def main(arguments: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--device", choices=("auto", "cuda", "cpu"), default="auto")
     parser.add_argument("--compile", choices=("auto", "on", "off"), default="auto")
     parser.add_argument("--staged", type=Path, help="copy of the model folder on a faster disk")
+    parser.add_argument("--serve", action="store_true", help="sample what standard input names")
     parser.add_argument("settings", type=Path)
     main(parser.parse_args())

@@ -1,6 +1,7 @@
 """The file beside a job's log file by which the job tells the run why it failed."""
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +23,17 @@ def note_of(error: Exception) -> FailureNote:
     if not isinstance(error, ClipError):
         return FailureNote(f"{type(error).__name__}: {sentence}", final=False)
     return FailureNote(sentence, final=not isinstance(error, MachineError))
+
+
+class Told(ClipError):
+    """An error of a clip that `tell` has told."""
+
+
+def tell(error: Exception, log: Path | None, say: Callable[[str], None]) -> None:
+    """Write the note of an error by the job's log file, and say it."""
+    note = note_of(error)
+    write_note(log, note)
+    say(f"error: {note.sentence}")
 
 
 def write_note(log: Path | None, note: FailureNote) -> None:

@@ -98,6 +98,12 @@ class Configuration(Declared):
         "Whether the transformer is compiled on a GPU. Without a C compiler and Python's headers,"
         " `auto` samples uncompiled, about 1.1 times slower, and `on` refuses to",
     )
+    warm_seconds: int = setting(
+        60,
+        "On this machine: how long a sampler stays loaded after a clip, with its GPUs, for the next"
+        " one of the run that has the same model, LoRAs, precision and `gpus`; 0 loads for each clip",
+        ge=0,
+    )
     defaults: ClipSettings = setting(
         ClipSettings(),
         "Settings of every clip that does not set its own",

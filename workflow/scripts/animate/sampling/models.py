@@ -1,5 +1,6 @@
 """The models of a set of ranks, loaded once for any number of clips."""
 
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from animate.config.lora_choice import LoraFile
 from animate.devices.machine import Machine
 from animate.model.transformer import SamplingTransformer
 from animate.model.vae import VideoCodec, load_vae
-from animate.parallel.build import build_transformer
+from animate.parallel.build import build_transformer, common_plan
 from animate.parallel.plan import Workload
 from animate.parallel.vae_split import SplitCodec
 from animate.weights.checkpoint import model_index
@@ -64,6 +65,54 @@ def load_models(
     vae = load_vae(folder / "vae", dtype, machine.device)
     codec = SplitCodec(vae, machine.world.size, how["compiled"])
     return Models(transformer, codec, {**how, "vae_precision": workload.vae_precision})
+
+
+class KeptModels:
+    """The models of a machine's ranks: loaded for a first clip, and kept for those like it."""
+
+    def __init__(self, machine: Machine, early: EarlyWeights | None = None):
+        """`early` are the transformer's weights, where their reading has begun."""
+        self._machine, self._early = machine, early
+        self._models: Models | None = None
+        self._source: tuple | None = None
+        self._workload: Workload | None = None
+
+    def get(
+        self, folder: Path, loras: list[LoraFile], workload: Workload, say: Callable[[str], None]
+    ) -> Models:
+        """Return the models of a folder, as `load_models` does; all ranks call it together.
+
+        They are loaded when they are not yet, or are others, or the workload needs or allows
+        another place for the weights.
+        """
+        source = folder, *loras, workload.precision, workload.vae_precision
+        if self._models and source == self._source and self._holds(workload):
+            say("the model is loaded already")
+        else:
+            say(f"loading the model from {folder}")
+            self._models = None
+            self._give_back()
+            early, self._early = self._early, None
+            self._models = load_models(folder, loras, workload, self._machine, say, early)
+            say("the model is loaded")
+        self._source, self._workload = source, workload
+        return self._models
+
+    def _holds(self, workload: Workload) -> bool:
+        """Whether the weights are where a process of its own would have them for a workload."""
+        if workload == self._workload:
+            return True
+        # What the last sizes left would be in the way of the next ones.
+        self._give_back()
+        machine, transformer = self._machine, self._models.transformer
+        plan = common_plan(transformer, machine.device, machine.world, workload)
+        return plan.placement == self._models.made_by["placement"]
+
+    def _give_back(self) -> None:
+        """Free the memory of a GPU that nothing is in."""
+        gc.collect()
+        if self._machine.device.type == "cuda":
+            torch.cuda.empty_cache()
 
 
 def job_workload(job: SamplingJob, size: tuple[int, int], frames: int) -> Workload:

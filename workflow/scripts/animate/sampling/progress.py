@@ -54,7 +54,9 @@ class Progress:
         log: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
         quiet: bool = False,
+        began: float | None = None,
     ):
+        """`began` is when the clip's job did, by CLOCK_BOOTTIME; with this process if not given."""
         self._clip = clip
         self._clock = clock
         self._streams: list[TextIO] = [] if quiet else [sys.stdout]
@@ -64,14 +66,15 @@ class Progress:
             self._streams.append(log.open("a", encoding="utf-8"))
             self._file = progress_file(log)
         self._last = self._stage_end = clock()
-        self.seconds = {"start": round(_seconds_since_start(), 2)}
+        began = _process_start() if began is None else began
+        self.seconds = {"start": round(time.clock_gettime(time.CLOCK_BOOTTIME) - began, 2)}
         self._sampling: list[float] = []
         self._pauses: list[float] = []
 
     def stage(self, name: str) -> None:
         """Note in `seconds` how long a stage took that ends now and began when the last one ended.
 
-        The first of them, "start", is that of the process until this object was made.
+        The first of them, "start", is that of the job until this object was made.
         """
         now = self._clock()
         self.seconds[name] = round(now - self._stage_end, 2)
@@ -122,11 +125,10 @@ class Progress:
             stream.flush()
 
 
-def _seconds_since_start() -> float:
-    """Return how long this process has been running, in seconds, to a hundredth."""
+def _process_start() -> float:
+    """Return when this process started, in seconds of CLOCK_BOOTTIME, to a hundredth."""
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
-    started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - started
+    return int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def duration(seconds: float) -> str:

@@ -17,23 +17,22 @@ from animate.sampling.clip import (
     segment_sampler,
 )
 from animate.sampling.loop import sample_segments
-from animate.sampling.models import job_workload, load_models
+from animate.sampling.models import KeptModels, job_workload
 from animate.sampling.progress import Progress
 from animate.sampling.segments import Segment
 from animate.sampling.stopping import stopping
 from animate.sampling.weights import job_loras
-from animate.weights.storage.early import EarlyWeights
 
 
 def run_job(
     job: SamplingJob,
     machine: Machine,
     progress: Progress,
-    early: EarlyWeights | None = None,
+    models: KeptModels | None = None,
 ) -> None:
     """Sample a clip and write its video without sound; go on from the journal if there is one.
 
-    `early` are the transformer's weights, where their reading has begun.
+    `models` are the machine's, which stay loaded for later clips.
 
     The video has as many frames as the pose video, at the same rate. The journal stays, for the
     rule that finishes the clip to remove.
@@ -43,14 +42,15 @@ def run_job(
     """
     clip = read_clip(job)
     loras = job_loras(job)
+    models = models or KeptModels(machine)
     if not machine.world.leads:
-        _sample(clip, loras, machine, progress, None, early)
+        _sample(clip, loras, machine, progress, None, models)
         return
     hashes = input_hashes(job)
     key = job_key(job, loras, hashes, clip.shots)
     where = job.journal, key, job.output, clip.info, len(clip.segments), progress.say
     with open_sink(*where) as sink:
-        _sample(clip, loras, machine, progress, sink, early)
+        _sample(clip, loras, machine, progress, sink, models)
     progress.stage("video")
     read = {role: {"path": str(job.inputs[role]), "sha256": hashes[role]} for role in hashes}
     write_record(job.record, read, progress.seconds, sink.made_by)
@@ -63,7 +63,7 @@ def _sample(
     machine: Machine,
     progress: Progress,
     sink: Sink | None,
-    early: EarlyWeights | None,
+    kept: KeptModels,
 ) -> None:
     """Sample the segments that are not finished; rank 0 puts them into its sink."""
     job, world = clip.job, machine.world
@@ -74,12 +74,10 @@ def _sample(
     tail = world.share_tensor(sink and sink.tail, machine.device) if finished else None
     weights = machine.staged or job.model
     progress.stage("imports and inputs")
-    progress.say(f"loading the model from {weights}")
     longest = max(len(segment.sources) for segment in clip.segments)
     workload = job_workload(job, clip.info.size, longest)
-    models = load_models(weights, loras, workload, machine, progress.say, early)
+    models = kept.get(weights, loras, workload, progress.say)
     progress.stage("models")
-    progress.say("the model is loaded")
     sampler = segment_sampler(clip, models)
     made_by = describe(machine) | models.made_by if sink else {}
     frames = frames_of(clip, finished, machine)
