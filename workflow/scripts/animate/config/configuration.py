@@ -100,8 +100,8 @@ class Configuration(Declared):
     )
     warm_seconds: int = setting(
         60,
-        "On this machine: how long a sampler stays loaded after a clip, with its GPUs, for the next"
-        " one of the run that has the same model, LoRAs, precision and `gpus`; 0 loads for each clip",
+        "Without a cluster: how long a sampler stays loaded, and holds its GPUs, for the run's next"
+        " clip with the same model, LoRAs, precision and `gpus`; 0 loads the model for each clip",
         ge=0,
     )
     defaults: ClipSettings = setting(

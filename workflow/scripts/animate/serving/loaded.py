@@ -1,8 +1,6 @@
-"""What two clips must have in common to be sampled by the same ranks, as one hash; without torch."""
+"""What two clips have in common that the same ranks can sample, as one hash; without torch."""
 
 import json
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ def loaded_key(settings: Path, ranks: list[str]) -> str | None:
         found = [str(model.resolve()), model_identity(model), _relit(job), values, loras]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return value_hash([found, ranks, sys.executable, os.getcwd()])[:16]
+    return value_hash([found, ranks, str(Path.cwd())])[:16]
 
 
 def _lora(lora: dict[str, Any]) -> list[Any]:

@@ -40,7 +40,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Servers:
-    """The servers that use the GPU locks of a folder and have loaded, for a run, what `key` says."""
+    """The servers of a run that hold GPUs by the locks of a folder, and have loaded `key`."""
 
     leases: Path
     run: Run
