@@ -12,6 +12,11 @@ import numpy as np
 import psutil
 import pytest
 
+from animate.config.job import read_job
+from animate.devices.machine import machine_of
+from animate.devices.world import ALONE
+from animate.sampling.progress import Progress
+from animate.sampling.run import run_job
 from animate.serving.servers import PREFIX, Run, Servers, waiting
 from sampler_clip import result_frames, write_clip, write_model
 
@@ -87,22 +92,28 @@ def loads(*paths: Path) -> int:
 
 
 def alone(path: Path, folder: Path) -> np.ndarray:
-    """Return the frames that a job of its own makes of a clip."""
+    """Return the frames that a process makes of a clip for which it has loaded the model."""
     job = json.loads(path.read_text())
     folder.mkdir()
     own = {"output": "sampled.mp4", "record": "record.json", "journal": ".journal"}
     job |= {name: str(folder / file) for name, file in own.items()}
-    job["progress"] = str(folder / "progress.log")
     (folder / "settings.json").write_text(json.dumps(job))
-    command = [sys.executable, SCRIPTS / "launch_sampler.py", "--device=cpu", "--gpus=1"]
-    subprocess.run(
-        [*command, folder / "settings.json"],
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-        check=True,
-        capture_output=True,
-        timeout=TIMEOUT,
-    )
+    run_job(read_job(folder / "settings.json"), machine_of(ALONE, "cpu"), Progress("alone"))
     return result_frames(folder / "settings.json")
+
+
+def program_of(run: Workflow, script: str) -> psutil.Process:
+    """Return the process of a run whose own script has this name."""
+    found = []
+    for process in run.family(script):
+        words = [word for word in process.cmdline()[1:] if not word.startswith("-")]
+        found += [process] if words[0].endswith(f"/{script}") else []
+    (process,) = found
+    return process
+
+
+def rank_of(run: Workflow) -> psutil.Process:
+    return program_of(run, "sample.py")
 
 
 def lines_until(process: subprocess.Popen, text: str) -> None:
@@ -128,7 +139,6 @@ def test_clips_in_a_row_are_loaded_once_and_are_those_of_jobs_of_their_own(model
     for path in paths:
         said = run.sample(path)
         assert f"clip {path.parent.name}: finished: " in said
-        (path.parent / "stderr.txt").read_text() == ""
     assert loads(*paths) == 1
     assert len(run.family("keep_sampler.py")) == 1
     for path in paths:
@@ -167,29 +177,38 @@ def test_a_mistake_in_one_clip_is_that_clips_alone(model, run, tmp_path):
     assert loads(paths[0], paths[2]) == 1
 
 
-def test_ranks_killed_between_clips_are_replaced(model, run, tmp_path):
-    paths = [write_clip(tmp_path / name, model, 5, segment_frames=5) for name in "abc"]
+def test_ranks_that_end_between_clips_are_replaced(model, run, tmp_path):
+    paths = [write_clip(tmp_path / name, model, 5, segment_frames=5) for name in "abcd"]
     run.sample(paths[0])
     (keeper,) = run.family("keep_sampler.py")
     family = run.family()
     keeper.kill()
     psutil.wait_procs(family, timeout=10)
     run.sample(paths[1])
-    (rank,) = run.family("sample.py --serve")
-    rank.kill()
+    rank_of(run).kill()
     run.sample(paths[2])
-    assert loads(*paths) == 3
+    until(lambda: len(run.family("keep_sampler.py")) == 1)
+    run.family("keep_sampler.py")[0].terminate()
+    until(lambda: not run.family())
+    run.sample(paths[3])
+    assert loads(*paths) == 4
 
 
-@pytest.mark.parametrize("victim", ["keep_sampler.py", "run_ranks.py", "sample.py"])
+@pytest.mark.parametrize(
+    "victim",
+    [
+        "keep_sampler.py",
+        pytest.param("run_ranks.py", marks=pytest.mark.slow),
+        pytest.param("sample.py", marks=pytest.mark.slow),
+    ],
+)
 def test_ranks_killed_within_a_clip(model, run, tmp_path, victim):
     first = write_clip(tmp_path / "first", model, 5, segment_frames=5)
     path = write_clip(tmp_path / "clip", model, 25, **LONG)
     run.sample(first)
     process = run.start(path)
     lines_until(process, "segment 2/2 step 3/")
-    family = run.family(victim)
-    [p for p in family if "launch" not in " ".join(p.cmdline())][-1].kill()
+    program_of(run, victim).kill()
     said, _ = process.communicate(timeout=TIMEOUT)
     # It goes on with new ranks, since the first ones had sampled another clip.
     assert process.returncode == 0 and "it is begun again with new ranks" in said
@@ -201,7 +220,7 @@ def test_ranks_killed_in_their_first_clip_are_its_failure(model, run, tmp_path):
     path = write_clip(tmp_path / "clip", model, 25, **LONG)
     process = run.start(path)
     lines_until(process, "segment 2/2 step 3/")
-    run.family("sample.py")[-1].kill()
+    rank_of(run).kill()
     said, _ = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 1 and "rank 0 was killed by SIGKILL" in said
     note = json.loads((tmp_path / "clip" / "progress.failure.json").read_text())
@@ -209,7 +228,9 @@ def test_ranks_killed_in_their_first_clip_are_its_failure(model, run, tmp_path):
     assert "1 of them already sampled" in run.sample(path)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, pytest.param(signal.SIGUSR1, marks=pytest.mark.slow)]
+)
 def test_a_signal_to_a_job_stops_its_clip_after_the_step(model, run, tmp_path, number):
     first = write_clip(tmp_path / "first", model, 5, segment_frames=5)
     path = write_clip(tmp_path / "clip", model, 25, **LONG)
@@ -246,33 +267,13 @@ def test_two_runs_never_share_ranks(model, run, tmp_path):
     other.process.kill()
     other.process.wait()
     until(lambda: len(waiting(run.servers.machine)) == 1)
-    run.sample(paths[2])
-    assert loads(paths[2]) == 0
-
-
-def test_jobs_of_one_run_side_by_side_have_ranks_of_their_own(model, run, tmp_path):
-    paths = [write_clip(tmp_path / name, model, 5, segment_frames=5) for name in "abcd"]
-    for pair in (paths[:2], paths[2:]):
-        started = [run.start(path) for path in pair]
-        for process in started:
-            process.communicate(timeout=TIMEOUT)
-            assert process.returncode == 0
-    assert [loads(path) for path in paths] == [1, 1, 0, 0]
-
-
-@pytest.mark.parametrize("how", ["seconds", "SIGTERM", "the run"])
-def test_waiting_ranks_end(model, run, tmp_path, how):
-    path = write_clip(tmp_path / "clip", model, 5, segment_frames=5)
-    run.sample(path, warm=2 if how == "seconds" else 60)
-    (keeper,) = run.family("keep_sampler.py")
-    assert waiting(run.servers.machine)
-    if how == "SIGTERM":
-        keeper.terminate()
-    if how == "the run":
-        run.process.kill()
-        run.process.wait()
-    until(lambda: not run.family())
-    assert not waiting(run.servers.machine)
+    # Side by side, one job takes the ranks that wait and the other its own.
+    started = [run.start(path) for path in paths[2:]]
+    for process in started:
+        process.communicate(timeout=TIMEOUT)
+        assert process.returncode == 0
+    assert loads(*paths[2:]) == 1
+    assert len(waiting(run.servers.machine)) == 2
 
 
 def test_two_ranks_stay_together(model, run, tmp_path):
@@ -283,13 +284,14 @@ def test_two_ranks_stay_together(model, run, tmp_path):
     record = json.loads((tmp_path / "b" / "sampling.json").read_text())
     assert record["segments"][0]["made_by"]["ranks"] == 2
     assert np.array_equal(*map(result_frames, paths[:2]))
-    run.sample(paths[2])
+    run.sample(paths[2], warm=1)
     assert loads(paths[2]) == 1
+    until(lambda: len(waiting(run.servers.machine)) == 1)
 
 
 def test_memory_stays_flat(model, run, tmp_path):
     def resources() -> tuple[int, int, int]:
-        (rank,) = [p for p in run.family("sample.py") if "run_ranks" not in " ".join(p.cmdline())]
+        rank = rank_of(run)
         return rank.memory_info().rss, rank.num_fds(), rank.num_threads()
 
     seen = []

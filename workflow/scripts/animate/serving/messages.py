@@ -46,6 +46,8 @@ def receive(connection: socket.socket) -> tuple[Message | None, list[int]]:
         content, files, _, _ = socket.recv_fds(connection, MOST_BYTES, 2)
     except OSError:
         return None, []
+    for file in files:
+        os.set_inheritable(file, False)
     return (json.loads(content) if content else None), files
 
 
