@@ -13,11 +13,12 @@ import psutil
 import pytest
 
 from animate.config.job import read_job
+from animate.devices.idle import end_idle, idle_names, waiting
 from animate.devices.machine import machine_of
 from animate.devices.world import ALONE
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
-from animate.serving.servers import PREFIX, Run, Servers, waiting
+from animate.serving.servers import Run, server_names
 from sampler_clip import result_frames, write_clip, write_model
 
 SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
@@ -36,7 +37,6 @@ class Workflow:
     def __init__(self, leases: Path):
         self.leases = leases
         self.process = subprocess.Popen(["sleep", "600"])
-        self.servers = Servers(leases, Run.of(self.process.pid), "")
 
     def start(self, path: Path, gpus: int = 1, warm: float = 60) -> subprocess.Popen:
         """Start a clip as the rule does."""
@@ -158,8 +158,8 @@ def test_a_clip_with_other_weights_gets_ranks_of_its_own(model, run, tmp_path):
         run.sample(path)
     assert [loads(path) for path in (animate, replace, again)] == [1, 1, 0]
     # As a job does that waits for GPUs.
-    assert len(waiting(run.servers.machine)) == 2
-    run.servers.end_waiting()
+    assert len(waiting(idle_names(run.leases))) == 2
+    end_idle(run.leases)
     until(lambda: not run.family())
 
 
@@ -262,18 +262,18 @@ def test_two_runs_never_share_ranks(model, run, tmp_path):
         process.communicate(timeout=TIMEOUT)
         assert process.returncode == 0
     assert loads(*paths[:2]) == 2
-    names = waiting(run.servers.machine)
+    names = waiting(idle_names(run.leases))
     assert len({name.split("/")[2] for name in names}) == len(names) == 2
     other.process.kill()
     other.process.wait()
-    until(lambda: len(waiting(run.servers.machine)) == 1)
+    until(lambda: len(waiting(idle_names(run.leases))) == 1)
     # Side by side, one job takes the ranks that wait and the other its own.
     started = [run.start(path) for path in paths[2:]]
     for process in started:
         process.communicate(timeout=TIMEOUT)
         assert process.returncode == 0
     assert loads(*paths[2:]) == 1
-    assert len(waiting(run.servers.machine)) == 2
+    assert len(waiting(idle_names(run.leases))) == 2
 
 
 def test_two_ranks_stay_together(model, run, tmp_path):
@@ -286,7 +286,7 @@ def test_two_ranks_stay_together(model, run, tmp_path):
     assert np.array_equal(*map(result_frames, paths[:2]))
     run.sample(paths[2], warm=1)
     assert loads(paths[2]) == 1
-    until(lambda: len(waiting(run.servers.machine)) == 1)
+    until(lambda: len(waiting(idle_names(run.leases))) == 1)
 
 
 def test_memory_stays_flat(model, run, tmp_path):
@@ -304,5 +304,5 @@ def test_memory_stays_flat(model, run, tmp_path):
 
 
 def test_names_fit_into_the_kernels_table():
-    servers = Servers(Path("/tmp/wan-animate-leases"), Run(4_194_304, 2**40), "0" * 16)
-    assert servers.own.startswith(PREFIX) and len(f"\0{servers.own}4194304") < 108
+    names = server_names(Path("/tmp/wan-animate-leases"), Run(4_194_304, 2**40), "0" * 16)
+    assert len(f"\0{names}4194304") < 108

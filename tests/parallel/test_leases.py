@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from animate.devices.idle import END, idle_names, wait_as
 from animate.devices.leases import lease, lease_folder, visible_devices
 from animate.errors import ClipError
 
@@ -86,6 +87,32 @@ def test_killed_holder_frees_its_devices(tmp_path):
     job.join(TIMEOUT)
     with lease(DEVICES, 4, tmp_path) as held:
         assert held == DEVICES
+
+
+def hold_while_idle(device, folder, events):
+    """Hold a device until somebody asks for it, as a sampler does between two clips."""
+    with lease([device], 1, folder), wait_as(f"{idle_names(folder)}1") as listener:
+        events.put("waits")
+        with listener.accept()[0] as asking:
+            events.put(asking.recv(100))
+
+
+def test_who_holds_a_device_without_work_is_asked_to_end(tmp_path):
+    events = PROCESSES.Queue()
+    idle, other = tmp_path / "idle", tmp_path / "other"
+    holders = [
+        PROCESSES.Process(target=hold_while_idle, args=(DEVICES[0], folder, events))
+        for folder in (idle, other)
+    ]
+    for holder in holders:
+        holder.start()
+        assert events.get(timeout=TIMEOUT) == "waits"
+    with lease(DEVICES[:1], 1, idle) as held:
+        assert held == DEVICES[:1] and events.get(timeout=TIMEOUT) == END
+    holders[0].join(TIMEOUT)
+    # It holds no device of that folder.
+    assert [holder.exitcode for holder in holders] == [0, None]
+    holders[1].kill()
 
 
 def test_more_than_there_are(tmp_path):

@@ -14,7 +14,6 @@ import os
 import shutil
 import socket
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from animate.failure_note import FailureNote, log_of_sampler, note_of, remove_no
 from animate.sampling.progress import Progress
 from animate.serving.jobs import sample_by_server, start_keeper
 from animate.serving.loaded import loaded_key
-from animate.serving.servers import Run, Servers
+from animate.serving.servers import Run, server_names
 
 HERE = Path(__file__).parent
 # What is mounted for a container's job may vanish with it.
@@ -60,14 +59,13 @@ def main(arguments: argparse.Namespace) -> None:
         announce(arguments.settings, f"on {arguments.gpus} GPUs of {arguments.nodes} nodes")
         _become(_task_on_nodes(arguments))
     devices = [] if arguments.device == "cpu" else visible_devices(environment)
-    folder = lease_folder(environment)
     if arguments.warm_seconds and not IN_CONTAINER & environment.keys():
         served = _ranks(arguments, ranks, "--serve")
         if key := loaded_key(arguments.settings, served):
-            servers = Servers(folder, Run.of(arguments.run), key)
-            sys.exit(_sample_by_server(arguments, devices, servers, served))
+            names = server_names(lease_folder(environment), Run.of(arguments.run), key)
+            sys.exit(_sample_by_server(arguments, devices, names, served))
     with ExitStack() as stack:
-        _take_gpus(arguments, devices, folder, stack)
+        _take_gpus(arguments, devices, stack)
         _become([*_ranks(arguments, ranks), str(arguments.settings)])
 
 
@@ -76,36 +74,29 @@ def _ranks(arguments: argparse.Namespace, ranks: int, *more: str) -> list[str]:
     return ranks_command(1, ranks, [str(HERE / "sample.py"), *_sampler_options(arguments), *more])
 
 
-def _take_gpus(
-    arguments: argparse.Namespace,
-    devices: list[str],
-    folder: Path,
-    stack: ExitStack,
-    make_room: Callable[[], None] = lambda: None,
-) -> None:
+def _take_gpus(arguments: argparse.Namespace, devices: list[str], stack: ExitStack) -> None:
     """Have the processes that this one starts see the clip's GPUs, which they hold."""
     where = "without GPUs of its own"
     if devices:
-        held = stack.enter_context(lease(devices, arguments.gpus, folder, make_room=make_room))
+        held = stack.enter_context(lease(devices, arguments.gpus, lease_folder(os.environ)))
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
         where = f"on GPU {', '.join(held)}"
     announce(arguments.settings, where)
 
 
 def _sample_by_server(
-    arguments: argparse.Namespace, devices: list[str], servers: Servers, command: list[str]
+    arguments: argparse.Namespace, devices: list[str], names: str, command: list[str]
 ) -> int:
     """Have the clip sampled by ranks that outlive this job, and return its exit status."""
 
     def start() -> socket.socket:
         with ExitStack() as stack:
-            _take_gpus(arguments, devices, servers.leases, stack, servers.end_waiting)
-            return start_keeper(keeper)
+            _take_gpus(arguments, devices, stack)
+            return start_keeper([*keeper, "--", *command])
 
-    keeper = [sys.executable, str(HERE / "keep_sampler.py"), f"--name={servers.own}"]
-    keeper += [f"--run={servers.run.pid}", f"--warm-seconds={arguments.warm_seconds}"]
-    keeper += ["--", *command]
-    answer = sample_by_server(arguments.settings, servers, start, print)
+    keeper = [sys.executable, str(HERE / "keep_sampler.py"), f"--name={names}"]
+    keeper += [f"--run={arguments.run}", f"--warm-seconds={arguments.warm_seconds}"]
+    answer = sample_by_server(arguments.settings, names, start, print)
     if "failed" in answer:
         write_note(log_of_sampler(arguments.settings), FailureNote(answer["failed"], final=False))
         print(f"clip {arguments.settings.parent.name}: error: {answer['failed']}")

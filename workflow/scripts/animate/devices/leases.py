@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
+from animate.devices.idle import end_idle
 from animate.errors import ClipError, MachineError
 
 POLL_SECONDS = 0.5
@@ -44,19 +45,15 @@ def lease_folder(environment: Mapping[str, str]) -> Path:
 
 @contextmanager
 def lease(
-    devices: list[str],
-    count: int,
-    folder: Path,
-    say: Callable[[str], None] = print,
-    make_room: Callable[[], None] = lambda: None,
+    devices: list[str], count: int, folder: Path, say: Callable[[str], None] = print
 ) -> Iterator[list[str]]:
     """Hold `count` of `devices` while the context lasts; wait until that many are free.
 
     Yields the names as they are in `devices`, numbers counted as nvidia-smi does. The locks are
     `flock`s on files of `folder`, inherited by a program that replaces this one, so however the
     holder ends, its devices are free. Of those who choose among the same devices, one at a time
-    collects them, so that many small jobs never starve a large one. While it waits it calls
-    `make_room` again and again.
+    collects them, so that many small jobs never starve a large one. Holders that only wait for
+    work are asked to end.
 
     Raises:
         ClipError: there are fewer than `count` devices, or the folder cannot be used.
@@ -66,7 +63,7 @@ def lease(
         raise ClipError(f"gpus is {count}, but this machine has {len(locks)}: set gpus lower")
     with ExitStack() as handles:
         try:
-            held = _collect(locks, count, folder, say, make_room, handles) if count else []
+            held = _collect(locks, count, folder, say, handles) if count else []
         except OSError as error:
             raise MachineError(
                 f"the locks of GPUs in {folder} cannot be used ({error.strerror}): remove it, or"
@@ -114,12 +111,7 @@ def _locks(devices: list[str]) -> dict[str, str]:
 
 
 def _collect(
-    locks: dict[str, str],
-    count: int,
-    folder: Path,
-    say: Callable[[str], None],
-    make_room: Callable[[], None],
-    handles: ExitStack,
+    locks: dict[str, str], count: int, folder: Path, say: Callable[[str], None], handles: ExitStack
 ) -> list[str]:
     """Return `count` devices, whose locks `handles` will close."""
     place = _open_folder(folder)
@@ -141,7 +133,7 @@ def _collect(
             if not waiting:
                 say(f"waiting for {count - len(held)} more of {len(locks)} GPUs")
             waiting = True
-            make_room()
+            end_idle(folder)
             time.sleep(POLL_SECONDS)
     finally:
         os.close(turn)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from animate.serving.messages import Message, pair, receive, send
-from animate.serving.servers import Servers
+from animate.serving.servers import waiting_servers
 
 SIGNALS = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
 STREAMS = 1, 2
@@ -19,18 +19,19 @@ LOST += " segment"
 
 def sample_by_server(
     settings: Path,
-    servers: Servers,
+    names: str,
     start: Callable[[], socket.socket],
     say: Callable[[str], None],
 ) -> Message:
     """Have a settings file's clip sampled by a server that waits, or by one that `start` starts.
 
+    `names` is how the names of servers begin that have loaded what the clip needs.
     Returns the server's answer: see `animate.serving.messages`. Ranks that were sound when their
     last clip ended may fail in this one for what they did before. So a clip that such ranks leave
     without a word of its own is given to new ones, once.
     """
     with _passing_signals() as told:
-        for connection in servers.connect():
+        for connection in waiting_servers(names):
             answer = _follow(connection, settings, told)
             if answer is None:
                 continue

@@ -8,9 +8,10 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from animate.serving.messages import END, TAKEN, Message, is_own, receive, send
+from animate.devices.idle import wait_as
+from animate.serving.messages import TAKEN, Message, is_own, receive, send
 from animate.serving.ranks import GRACE_SECONDS, Ranks
-from animate.serving.servers import Run, listen
+from animate.serving.servers import Run
 
 POLL_SECONDS = 0.5
 # For a job that has connected to say what it wants.
@@ -105,7 +106,7 @@ class Keeper:
     def _next(self, ranks: Ranks) -> _Clip | None:
         """Return the next job, None when there is a reason to end."""
         until = time.monotonic() + self._warm_seconds
-        with listen(self._name) as listener:
+        with wait_as(f"{self._name}{os.getpid()}") as listener:
             for source in _events(listener, ranks, [None, None]):
                 if source is listener:
                     clip = _greet(listener.accept()[0])
@@ -125,7 +126,7 @@ def _greet(job: socket.socket) -> _Clip | None:
     order, files = receive(job)
     clip = _Clip(job, files, order or {})
     job.settimeout(None)
-    if clip.order == END or (clip.order and is_own(job) and send(job, TAKEN)):
+    if "end" in clip.order or (clip.order and is_own(job) and send(job, TAKEN)):
         return clip
     return clip.close()
 

@@ -4,7 +4,7 @@ Each is one packet of a local socket: a JSON object, and the files that travel w
 `settings`, the path of its settings file, with its standard output and error, then `signal` for
 each signal it gets. It is answered `taken`, and at the end either `status`, the exit status of a
 clip whose ranks have said what there is to say, or `failed`, what happened to ranks that could not.
-Whoever waits for GPUs sends `end`.
+Who waits for GPUs sends `end`: see `animate.devices.idle`.
 """
 
 import json
@@ -18,7 +18,6 @@ Message = dict[str, Any]
 
 MOST_BYTES = 1 << 16
 TAKEN = {"taken": True}
-END = {"end": True}
 CREDENTIALS = struct.Struct("3i")
 
 
