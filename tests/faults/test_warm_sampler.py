@@ -158,7 +158,7 @@ def test_a_clip_with_other_weights_gets_ranks_of_its_own(model, run, tmp_path):
         run.sample(path)
     assert [loads(path) for path in (animate, replace, again)] == [1, 1, 0]
     # As a job does that waits for GPUs.
-    assert len(waiting(idle_names(run.leases))) == 2
+    until(lambda: len(waiting(idle_names(run.leases))) == 2)
     end_idle(run.leases)
     until(lambda: not run.family())
 
@@ -262,6 +262,7 @@ def test_two_runs_never_share_ranks(model, run, tmp_path):
         process.communicate(timeout=TIMEOUT)
         assert process.returncode == 0
     assert loads(*paths[:2]) == 2
+    until(lambda: len(waiting(idle_names(run.leases))) == 2)
     names = waiting(idle_names(run.leases))
     assert len({name.split("/")[2] for name in names}) == len(names) == 2
     other.process.kill()
@@ -273,7 +274,7 @@ def test_two_runs_never_share_ranks(model, run, tmp_path):
         process.communicate(timeout=TIMEOUT)
         assert process.returncode == 0
     assert loads(*paths[2:]) == 1
-    assert len(waiting(idle_names(run.leases))) == 2
+    until(lambda: len(waiting(idle_names(run.leases))) == 2)
 
 
 def test_two_ranks_stay_together(model, run, tmp_path):

@@ -29,8 +29,13 @@ class _Clip:
     files: list[int]
     order: Message
 
+    def end(self, answer: Message) -> None:
+        """Answer the job."""
+        send(self.job, answer)
+        self.close()
+
     def close(self) -> None:
-        """Leave the job."""
+        """Leave the job without an answer."""
         self.job.close()
         for file in self.files:
             os.close(file)
@@ -57,8 +62,13 @@ class Keeper:
             return
         ranks = Ranks([*command, clip.order["settings"]])
         try:
-            while self._sample(clip, ranks) and (clip := self._next(ranks)):
-                ranks.give(clip.order)
+            while clip and (answer := self._sample(clip, ranks)):
+                # The next job may come as soon as this one has its answer.
+                with wait_as(f"{self._name}{os.getpid()}") as listener:
+                    clip.end(answer)
+                    clip = self._next(listener, ranks)
+                if clip:
+                    ranks.give(clip.order)
         finally:
             ranks.end()
 
@@ -69,19 +79,22 @@ class Keeper:
     def _over(self) -> bool:
         return self._told or not self._run.alive
 
-    def _sample(self, clip: _Clip, ranks: Ranks) -> bool:
-        """Bring a clip to its end and answer its job; return whether the ranks can go on."""
+    def _sample(self, clip: _Clip, ranks: Ranks) -> Message | None:
+        """Bring a clip to its end and return the answer to its job.
+
+        None when the job has got it, because the ranks cannot go on.
+        """
         answer = self._answer(clip, ranks)
         # What was printed before the answer stands before the job's end.
         for stream, target in zip(ranks.streams, clip.files, strict=True):
             ranks.forward(stream, target)
-        going_on = answer is not None and "status" in answer
+        if answer and "status" in answer:
+            return answer
         if answer is None:
             # A rank that ended so, or torchrun for it, has said why.
             answer = {"status": 1} if ranks.end() == EXPLAINED else {"failed": KILLED}
-        send(clip.job, answer)
-        clip.close()
-        return going_on
+        clip.end(answer)
+        return None
 
     def _answer(self, clip: _Clip, ranks: Ranks) -> Message | None:
         """Return what the ranks say of a clip at its end, None when they ended without."""
@@ -103,17 +116,16 @@ class Keeper:
                 ranks.kill()
         return None
 
-    def _next(self, ranks: Ranks) -> _Clip | None:
+    def _next(self, listener: socket.socket, ranks: Ranks) -> _Clip | None:
         """Return the next job, None when there is a reason to end."""
         until = time.monotonic() + self._warm_seconds
-        with wait_as(f"{self._name}{os.getpid()}") as listener:
-            for source in _events(listener, ranks, [None, None]):
-                if source is listener:
-                    clip = _greet(listener.accept()[0])
-                    if clip:
-                        return clip if "settings" in clip.order else clip.close()
-                if source is ranks.connection or self._over or time.monotonic() > until:
-                    break
+        for source in _events(listener, ranks, [None, None]):
+            if source is listener:
+                clip = _greet(listener.accept()[0])
+                if clip:
+                    return clip if "settings" in clip.order else clip.close()
+            if source is ranks.connection or self._over or time.monotonic() > until:
+                break
         return None
 
 
