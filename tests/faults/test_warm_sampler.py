@@ -211,7 +211,7 @@ def test_ranks_killed_within_a_clip(model, run, tmp_path, victim):
     program_of(run, victim).kill()
     said, _ = process.communicate(timeout=TIMEOUT)
     # It goes on with new ranks, since the first ones had sampled another clip.
-    assert process.returncode == 0 and "it is begun again with new ranks" in said
+    assert process.returncode == 0 and "it is begun again with other ranks" in said
     assert "1 of them already sampled" in said
     assert np.array_equal(result_frames(path), alone(path, tmp_path / "alone"))
 

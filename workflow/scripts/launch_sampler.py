@@ -14,15 +14,17 @@ import os
 import shutil
 import socket
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from animate.cluster.launch import ranks_command, step_command
+from animate.devices.idle import end_idle, waiting
 from animate.devices.leases import lease, lease_folder, visible_devices
 from animate.errors import ClipError
 from animate.failure_note import FailureNote, log_of_sampler, note_of, remove_note, write_note
 from animate.sampling.progress import Progress
-from animate.serving.jobs import sample_by_server, start_keeper
+from animate.serving.jobs import ServerWaits, sample_by_server, start_keeper
 from animate.serving.loaded import loaded_key
 from animate.serving.servers import Run, server_names
 
@@ -74,11 +76,17 @@ def _ranks(arguments: argparse.Namespace, ranks: int, *more: str) -> list[str]:
     return ranks_command(1, ranks, [str(HERE / "sample.py"), *_sampler_options(arguments), *more])
 
 
-def _take_gpus(arguments: argparse.Namespace, devices: list[str], stack: ExitStack) -> None:
+def _take_gpus(
+    arguments: argparse.Namespace,
+    devices: list[str],
+    stack: ExitStack,
+    meanwhile: Callable[[Path], None] = end_idle,
+) -> None:
     """Have the processes that this one starts see the clip's GPUs, which they hold."""
     where = "without GPUs of its own"
     if devices:
-        held = stack.enter_context(lease(devices, arguments.gpus, lease_folder(os.environ)))
+        folder = lease_folder(os.environ)
+        held = stack.enter_context(lease(devices, arguments.gpus, folder, meanwhile=meanwhile))
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
         where = f"on GPU {', '.join(held)}"
     announce(arguments.settings, where)
@@ -89,9 +97,14 @@ def _sample_by_server(
 ) -> int:
     """Have the clip sampled by ranks that outlive this job, and return its exit status."""
 
+    def look(leases: Path) -> None:
+        if waiting(names):
+            raise ServerWaits
+        end_idle(leases)
+
     def start() -> socket.socket:
         with ExitStack() as stack:
-            _take_gpus(arguments, devices, stack)
+            _take_gpus(arguments, devices, stack, look)
             return start_keeper([*keeper, "--", *command])
 
     keeper = [sys.executable, str(HERE / "keep_sampler.py"), f"--name={names}"]

@@ -45,15 +45,19 @@ def lease_folder(environment: Mapping[str, str]) -> Path:
 
 @contextmanager
 def lease(
-    devices: list[str], count: int, folder: Path, say: Callable[[str], None] = print
+    devices: list[str],
+    count: int,
+    folder: Path,
+    say: Callable[[str], None] = print,
+    meanwhile: Callable[[Path], None] = end_idle,
 ) -> Iterator[list[str]]:
     """Hold `count` of `devices` while the context lasts; wait until that many are free.
 
     Yields the names as they are in `devices`, numbers counted as nvidia-smi does. The locks are
     `flock`s on files of `folder`, inherited by a program that replaces this one, so however the
     holder ends, its devices are free. Of those who choose among the same devices, one at a time
-    collects them, so that many small jobs never starve a large one. Holders that only wait for
-    work are asked to end.
+    collects them, so that many small jobs never starve a large one. While it waits it calls
+    `meanwhile(folder)` again and again: by default, holders without work are asked to end.
 
     Raises:
         ClipError: there are fewer than `count` devices, or the folder cannot be used.
@@ -63,7 +67,7 @@ def lease(
         raise ClipError(f"gpus is {count}, but this machine has {len(locks)}: set gpus lower")
     with ExitStack() as handles:
         try:
-            held = _collect(locks, count, folder, say, handles) if count else []
+            held = _collect(locks, count, folder, say, meanwhile, handles) if count else []
         except OSError as error:
             raise MachineError(
                 f"the locks of GPUs in {folder} cannot be used ({error.strerror}): remove it, or"
@@ -111,7 +115,12 @@ def _locks(devices: list[str]) -> dict[str, str]:
 
 
 def _collect(
-    locks: dict[str, str], count: int, folder: Path, say: Callable[[str], None], handles: ExitStack
+    locks: dict[str, str],
+    count: int,
+    folder: Path,
+    say: Callable[[str], None],
+    meanwhile: Callable[[Path], None],
+    handles: ExitStack,
 ) -> list[str]:
     """Return `count` devices, whose locks `handles` will close."""
     place = _open_folder(folder)
@@ -133,7 +142,7 @@ def _collect(
             if not waiting:
                 say(f"waiting for {count - len(held)} more of {len(locks)} GPUs")
             waiting = True
-            end_idle(folder)
+            meanwhile(folder)
             time.sleep(POLL_SECONDS)
     finally:
         os.close(turn)

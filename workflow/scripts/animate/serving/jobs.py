@@ -4,8 +4,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from animate.serving.messages import Message, pair, receive, send
@@ -17,6 +17,10 @@ LOST = "the ranks ended without a word: see the log, and run again to go on afte
 LOST += " segment"
 
 
+class ServerWaits(Exception):
+    """While a job waited for GPUs, a server that it can use has become free."""
+
+
 def sample_by_server(
     settings: Path,
     names: str,
@@ -25,24 +29,19 @@ def sample_by_server(
 ) -> Message:
     """Have a settings file's clip sampled by a server that waits, or by one that `start` starts.
 
-    `names` is how the names of servers begin that have loaded what the clip needs.
-    Returns the server's answer: see `animate.serving.messages`. Ranks that were sound when their
-    last clip ended may fail in this one for what they did before. So a clip that such ranks leave
-    without a word of its own is given to new ones, once.
+    `names` is how the names of servers begin that have loaded what the clip needs. `start` may
+    raise `ServerWaits`. Returns the answer: see `animate.serving.messages`. Ranks may fail for what
+    they did in earlier clips: a clip that such ranks leave without a reason goes to others.
     """
-    with _passing_signals() as told:
+    while True:
         for connection in waiting_servers(names):
-            answer = _follow(connection, settings, told)
-            if answer is None:
-                continue
-            if "failed" not in answer or told.numbers:
+            answer, told = _follow(connection, settings)
+            if answer and (told or "failed" not in answer):
                 return answer
-            say(f"{answer['failed']}: it is begun again with new ranks")
-            break
-    # Waiting for a GPU can be ended by any signal.
-    connection = start()
-    with connection, _passing_signals() as told:
-        return _follow(connection, settings, told) or {"failed": LOST}
+            if answer:
+                say(f"{answer['failed']}: it is begun again with other ranks")
+        with suppress(ServerWaits), start() as connection:
+            return _follow(connection, settings)[0] or {"failed": LOST}
 
 
 def start_keeper(command: list[str]) -> socket.socket:
@@ -64,41 +63,29 @@ def start_keeper(command: list[str]) -> socket.socket:
     return connection
 
 
-class _Told:
-    """The signals that this job got, and the connection that they are passed on to."""
+def _follow(connection: socket.socket, settings: Path) -> tuple[Message | None, bool]:
+    """Return a server's answer, None if it does not take the clip, and whether a signal came."""
+    told: list[int] = []
+    taken = None
 
-    def __init__(self) -> None:
-        self.numbers: list[int] = []
-        self.connection: socket.socket | None = None
+    def pass_on(number: int, frame: object) -> None:
+        told.append(number)
+        if taken:
+            send(connection, {"signal": number})
 
-    def __call__(self, number: int, frame: object) -> None:
-        self.numbers.append(number)
-        if self.connection:
-            send(self.connection, {"signal": number})
-
-
-@contextmanager
-def _passing_signals() -> Iterator[_Told]:
-    told = _Told()
-    before = {number: signal.signal(number, told) for number in SIGNALS}
+    before = {number: signal.signal(number, pass_on) for number in SIGNALS}
     try:
-        yield told
+        began = time.clock_gettime(time.CLOCK_BOOTTIME)
+        send(connection, {"settings": str(settings), "began": began}, STREAMS)
+        taken, _ = receive(connection)
+        if taken:
+            for number in told[:1]:
+                send(connection, {"signal": number})
+            return receive(connection)[0] or {"failed": LOST}, bool(told)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _follow(connection: socket.socket, settings: Path, told: _Told) -> Message | None:
-    """Return the answer of a server that takes the clip, None of one that does not."""
-    began = time.clock_gettime(time.CLOCK_BOOTTIME)
-    if not send(connection, {"settings": str(settings), "began": began}, STREAMS):
-        return None
-    taken, _ = receive(connection)
-    if taken is None:
-        return None
-    told.connection = connection
-    with suppress(IndexError):
-        # It came before the clip was taken.
-        send(connection, {"signal": told.numbers[0]})
-    answer, _ = receive(connection)
-    return answer or {"failed": LOST}
+    # It ends this job, as it would have without the server.
+    for number in told[:1]:
+        signal.raise_signal(number)
+    return None, False
