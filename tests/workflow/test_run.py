@@ -3,9 +3,13 @@
 import json
 import re
 import shutil
+import time
+from contextlib import suppress
 from fractions import Fraction
+from pathlib import Path
 
 import av
+import psutil
 import pytest
 
 from project import ROOT
@@ -103,6 +107,30 @@ def test_a_run_says_how_far_its_clips_are(project, rows):
     said = project.snakemake("results/dance/sampled.mp4", "results/other/timeline.json").stderr
     line = r"clips: [01] of 2 finished, 1 sampling: dance segment \d/3 step \d+/30 about \d+ s left"
     assert re.search(line, said), said
+
+
+def test_clips_of_a_run_share_a_sampler_that_ends_with_it(project, rows):
+    names = ("second", "third", "fourth")
+    project.write_table(*rows, *(rows[0] | {"clip": name, "end": "0.5"} for name in names))
+    project.snakemake(*(f"results/{name}/sampled.mp4" for name in names))
+    logs = [(project.folder / f"logs/sample/{name}.log").read_text() for name in names]
+    assert sum(log.count("loading the model from") for log in logs) == 1
+    assert all("segment 1/1 step 1/1" in log for log in logs)
+    deadline = time.monotonic() + 20
+    while samplers(project.folder):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def samplers(folder):
+    """Return the processes that run one of the samplers' scripts in a folder."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            scripts = [Path(word).name for word in process.cmdline()]
+            if process.cwd() == str(folder) and {"keep_sampler.py", "sample.py"} & {*scripts}:
+                found.append(process)
+    return found
 
 
 def test_report_holds_a_page_for_each_clip_and_names_the_others(project, rows):
