@@ -16,7 +16,7 @@ class Chromium:
     """One page; a context manager. `width` and `height` in pixels, `folder` for its profile."""
 
     def __init__(self, folder: Path, width: int, height: int = 900, dark: bool = False):
-        self._folder, self._size, self._dark = folder, (width, height), dark
+        self._folder, self.width, self._height, self._dark = folder, width, height, dark
         self._numbers = itertools.count(1)
         self.errors: list[str] = []
 
@@ -46,9 +46,8 @@ class Chromium:
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             self.call(f"{domain}.enable")
-        width, height = self._size
-        size = {"width": width, "height": height, "deviceScaleFactor": 1}
-        self.call("Emulation.setDeviceMetricsOverride", **size, mobile=width < 600)
+        size = {"width": self.width, "height": self._height, "deviceScaleFactor": 1}
+        self.call("Emulation.setDeviceMetricsOverride", **size, mobile=self.width < 600)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if self._dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         return self

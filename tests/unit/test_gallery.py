@@ -53,7 +53,7 @@ def write_clip(folder, name, record=None):
     made.mkdir(parents=True)
     timeline = {"frame_count": 50, "frame_rate": "25", "model_size": [832, 480], "shots": [0, 20]}
     (made / "timeline.json").write_text(json.dumps(timeline))
-    (made / "metrics.json").write_text(json.dumps({"frames": 50, "body": 0.96}))
+    (made / "metrics.json").write_text(json.dumps({"body": 0.96, "odd": float("nan")}))
     for video in ("driving", "src_pose", "src_face", "src_mask", "src_bg"):
         (made / f"{video}.mp4").touch()
     for picture in ("driving.jpg", "src_ref.png", "preview.png"):

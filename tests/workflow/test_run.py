@@ -141,6 +141,9 @@ def test_report_holds_a_page_for_each_clip_and_names_the_others(project, rows):
     project.snakemake("results/text/timeline.json", check=False)
     said = project.snakemake("--report", "report.html").stderr
     why = "driving video text.mp4 is no video or is cut off"
+    gallery = (project.folder / "results/index.html").read_text()
+    states = re.findall(r'<article data-state="(\w+)"', gallery)
+    assert states == ["finished", "finished", "failed", "waiting"] and why in gallery
     assert f"2 of 4 clips are not finished:\n  text: {why}" in said
     assert "  later: not started\n" in said and "Missing metadata" not in said
     report = (project.folder / "report.html").read_text()
@@ -148,3 +151,27 @@ def test_report_holds_a_page_for_each_clip_and_names_the_others(project, rows):
     assert "text.html" not in report and "later.html" not in report
     assert "Driving video, pose, reference and result of the clip" in report
     assert {"text", "later"} <= set(project.pending_jobs())
+
+
+def test_a_gallery_stands_beside_the_results(finished):
+    results = finished.folder / "results"
+    page = (results / "index.html").read_text()
+    links = re.findall(r'(?:href|src|data-video)="([^"]+)"', page)
+    assert {"dance/index.html", "dance/dance.jpg", "swap/swap.mp4"} <= set(links)
+    assert all((results / link).is_file() for link in links)
+    videos = re.findall(r'<video src="([^"]+)"', (results / "swap/index.html").read_text())
+    names = ("driving", "src_pose", "src_face", "src_mask", "src_bg", "swap")
+    assert videos == [f"{name}.mp4" for name in names]
+    for video in videos:
+        with av.open(str(results / "swap" / video)) as container:
+            context = container.streams.video[0].codec_context
+            # What every browser plays.
+            assert (context.name, context.pix_fmt) == ("h264", "yuv420p")
+
+
+def test_the_gallery_is_written_beside_a_run_that_is_alive(project):
+    note, page = project.folder / "logs/run.json", project.folder / "results/index.html"
+    note.write_text("{}")
+    page.unlink()
+    project.snakemake("gallery", "--nolock")
+    assert page.is_file() and note.is_file()

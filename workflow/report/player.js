@@ -26,8 +26,13 @@ function seek(frame) {
 function play() {
   if (wanted >= frames() - 1) seek(0);
   playing = true;
-  videos().forEach(video => video.play().catch(() => {}));
+  videos().forEach(start);
   tell();
+}
+
+// A pause that comes before the first frame is no error.
+function start(video) {
+  video.play().catch(() => {});
 }
 
 function pause() {
@@ -135,7 +140,7 @@ function compare(source, name) {
     figure.append(video, caption);
     part("tracks").append(figure);
     begin(video);
-    if (playing) video.play();
+    if (playing) start(video);
   }
   offer();
   choices.left.value = source ? `Result of ${name}` : videos()[0].dataset.title;
@@ -150,7 +155,7 @@ part("view").addEventListener("change", draw);
 part("speed").addEventListener("change", follow);
 Object.values(choices).forEach(select => select.addEventListener("change", choose));
 part("other")?.addEventListener("change", event => compare(event.target.value, event.target.selectedOptions[0].dataset.name));
-part("full").addEventListener("click", () => stage.requestFullscreen());
+part("full").addEventListener("click", () => document.fullscreenElement ? document.exitFullscreen() : player.requestFullscreen());
 part("sound").addEventListener("click", event => {
   lead().muted = !lead().muted;
   event.target.textContent = lead().muted ? "Sound on" : "Sound off";

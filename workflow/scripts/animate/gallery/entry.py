@@ -49,7 +49,7 @@ class Entry:
         """`state` and `sentences`."""
         return self._json("verdict.json")
 
-    @property
+    @cached_property
     def settings(self) -> dict[str, Any]:
         """The settings that made the result, else those of the table, as JSON values."""
         return self.record.get("settings") or self.clip.settings.model_dump(mode="json")
