@@ -7,6 +7,7 @@ rule preview:
         timeline=f"{CLIP}/timeline.json",
         keypoints=f"{CLIP}/keypoints.npz",
         pose=f"{CLIP}/src_pose.mp4",
+        face=f"{CLIP}/src_face.mp4",
         person_mask=branch(replaces, then=f"{CLIP}/person_mask.mp4"),
         mask=branch(replaces, then=f"{CLIP}/src_mask.mp4"),
         # Not read: it joins all of a clip's preparation into one submission.
@@ -24,12 +25,12 @@ rule preview:
     resources:
         **cpu_job("preview"),
     params:
-        settings=settings(FaceSettings),
-        version=2,
+        settings=settings(PreviewSettings),
+        version=3,
     shell:
         'python "$SCRIPTS"/preview.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --video {input.video:q} --timeline {input.timeline:q}"
-        " --keypoints {input.keypoints:q} --pose {input.pose:q}"
+        " --keypoints {input.keypoints:q} --pose {input.pose:q} --face {input.face:q}"
         " --person-mask {input.person_mask:q} --mask {input.mask:q}"
         " --sheet {output.sheet:q} --metrics {output.metrics:q}"
 
@@ -55,6 +56,36 @@ rule driving:
         'python "$SCRIPTS"/driving.py --clip {wildcards.clip} --log {log:q}'
         " --video {input.video:q} --timeline {input.timeline:q}"
         " --output {output.video:q} --poster {output.poster:q}"
+
+
+rule preview_video:
+    input:
+        video=driving_video,
+        timeline=f"{CLIP}/timeline.json",
+        keypoints=f"{CLIP}/keypoints.npz",
+        pose=f"{CLIP}/src_pose.mp4",
+        person_mask=branch(replaces, then=f"{CLIP}/person_mask.mp4"),
+        mask=branch(replaces, then=f"{CLIP}/src_mask.mp4"),
+        sound=f"{CLIP}/sound.json",
+    output:
+        f"{CLIP}/preview.mp4",
+    log:
+        f"{LOGS}/preview_video/{{clip}}.log",
+    group:
+        submission("preview_video")
+    conda:
+        "../../envs/preprocess.yaml"
+    resources:
+        **cpu_job("preview_video"),
+    params:
+        settings=settings(PreviewSettings),
+        version=1,
+    shell:
+        'python "$SCRIPTS"/preview_video.py --clip {wildcards.clip} --log {log:q}'
+        " --settings {params.settings:q} --video {input.video:q} --timeline {input.timeline:q}"
+        " --keypoints {input.keypoints:q} --pose {input.pose:q}"
+        " --person-mask {input.person_mask:q} --mask {input.mask:q} --sound {input.sound:q}"
+        " --output {output:q}"
 
 
 rule provenance:

@@ -15,6 +15,7 @@ from animate.config.settings import (
     PersonMaskSettings,
     PoseBackend,
     PoseSettings,
+    PreviewSettings,
     ResultSettings,
     SamplingSettings,
     SoundSettings,

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from animate.errors import ClipError
 from animate.failure_note import note_of, remove_note, write_note
 
-WARNINGS = "animate.warnings"
+CONSOLE = "animate.console"
 LOG_FORMAT = "%(asctime)s %(message)s"
 
 
@@ -37,14 +37,14 @@ def run_stage(main: Callable[[argparse.Namespace], None], parser: argparse.Argum
     """Run `main` on the parsed arguments and exit with 1 after an error.
 
     A `ClipError` becomes one line that starts with the clip's name; any other exception is a
-    defect and keeps its traceback. The log file gets all output, the console only the last line
-    and what `warn` says, and a note beside the log file tells the run, see `failure_note`.
+    defect and keeps its traceback. The log file gets all output, the console only the last line and
+    what `warn` and `tell` say, and a note beside the log file tells the run, see `failure_note`.
     """
     args = parser.parse_args()
     remove_note(args.log)
     console = _log_to(args.log)
     if console is not None:
-        _show_warnings(console, args.clip)
+        _show_on(console, args.clip)
     try:
         main(args)
     except Exception as error:
@@ -58,7 +58,12 @@ def run_stage(main: Callable[[argparse.Namespace], None], parser: argparse.Argum
 
 def warn(sentence: str) -> None:
     """Say on the console, and in the log file, what a user should know of a clip that goes on."""
-    logging.getLogger(WARNINGS).warning("warning: %s", sentence)
+    logging.getLogger(CONSOLE).warning("warning: %s", sentence)
+
+
+def tell(sentence: str) -> None:
+    """Say on the console, and in the log file, what a user asked to know of a clip."""
+    logging.getLogger(CONSOLE).info(sentence)
 
 
 def _log_to(path: Path | None) -> int | None:
@@ -76,10 +81,10 @@ def _log_to(path: Path | None) -> int | None:
     return console
 
 
-def _show_warnings(console: int, clip: str) -> None:
+def _show_on(console: int, clip: str) -> None:
     handler = logging.StreamHandler(os.fdopen(os.dup(console), "w"))
     handler.setFormatter(logging.Formatter(f"clip {clip}: %(message)s" if clip else "%(message)s"))
-    logging.getLogger(WARNINGS).addHandler(handler)
+    logging.getLogger(CONSOLE).addHandler(handler)
 
 
 def _fail(console: int | None, clip: str, sentence: str) -> None:

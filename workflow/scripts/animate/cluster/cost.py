@@ -32,7 +32,8 @@ CORE_SECONDS = {
     "face_video": 0.0216,
     "mask": 0.0333,
     "background": 0.0532,
-    "preview": 0.02,
+    "preview": 0.03,
+    "preview_video": 0.06,
     "driving": 0.03,
     "mux": 0.005,
     "page": 0.02,
@@ -41,7 +42,10 @@ CORE_SECONDS = {
 }
 # Core seconds of a source frame that a stage decodes, but does not show.
 SKIP = CORE_SECONDS["timeline"]
-FILM_READERS = {"keypoints", "person_mask", "face_video", "background", "preview", "driving"}
+FILM_READERS = {
+    *("keypoints", "person_mask", "face_video", "background", "driving"),
+    *("preview", "preview_video"),
+}
 # Of a frame on a CPU, with random weights of the published sizes (ViTPose-H, SAM 2 large).
 DETECTOR_CORE_SECONDS = {"vitpose": 2.8, "sam2": 26.0}
 # Seconds of a frame on a GPU: not measured.

@@ -208,8 +208,8 @@ class MaskSettings(MaskGrid):
     mask_h_len: int = setting(1, "Rows of that grid", used_with=REPLACE, ge=1, le=200)
 
 
-class SamplingSettings(Declared):
-    """How a clip is sampled; the defaults are the official ones."""
+class SegmentSettings(Declared):
+    """How a clip is divided into segments."""
 
     segment_frames: FourNPlusOne = setting(
         77,
@@ -223,6 +223,23 @@ class SamplingSettings(Declared):
         "Even samples segments of equal length, as short as their number allows; pad samples all"
         " with segment_frames, as the official code does, and drops what is beyond the end",
     )
+    conditioning_frames: Annotated[int, checked(lambda v: v in (1, 5))] = setting(
+        1, "Last frames of a segment that the next one starts from", "1 or 5"
+    )
+    cuts: Literal["split", "ignore"] = setting(
+        "split",
+        "Split starts afresh at each camera cut, so that no frame of one scene conditions the next;"
+        " ignore samples the clip as one shot",
+    )
+
+
+class PreviewSettings(SegmentSettings, FaceSettings):
+    """What a preview shows: segments and face crops."""
+
+
+class SamplingSettings(SegmentSettings):
+    """How a clip is sampled; the defaults are the official ones."""
+
     steps: int = setting(20, "Denoising steps per segment", ge=1, le=200)
     guidance_scale: float = setting(
         1.0,
@@ -236,14 +253,6 @@ class SamplingSettings(Declared):
         "Share of the steps, from the first, that are guided when guidance_scale is above 1",
         ge=0,
         le=1,
-    )
-    conditioning_frames: Annotated[int, checked(lambda v: v in (1, 5))] = setting(
-        1, "Last frames of a segment that the next one starts from", "1 or 5"
-    )
-    cuts: Literal["split", "ignore"] = setting(
-        "split",
-        "Split starts afresh at each camera cut, so that no frame of one scene conditions the next;"
-        " ignore samples the clip as one shot",
     )
     shift: float = setting(5.0, "Shift of the noise schedule", gt=0, le=20)
     solver: Literal["unipc", "dpm++", "euler", "lcm"] = setting(

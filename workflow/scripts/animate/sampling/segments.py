@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from animate.config.settings import SegmentSettings
+
 # A shot of fewer frames joins the one before it, the first one the one after it: a whole segment,
 # most of it dropped, would cost too much.
 SHORTEST_SHOT = 12
@@ -54,6 +56,21 @@ def plan_segments(
             place = len(segments), number, first, stop - first
             segments.append(_segment(*place, length, conditioning_frames))
     return segments
+
+
+def segment_starts(frame_count: int, shots: Sequence[int], settings: SegmentSettings) -> list[int]:
+    """Return the first new frame of each segment of a clip, ascending from 0; at least one.
+
+    `shots` are the first frames of the timeline's shots.
+    """
+    segments = plan_segments(
+        frame_count,
+        settings.segment_frames,
+        settings.conditioning_frames,
+        sampled_shots(shots, frame_count, settings.cuts),
+        settings.segment_fit,
+    )
+    return [segment.sources[segment.overlap] for segment in segments]
 
 
 def segment_lengths(

@@ -23,7 +23,7 @@ from animate.video.timeline import Timeline
 BT709 = 1
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 MASK_THRESHOLD = 127
-CRF = {"picture": 7, "drawing": 6, "mask": 4, "result": 14, "preview": 28}
+CRF = {"picture": 7, "drawing": 6, "mask": 4, "result": 14, "overlay": 20, "preview": 28}
 # CRF alone spends less on noise and on high frame rates, down to 36 dB.
 QMAX = {"picture": 18}
 ENCODER = {"preset": "veryfast", "bf": "0", "g": "48"}
@@ -40,13 +40,17 @@ class VideoInfo:
     size: tuple[int, int]
 
 
-def read_frames(video: Path, timeline: Timeline) -> Iterator[np.ndarray]:
+def read_frames(
+    video: Path, timeline: Timeline, positions: Sequence[int] | None = None
+) -> Iterator[np.ndarray]:
     """Yield the upright source frame of every output frame, uint8 RGB (h, w, 3) of `source_size`.
 
-    Two frames are in memory at a time; a source frame shown twice is yielded twice. Raises
-    ClipError when the video ends before the timeline does.
+    With `positions`, ascending, it yields those of some output frames alone. Two frames are in
+    memory at a time; a source frame shown twice is yielded twice. Raises ClipError when the video
+    ends before the timeline does.
     """
-    shown = Counter(timeline.source_indices)
+    sources = timeline.source_indices
+    shown = Counter(sources if positions is None else [sources[place] for place in positions])
     frames = upright_frames(Path(video), timeline.picture, shown, timeline.entry)
     times = iter(shown.values())
     for frame in prefetch(frames):
@@ -137,8 +141,8 @@ class VideoWriter:
 
     `size` is (width, height), both even; `frame_rate` is exact. `quality` is "picture" (faces,
     backgrounds; 40 dB even of noise), "drawing" (skeletons; 45 dB), "mask" (0 and 255 survive a
-    threshold of 127), "result" or "preview". The decibels are of the 4:2:0 planes: of the RGB of a
-    drawing, 4:2:0 itself keeps 32 to 36 dB.
+    threshold of 127), "result", "overlay" (lines and text in a picture) or "preview". The decibels
+    are of the 4:2:0 planes: of the RGB of a drawing, 4:2:0 itself keeps 32 to 36 dB.
     The file appears under its name when the block ends without an error.
     """
 
@@ -150,7 +154,7 @@ class VideoWriter:
         self._options = ENCODER | {"crf": str(CRF[quality])}
         if quality in QMAX:
             self._options["qmax"] = str(QMAX[quality])
-        if quality != "preview":
+        if quality not in ("overlay", "preview"):
             self._options |= REPEATABLE
         self._count = 0
         self._files = ExitStack()

@@ -1,0 +1,1 @@
+"""Pictures by which a person judges the preprocessing of a clip: a sheet, and a video."""

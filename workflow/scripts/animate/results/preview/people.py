@@ -1,0 +1,26 @@
+"""Everybody in sight, as numbered by the search for keypoints."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Person:
+    """A numbered person: seen first at `first_second` of the clip, and at `frame` in `box`.
+
+    `box` is x0, y0, x1, y1 in pixels of the clip's model-size frames.
+    """
+
+    number: int
+    first_second: float
+    frame: int
+    box: tuple[float, float, float, float]
+
+
+def read_people(path: Path | None) -> list[Person]:
+    """Return the people of a `people.json`; nobody without one."""
+    if path is None:
+        return []
+    people = json.loads(Path(path).read_text("utf-8"))["people"]
+    return [Person(**person) for person in people]
