@@ -23,7 +23,9 @@ from animate.pose.drawing import draw_pose
 from animate.pose.face import CROP_SIZE, crop_face, face_track
 from animate.pose.gaps import bridge_gaps
 from animate.pose.keypoints import Keypoints
-from animate.results.preview import moments, write_preview
+from animate.results.preview.film import Played, write_film
+from animate.results.preview.findings import Findings, find, watched_fit
+from animate.results.preview.sheet import Shown, moments, write_sheet
 from animate.video.files import (
     DrivingFrames,
     VideoWriter,
@@ -37,6 +39,7 @@ from animate.video.letterbox import Letterbox
 from animate.video.timeline import Timeline, make_timeline
 
 SIZE = (1280, 720)
+MASKS = {"person_mask": "person_mask.mp4", "mask": "src_mask.mp4"}
 REPEATS = 10
 
 
@@ -113,18 +116,28 @@ class Stages:
         return timeline.frame_count
 
     def preview(self) -> int:
-        timeline = self._timeline()
-        keypoints = Keypoints.load(self.folder / "keypoints.npz")
-        boxes = face_track(keypoints, SIZE, float(timeline.frame_rate), timeline.shots)
-        shown = moments(timeline.frame_count)
-        paths = (self.folder / f"{name}.mp4" for name in ("person_mask", "src_mask"))
-        masks = [read_masks_at(path, shown) for path in paths]
-        frames, poses = (
-            read_frames(self.video, timeline),
-            read_at(self.folder / "src_pose.mp4", shown),
-        )
-        write_preview(self.folder / "preview.png", frames, keypoints, boxes, poses, masks)
-        return timeline.frame_count
+        found = self._found()
+        at = moments(found)
+        read = {"driving": read_frames(self.video, found.timeline, at)}
+        for name in ("pose", "face"):
+            read[name] = read_at(self.folder / f"src_{name}.mp4", at)
+        for name, file in MASKS.items():
+            read[name] = read_masks_at(self.folder / file, at)
+        write_sheet(self.folder / "preview.png", "clip", found, at, Shown(**read))
+        return found.timeline.frame_count
+
+    def preview_video(self) -> int:
+        found = self._found()
+        masks = {name: read_masks(self.folder / file) for name, file in MASKS.items()}
+        played = Played(read_frames(self.video, found.timeline), **masks)
+        write_film(self.folder / "preview.mp4", found, played, None)
+        return found.timeline.frame_count
+
+    def _found(self) -> Findings:
+        timeline, keypoints = self._timeline(), Keypoints.load(self.folder / "keypoints.npz")
+        fit = watched_fit(timeline, keypoints, self.folder / "src_mask.mp4")
+        segments = range(0, timeline.frame_count, 76)
+        return find(timeline, keypoints, fit, None, segments, smooth=True)
 
 
 TOGETHER = (
@@ -135,6 +148,7 @@ TOGETHER = (
     ("src_mask",),
     ("src_bg",),
     ("preview",),
+    ("preview_video",),
 )
 STAGES = tuple(name for names in TOGETHER for name in names)
 TO_POSE_AND_FACE = TOGETHER[:3]

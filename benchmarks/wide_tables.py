@@ -23,7 +23,7 @@ RULES = {
     "mask": ("person_mask", "mask"),
     "background": ("video.mp4 timeline mask", "background"),
     "preview": (
-        "video.mp4 timeline keypoints pose +person_mask +mask reference",
+        "video.mp4 timeline keypoints pose face +person_mask +mask reference",
         "preview metrics",
     ),
     "sample": (

@@ -7,9 +7,11 @@ from pathlib import Path
 from animate.config.fields import Declared
 
 ABSENT = ("weights", "frame_shape", "reference", "reference_keypoints")
+# What a preview shows where there is one.
+SHOWN = ("keypoints", "people", "pose", "face", "person_mask", "mask", "sound", "clip")
 
 
 def stage(name: str, settings: Declared, **files: Path) -> None:
     """Run the script `name` on the CPU with these arguments; others are absent."""
-    args = Namespace(settings=settings, device="cpu", **(dict.fromkeys(ABSENT) | files))
+    args = Namespace(settings=settings, device="cpu", **(dict.fromkeys(ABSENT + SHOWN) | files))
     importlib.import_module(name).main(args)

@@ -121,7 +121,10 @@ def test_frames_that_are_not_shown_are_not_converted(tmp_path, monkeypatch):
     converted = []
     upright = source.upright
     monkeypatch.setattr(source, "upright", lambda *args: converted.append(1) or upright(*args))
-    assert len(list(files.read_frames(video, timeline))) == len(converted) == 4
+    every = list(files.read_frames(video, timeline))
+    assert len(every) == len(converted) == 4
+    chosen = list(files.read_frames(video, timeline, [1, 3]))
+    assert len(converted) == 6 and np.array_equal(chosen, every[1::2])
 
 
 def test_a_film_that_changed_since_is_named(tmp_path):

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 from av.video.frame import VideoFrame
 
-from animate.sampling.segments import SHORTEST_SHOT, plan_segments, sampled_shots, segment_lengths
+from animate.config.settings import SegmentSettings
+from animate.sampling.segments import (
+    SHORTEST_SHOT,
+    plan_segments,
+    sampled_shots,
+    segment_lengths,
+    segment_starts,
+)
 from animate.video.files import read_frames
 from animate.video.shots import CutFinder
 from animate.video.timeline import Timeline, make_timeline
@@ -180,6 +187,13 @@ def test_segments_of_a_shot_see_no_other(shots, conditioning):
         assert len({np.searchsorted(shots, i, side="right") for i in segment.sources}) == 1
     fresh = [s.sources[0] for s in segments if not s.overlap]
     assert fresh == list(shots)
+
+
+def test_segments_start_where_their_new_frames_do():
+    settings = SegmentSettings(segment_frames=21, segment_fit="pad", conditioning_frames=5)
+    assert segment_starts(60, (0, 40), settings) == [0, 21, 37, 40]
+    whole = settings.model_copy(update={"cuts": "ignore"})
+    assert segment_starts(60, (0, 40), whole) == [0, 21, 37, 53]
 
 
 def test_short_shots_join_their_neighbours_and_do_not_multiply_segments():

@@ -50,6 +50,12 @@ def test_without_a_log_the_line_stands_once(run):
     assert done.stderr.count("clip dance: no person") == 1
 
 
+def test_what_is_told_is_on_the_console(run, tmp_path):
+    done = run("from animate.stage import tell; tell('320 x 180')", "--log", f"{tmp_path}/log")
+    assert (done.returncode, done.stderr) == (0, "clip dance: 320 x 180\n")
+    assert "320 x 180" in (tmp_path / "log").read_text()
+
+
 def test_a_warning_is_one_line_on_the_console_too_and_the_stage_goes_on(run, tmp_path):
     done = run("from animate.stage import warn; warn('nobody is seen')", "--log", f"{tmp_path}/log")
     assert (done.returncode, done.stderr) == (0, "clip dance: warning: nobody is seen\n")

@@ -110,6 +110,8 @@ def test_each_shot_is_sampled_apart(tmp_path):
         folder = project.folder / "results" / name
         assert json.loads((folder / "timeline.json").read_text())["shots"] == [0, 22]
         assert json.loads((folder / "metrics.json").read_text())["cuts"] == 1
+        preview = video_info(folder / "preview.mp4")
+        assert (preview.frame_count, preview.frame_rate) == (42, timeline.frame_rate)
         record = json.loads((folder / f"{name}.json").read_text())
         assert record["sampling"]["segments"][-1]["last"] == segments
         assert video_info(folder / "sampled.mp4").frame_count == 42

@@ -23,6 +23,12 @@ def test_steps_of_one_clip(project, rows):
     assert project.pending_jobs() == {"dance": SAMPLE}
 
 
+def test_segments_of_one_clip_are_shown_anew(project, rows):
+    rows[0]["segment_frames"] = "21"
+    project.write_table(*rows)
+    assert project.pending_jobs() == {"dance": {"preview": 1, **SAMPLE}}
+
+
 @pytest.mark.parametrize(
     ("setting", "value"), [("mask_kernel", "5"), ("mask_grid", "pixel"), ("mask_steady", "false")]
 )

@@ -81,7 +81,8 @@ def test_preprocessing_is_judged_before_sampling(finished, tmp_path):
     early = finished.copy_to(tmp_path / "early")
     shutil.rmtree(early.folder / "results")
     jobs = early.pending_jobs("previews")
-    assert jobs["dance"]["preview"] == 1 and jobs["dance"]["sample"] == 0
+    assert jobs["dance"]["preview"] == jobs["dance"]["preview_video"] == 1
+    assert jobs["dance"]["sample"] == 0
 
 
 def test_record_explains_the_result(finished):

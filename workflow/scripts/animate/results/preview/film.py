@@ -98,9 +98,9 @@ def _pictures(found: Findings, played: Played) -> Iterator[np.ndarray]:
         if person is not None:
             outline(picture, view.of_model(person))
         if keypoints is not None:
-            put_over(picture, skeleton(view, keypoints, number))
+            put_over(picture, skeleton(view, keypoints, number), halo=True)
         elif pose is not None:
-            put_over(picture, view.of_model(pose, cv2.INTER_LINEAR))
+            put_over(picture, view.of_model(pose, cv2.INTER_LINEAR), halo=True)
         if found.face_boxes is not None:
             face_frame(picture, view, found.face_boxes[number])
         people_boxes(picture, view, found.people_at(number, stays))

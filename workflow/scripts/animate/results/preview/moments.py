@@ -25,7 +25,7 @@ def choose_moments(
     They are the first frame, those `wanted`, the worst of every shot (`shots` are their first
     frames), and the worst of the clip until there are eight: with the largest of `faults`, each
     (N,) from 0 to 1, of kinds that are not shown yet, and far from the others. No two of these are
-    nearer than half an eighth of the clip. In a clip without faults they are spread evenly.
+    nearer than a sixteenth of the clip. In a clip without faults they are spread evenly.
     """
     faults = faults or {"": np.zeros(count)}
     worst = np.max(list(faults.values()), axis=0)
@@ -35,12 +35,12 @@ def choose_moments(
             shown.add(first + _worst(worst[first:stop]))
     target = min(max(COUNT, len(shown) + WORST), count)
     weights = dict.fromkeys(faults, 1.0)
-    frames = np.arange(count)
+    frames, step = np.arange(count), max((count - 1) // (COUNT - 1), 1)
     while len(shown) < target:
         distance = np.abs(frames[:, None] - sorted(shown)).min(axis=1)
         value = np.max([weights[kind] * fault for kind, fault in faults.items()], axis=0)
-        value = value + FAR * np.minimum(distance / (count / COUNT), 1) + 1e-6 * distance
-        value[distance < max(count / COUNT / 2, 1)] = -1
+        value = value + FAR * np.minimum(distance / step, 1)
+        value[distance < max(step / 2, 1)] = -1
         frame = int(np.argmax(value))
         if value[frame] < 0:
             break

@@ -17,6 +17,7 @@ TINT = 0.3
 STEPS = (10, 20, 50, 100, 200, 500, 1000)
 STEP_PIXELS = 55
 RULER_SIZE = 11
+HALO = (235, 235, 235)
 # Not black, which is what is not drawn.
 DARK = (10, 10, 10)
 
@@ -35,9 +36,16 @@ def skeleton(view: View, keypoints: Keypoints, frame: int, enlarged: int = 1) ->
     return cv2.resize(drawn, view.size, interpolation=cv2.INTER_AREA)
 
 
-def put_over(picture: np.ndarray, drawn: np.ndarray) -> None:
-    """Put what is not black in `drawn` over a picture of the same size, both uint8 RGB."""
-    cv2.copyTo(drawn, cv2.cvtColor(drawn, cv2.COLOR_RGB2GRAY), picture)
+def put_over(picture: np.ndarray, drawn: np.ndarray, halo: bool = False) -> None:
+    """Put what is not black in `drawn` over a picture of the same size, both uint8 RGB.
+
+    With a `halo` it is seen on any colour.
+    """
+    seen = cv2.cvtColor(drawn, cv2.COLOR_RGB2GRAY)
+    if halo:
+        around = cv2.dilate(seen, np.ones((3, 3), np.uint8))
+        cv2.copyTo(np.full_like(drawn, HALO), around, picture)
+    cv2.copyTo(drawn, seen, picture)
 
 
 def tint(picture: np.ndarray, mask: np.ndarray, colour: Colour = REPAINTED) -> None:

@@ -37,6 +37,8 @@ LARGE_MOMENTS = 12
 MOST_PEOPLE = 9
 TITLE_SIZE, TIME_SIZE, FAULT_SIZE = 18, 17, 13
 DIMMED = 0.45
+# Thin lines stay visible in a small tile.
+THICKER = np.ones((3, 3), np.uint8)
 
 
 @dataclass(frozen=True)
@@ -120,14 +122,17 @@ def _rows(
                 outline(picture, view.of_model(shown.person_mask[place]), PERSON)
         yield "mask: person,\nand what is\npainted anew", plain
     if shown.pose:
-        yield "pose as the\nmodel sees it", [_shrunk(pose, view.size) for pose in shown.pose]
+        yield (
+            "pose as the\nmodel sees it",
+            [_shrunk(cv2.dilate(pose, THICKER), view.size) for pose in shown.pose],
+        )
     if shown.face:
         side = (min(view.size),) * 2
         yield "face as the\nmodel sees it", [_shrunk(face, side) for face in shown.face]
 
 
 def _shrunk(picture: np.ndarray, box: tuple[int, int]) -> np.ndarray:
-    """Return a picture as large as it fits into a box (width, height); thin lines stay visible."""
+    """Return a picture as large as it fits into a box (width, height)."""
     scale = min(box[0] / picture.shape[1], box[1] / picture.shape[0])
     size = tuple(max(int(side * scale), 1) for side in picture.shape[1::-1])
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
@@ -136,8 +141,9 @@ def _shrunk(picture: np.ndarray, box: tuple[int, int]) -> np.ndarray:
 def _head(clip: str, found: Findings, frames: Sequence[int]) -> Iterator[np.ndarray]:
     timeline = found.timeline
     count, (width, height) = timeline.frame_count, timeline.model_size
+    name = f"{clip}: " if clip else ""
     lines = [
-        f"{clip}: {count} frames, {float(timeline.frame_rate):g} a second,"
+        f"{name}{count} frames, {float(timeline.frame_rate):g} a second,"
         f" {float(timeline.duration):.2f} s",
         f"Points and boxes are in pixels of the model's frame of {width} x {height}; the driving"
         f" video has {timeline.source_size[0]} x {timeline.source_size[1]}.",
