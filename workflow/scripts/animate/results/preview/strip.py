@@ -48,11 +48,11 @@ class Strip:
         return self.left + int((frame + 0.5) * self.width / self.count)
 
     def with_playhead(self, frame: int) -> np.ndarray:
-        """Return the picture with a line at a frame."""
+        """Return the picture with a line at a frame, down to the numbers of the time axis."""
         picture = self.picture.copy()
         x = self.at(frame)
-        picture[:, max(x - 2, 0) : x + 3] = PAPER
-        picture[:, max(x - 1, 0) : x + 2] = INK
+        picture[:-AXIS, max(x - 2, 0) : x + 3] = PAPER
+        picture[:-AXIS, max(x - 1, 0) : x + 2] = INK
         return picture
 
 
