@@ -112,6 +112,15 @@ def test_grainy_background_with_a_hole_keeps_40_decibels(tmp_path, rate):
     assert min(decibels(a, planes(b)) for a, b in zip(coded, frames, strict=True)) >= 40
 
 
+@pytest.mark.parametrize("colour", [(1, 1, 1), (1, 0, 0), (0, 1, 1)])
+def test_a_mask_is_where_red_is_above_127_in_grey_and_in_colour(tmp_path, colour):
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (64, 1))
+    path = write(tmp_path / "a.mp4", [ramp[..., None] * np.array(colour, np.uint8)], "mask")
+    expected = [frame[..., 0] > 127 for frame in read_video(path)]
+    assert np.array_equal(list(read_masks(path)), expected)
+    assert expected[0].any() == bool(colour[0])
+
+
 def masks() -> list[np.ndarray]:
     """Return ragged masks, 0 or 1."""
     noise = np.random.default_rng(1).random((12, 60, 104))

@@ -42,14 +42,24 @@ def put_over(picture: np.ndarray, drawn: np.ndarray, halo: bool = False) -> None
     With a `halo` it is seen on any colour.
     """
     seen = cv2.cvtColor(drawn, cv2.COLOR_RGB2GRAY)
+    place = _place_of(seen)
+    seen, drawn, picture = seen[place], drawn[place], picture[place]
     if halo:
         around = cv2.dilate(seen, np.ones((3, 3), np.uint8))
         cv2.copyTo(np.full_like(drawn, HALO), around, picture)
     cv2.copyTo(drawn, seen, picture)
 
 
+def _place_of(mask: np.ndarray) -> tuple[slice, slice]:
+    """Return the rows and columns around what is not 0, and a pixel more each way."""
+    x, y, width, height = cv2.boundingRect(mask)
+    return slice(max(y - 1, 0), y + height + 1), slice(max(x - 1, 0), x + width + 1)
+
+
 def tint(picture: np.ndarray, mask: np.ndarray, colour: Colour = REPAINTED) -> None:
     """Colour the `mask` (h, w), uint8 0/1 of the picture's size."""
+    place = _place_of(mask)
+    mask, picture = mask[place], picture[place]
     plain = np.full_like(picture, colour)
     cv2.copyTo(cv2.addWeighted(picture, 1 - TINT, plain, TINT, 0), mask, picture)
 
