@@ -31,8 +31,8 @@ def main(args):
     at = moments(found)
     shown = Shown(
         read_frames(args.video, timeline, at),
-        *(read_at(path, at) if path else () for path in (args.pose, args.face)),
-        *(read_masks_at(path, at) if path else () for path in (args.person_mask, args.mask)),
+        *(read_at(path, at) if path else None for path in (args.pose, args.face)),
+        *(read_masks_at(path, at) if path else None for path in (args.person_mask, args.mask)),
     )
     write_sheet(args.sheet, args.clip, found, at, shown)
     with atomic_output(args.metrics) as temporary:

@@ -100,14 +100,15 @@ def read_masks(path: Path) -> Iterator[np.ndarray]:
             yield _to_mask(_to_rgb(frame)) if grey is None else grey
 
 
-def read_at(path: Path, positions: Sequence[int]) -> list[np.ndarray]:
-    """Return the frames at some positions of one of the clip's own videos, uint8 RGB (h, w, 3)."""
-    return [read_segment(path, position, position + 1)[0] for position in positions]
+def read_at(path: Path, positions: Sequence[int]) -> Iterator[np.ndarray]:
+    """Yield the frames at some positions of one of the clip's own videos, uint8 RGB (h, w, 3)."""
+    for position in positions:
+        yield read_segment(path, position, position + 1)[0]
 
 
-def read_masks_at(path: Path, positions: Sequence[int]) -> list[np.ndarray]:
-    """Return the frames at some positions of a mask video, uint8 0/1 (h, w)."""
-    return [_to_mask(frame) for frame in read_at(path, positions)]
+def read_masks_at(path: Path, positions: Sequence[int]) -> Iterator[np.ndarray]:
+    """Yield the frames at some positions of a mask video, uint8 0/1 (h, w)."""
+    return map(_to_mask, read_at(path, positions))
 
 
 def read_segment(path: Path, start: int, stop: int) -> np.ndarray:

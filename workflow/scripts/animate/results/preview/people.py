@@ -1,7 +1,7 @@
 """Everybody in sight, as numbered by the search for keypoints."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 
@@ -23,4 +23,5 @@ def read_people(path: Path | None) -> list[Person]:
     if path is None:
         return []
     people = json.loads(Path(path).read_text("utf-8"))["people"]
-    return [Person(**person) for person in people]
+    names = [field.name for field in fields(Person)]
+    return [Person(*(person[name] for name in names)) for person in people]

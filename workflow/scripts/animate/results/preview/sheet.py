@@ -3,6 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import cv2
@@ -43,17 +44,17 @@ THICKER = np.ones((3, 3), np.uint8)
 
 @dataclass(frozen=True)
 class Shown:
-    """The pictures at some frames of a clip: one for each frame, or none at all.
+    """The pictures at some frames of a clip: streams of one for each of the frames, or None.
 
     `driving` are uint8 RGB upright driving frames; `pose` and `face` what the model sees, uint8
     RGB; `person_mask` and `mask` uint8 0/1. All but driving and face are of the model's size.
     """
 
     driving: Iterable[np.ndarray]
-    pose: Sequence[np.ndarray] = ()
-    face: Sequence[np.ndarray] = ()
-    person_mask: Sequence[np.ndarray] = ()
-    mask: Sequence[np.ndarray] = ()
+    pose: Iterable[np.ndarray] | None = None
+    face: Iterable[np.ndarray] | None = None
+    person_mask: Iterable[np.ndarray] | None = None
+    mask: Iterable[np.ndarray] | None = None
 
 
 def moments(found: Findings) -> list[int]:
@@ -75,60 +76,67 @@ def write_sheet(
     box = LARGE_TILE if len(frames) <= LARGE_MOMENTS else SMALL_TILE
     timeline = found.timeline
     view = View.within(timeline.source_size, timeline.model_size, box)
-    rows = list(_rows(view, found, frames, shown))
-    column_width = max(tile.shape[1] for _, tiles in rows for tile in tiles) + 2 * GAP
-    column_width = max(column_width, label("00:00.00 s", TIME_SIZE).shape[1] + 2 * GAP)
+    columns = list(_columns(view, found, frames, shown))
+    tile = max(tile.shape[1] for column in columns for tile in column.values())
+    column_width = max(tile, label("00000.00 s", TIME_SIZE).shape[1]) + 2 * GAP
     across = max((WIDTH - GUTTER) // column_width, 1)
     sheet = [*_head(clip, found, frames)]
     for first in range(0, len(frames), across):
         part = slice(first, first + across)
         sheet.append(_times(found, frames, part, column_width))
-        for name, tiles in rows:
-            sheet.append(_row(name, tiles[part], column_width))
-        _mark_cuts(sheet[-1 - len(rows) :], frames, part, timeline.shots, column_width)
+        for name in columns[0]:
+            tiles = [column[name] for column in columns[part]]
+            sheet.append(_row(name, tiles, column_width))
+        _mark_cuts(sheet[-1 - len(columns[0]) :], frames, part, timeline.shots, column_width)
     with atomic_output(path) as temporary:
         Image.fromarray(np.concatenate([_widened(part) for part in sheet])).save(temporary)
 
 
-def _rows(
+def _columns(
     view: View, found: Findings, frames: Sequence[int], shown: Shown
-) -> Iterator[tuple[str, list[np.ndarray]]]:
-    """Yield the rows, each its name and a tile for each frame."""
-    plain = [view.picture(frame) for frame in shown.driving]
-    driving, over = [], []
-    for number, picture in zip(frames, plain, strict=True):
-        marked = picture.copy()
-        draw_ruler(marked, view)
-        if found.face_boxes is not None:
-            face_frame(marked, view, found.face_boxes[number])
-        people_boxes(marked, view, found.people_at(number))
-        driving.append(marked)
-    yield "driving video,\npixels of the\nmodel's frame", driving
-    for place, (number, picture) in enumerate(zip(frames, plain, strict=True)):
-        dimmed = (picture * DIMMED).astype(np.uint8)
-        if found.keypoints is not None:
-            dimmed = cv2.add(dimmed, skeleton(view, found.keypoints, number, enlarged=2))
-        elif shown.pose:
-            put_over(dimmed, view.of_model(shown.pose[place], cv2.INTER_AREA))
-        over.append(dimmed)
-    yield "skeleton as\nit was found" if found.keypoints is not None else "pose over it", over
-    if shown.mask or shown.person_mask:
-        for place, picture in enumerate(plain):
-            if shown.mask:
-                grown = view.of_model(shown.mask[place])
-                tint(picture, grown)
-                outline(picture, grown, REPAINTED)
-            if shown.person_mask:
-                outline(picture, view.of_model(shown.person_mask[place]), PERSON)
-        yield "mask: person,\nand what is\npainted anew", plain
-    if shown.pose:
-        yield (
-            "pose as the\nmodel sees it",
-            [_shrunk(cv2.dilate(pose, THICKER), view.size) for pose in shown.pose],
-        )
-    if shown.face:
-        side = (min(view.size),) * 2
-        yield "face as the\nmodel sees it", [_shrunk(face, side) for face in shown.face]
+) -> Iterator[dict[str, np.ndarray]]:
+    """Yield for each of the frames its tiles, by the names of the rows."""
+    streams = (shown.pose, shown.face, shown.person_mask, shown.mask)
+    streams = [repeat(None, len(frames)) if stream is None else stream for stream in streams]
+    for number, frame, *pictures in zip(frames, shown.driving, *streams, strict=True):
+        yield _column(view, found, number, view.picture(frame), *pictures)
+
+
+def _column(
+    view: View,
+    found: Findings,
+    number: int,
+    picture: np.ndarray,
+    pose: np.ndarray | None,
+    face: np.ndarray | None,
+    person_mask: np.ndarray | None,
+    mask: np.ndarray | None,
+) -> dict[str, np.ndarray]:
+    marked = picture.copy()
+    draw_ruler(marked, view)
+    if found.face_boxes is not None:
+        face_frame(marked, view, found.face_boxes[number])
+    people_boxes(marked, view, found.people_at(number))
+    tiles = {"driving video,\npixels of the\nmodel's frame": marked}
+    over = (picture * DIMMED).astype(np.uint8)
+    if found.keypoints is not None:
+        drawn = skeleton(view, found.keypoints, number, enlarged=2)
+        tiles["skeleton as\nit was found"] = cv2.add(over, drawn)
+    elif pose is not None:
+        put_over(over, view.of_model(pose, cv2.INTER_AREA))
+        tiles["pose over it"] = over
+    if mask is not None:
+        tint(picture, view.of_model(mask))
+        outline(picture, view.of_model(mask), REPAINTED)
+    if person_mask is not None:
+        outline(picture, view.of_model(person_mask), PERSON)
+    if mask is not None or person_mask is not None:
+        tiles["mask: person,\nand what is\npainted anew"] = picture
+    if pose is not None:
+        tiles["pose as the\nmodel sees it"] = _shrunk(cv2.dilate(pose, THICKER), view.size)
+    if face is not None:
+        tiles["face as the\nmodel sees it"] = _shrunk(face, (min(view.size),) * 2)
+    return tiles
 
 
 def _shrunk(picture: np.ndarray, box: tuple[int, int]) -> np.ndarray:
