@@ -72,7 +72,7 @@ def likeness_figures(
     shown = np.flatnonzero(points.found)
     spread = np.linspace(0, len(shown) - 1, min(MOMENTS, len(shown))).round().astype(int)
     chosen = shown[spread].tolist()
-    frames = read_at(video, chosen)
+    frames = list(read_at(video, chosen))
     figures = {}
     for name, crop, part in (
         ("identity", person_crop, "body"),
