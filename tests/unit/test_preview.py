@@ -217,7 +217,7 @@ def test_people_have_boxes_and_numbers_at_their_frame(sheet, tmp_path):
     assert found.people_at(50, 25) and not found.people_at(32, 25)
     cut = found_in(100, clip(100), shots=(0, 40), people=people_file(tmp_path, 33))
     assert cut.people_at(39, 25) and not cut.people_at(40, 25)
-    assert not found_in(100, clip(100)).people
+    assert not found_in(100, clip(100), people=tmp_path / "none.json").people
 
 
 def test_rows_are_of_what_there_is(sheet):

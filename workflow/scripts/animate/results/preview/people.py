@@ -19,8 +19,8 @@ class Person:
 
 
 def read_people(path: Path | None) -> list[Person]:
-    """Return the people of a `people.json`; nobody without one."""
-    if path is None:
+    """Return the people of a `people.json`; nobody where there is none."""
+    if path is None or not path.is_file():
         return []
     people = json.loads(Path(path).read_text("utf-8"))["people"]
     names = [field.name for field in fields(Person)]
