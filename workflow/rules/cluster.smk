@@ -17,6 +17,8 @@ DETECTOR_SETTINGS = {
     "reference_keypoints": "pose_backend",
     "person_mask": "mask_backend",
 }
+# Files of the user's are checked before a detector takes a GPU.
+GIVEN_FIRST = ("given_keypoints", "given_pose", "given_face", "given_mask")
 # Those of the clips that have large weights.
 LARGE_DETECTORS = {
     name
@@ -184,7 +186,9 @@ def detector(stage, clip):
 
 def has_own_gpu(stage, clip):
     """Tell whether a stage's detector is a job of a cluster that asks for a GPU."""
-    return detector(stage, clip) in GPU_DETECTORS
+    return DETECTOR_SETTINGS[stage] not in clip.unread and (
+        detector(stage, clip) in GPU_DETECTORS
+    )
 
 
 def submission(stage):
@@ -197,7 +201,7 @@ def submission(stage):
         clip = clip_of(wildcards)
         pose = has_own_gpu("keypoints", clip)
         mask = clip.mode == "replace" and has_own_gpu("person_mask", clip)
-        before = {"timeline", *([] if pose else ["keypoints"])}
+        before = {"timeline", *GIVEN_FIRST, *([] if pose else ["keypoints"])}
         # Only in animation something before the detectors needs the reference.
         before |= {"reference"} if clip.mode == "animate" else set()
         if not pose and not mask:

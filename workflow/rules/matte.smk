@@ -37,6 +37,8 @@ rule mask:
         f"{CLIP}/src_mask.mp4",
     log:
         f"{LOGS}/mask/{{clip}}.log",
+    wildcard_constraints:
+        clip=clips_without("mask_video"),
     group:
         submission("mask")
     conda:
@@ -61,6 +63,8 @@ rule background:
         f"{CLIP}/src_bg.mp4",
     log:
         f"{LOGS}/background/{{clip}}.log",
+    wildcard_constraints:
+        clip=clips_without("background_video"),
     group:
         submission("background")
     conda:

@@ -10,6 +10,8 @@ rule keypoints:
         f"{CLIP}/keypoints.npz",
     log:
         f"{LOGS}/keypoints/{{clip}}.log",
+    wildcard_constraints:
+        clip=clips_without("keypoints"),
     group:
         submission("keypoints")
     conda:
@@ -62,6 +64,8 @@ rule pose_video:
         f"{CLIP}/src_pose.mp4",
     log:
         f"{LOGS}/pose_video/{{clip}}.log",
+    wildcard_constraints:
+        clip=clips_without("pose_video"),
     group:
         submission("pose_video")
     conda:
@@ -88,6 +92,8 @@ rule face_video:
         f"{CLIP}/src_face.mp4",
     log:
         f"{LOGS}/face_video/{{clip}}.log",
+    wildcard_constraints:
+        clip=clips_without("face_video"),
     group:
         submission("face_video")
     conda:

@@ -29,7 +29,7 @@ rule result_keypoints:
 rule result_metrics:
     input:
         timeline=f"{CLIP}/timeline.json",
-        keypoints=f"{CLIP}/keypoints.npz",
+        keypoints=branch(found_in_driver, then=f"{CLIP}/keypoints.npz"),
         result=f"{CLIP}/sampled.mp4",
         result_keypoints=f"{CLIP}/result_keypoints.npz",
         reference=f"{CLIP}/src_ref.png",
@@ -49,12 +49,13 @@ rule result_metrics:
         **cpu_job("result_metrics", mb=asking.image_encoder_mb(CONFIG.model)),
     params:
         settings=settings(ResultSettings),
+        compared=found_in_driver,
         retargeted=branch(retargets, then="--retargeted", otherwise=""),
         version=1,
     shell:
         'python "$SCRIPTS"/result_metrics.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --timeline {input.timeline:q}"
-        " --keypoints {input.keypoints:q} --result {input.result:q}"
+        " --keypoints {input.keypoints:q} --compared {params.compared} --result {input.result:q}"
         " --result-keypoints {input.result_keypoints:q} --reference {input.reference:q}"
         " --reference-keypoints {input.reference_keypoints:q} --model {input.model:q}"
         " --background {input.background:q} --mask {input.mask:q} {params.retargeted}"

@@ -5,10 +5,10 @@ rule preview:
     input:
         video=driving_video,
         timeline=f"{CLIP}/timeline.json",
-        keypoints=f"{CLIP}/keypoints.npz",
+        keypoints=branch(has_points, then=f"{CLIP}/keypoints.npz"),
         pose=f"{CLIP}/src_pose.mp4",
         face=f"{CLIP}/src_face.mp4",
-        person_mask=branch(replaces, then=f"{CLIP}/person_mask.mp4"),
+        person_mask=branch(finds_mask, then=f"{CLIP}/person_mask.mp4"),
         mask=branch(replaces, then=f"{CLIP}/src_mask.mp4"),
         # Not read: it joins all of a clip's preparation into one submission.
         reference=ancient(f"{CLIP}/src_ref.png"),
@@ -26,11 +26,13 @@ rule preview:
         **cpu_job("preview"),
     params:
         settings=settings(PreviewSettings),
+        given=own_columns,
         version=3,
     shell:
         'python "$SCRIPTS"/preview.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --video {input.video:q} --timeline {input.timeline:q}"
-        " --keypoints {input.keypoints:q} --pose {input.pose:q} --face {input.face:q}"
+        " --keypoints {input.keypoints:q} --given {params.given}"
+        " --pose {input.pose:q} --face {input.face:q}"
         " --person-mask {input.person_mask:q} --mask {input.mask:q}"
         " --sheet {output.sheet:q} --metrics {output.metrics:q}"
 
@@ -62,9 +64,9 @@ rule preview_video:
     input:
         video=driving_video,
         timeline=f"{CLIP}/timeline.json",
-        keypoints=f"{CLIP}/keypoints.npz",
+        keypoints=branch(has_points, then=f"{CLIP}/keypoints.npz"),
         pose=f"{CLIP}/src_pose.mp4",
-        person_mask=branch(replaces, then=f"{CLIP}/person_mask.mp4"),
+        person_mask=branch(finds_mask, then=f"{CLIP}/person_mask.mp4"),
         mask=branch(replaces, then=f"{CLIP}/src_mask.mp4"),
         sound=f"{CLIP}/sound.json",
     output:
@@ -99,6 +101,7 @@ rule provenance:
         result=f"{CLIP}/{{clip}}.mp4",
         model=MODEL_INDEX,
         loras=own_loras,
+        own_files=own_inputs,
         weights=anchors_beside_model,
     output:
         f"{CLIP}/{{clip}}.json",
@@ -113,6 +116,7 @@ rule provenance:
     params:
         settings=settings(ClipSettings),
         weights=text_of_parts_beside_model,
+        own_files=lambda wildcards: json.dumps(clip_of(wildcards).own.columns),
         version=1,
     shell:
         'python "$SCRIPTS"/provenance.py --clip {wildcards.clip} --log {log:q}'
@@ -120,7 +124,7 @@ rule provenance:
         " --reference-image {input.reference_image:q} --timeline {input.timeline:q}"
         " --sampled {input.sampled:q} --sampling {input.sampling:q}"
         " --figures {input.figures:q} --result {input.result:q} --model {input.model:q}"
-        " --loras {input.loras:q} --weights {params.weights:q}"
+        " --loras {input.loras:q} --own-files {params.own_files:q} --weights {params.weights:q}"
         " --output {output:q}"
 
 

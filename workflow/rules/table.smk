@@ -97,7 +97,7 @@ def replaces(wildcards):
 
 
 def retargets(wildcards):
-    return clip_of(wildcards).settings.retarget != "none" and not replaces(wildcards)
+    return clip_of(wildcards).retargets
 
 
 def driving_video(wildcards):

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from animate.config.settings import MaskGrid
-from animate.matte.grid import cells, spread
-from animate.matte.growth import background
+from animate.matte.grid import known_scene
 from animate.stage import run_stage, stage_parser
 from animate.video.files import VideoWriter, read_frames, read_masks
 from animate.video.letterbox import Letterbox
@@ -17,10 +16,7 @@ def main(args):
     frames = map(place.image, read_frames(args.video, timeline))
     with VideoWriter(args.output, timeline.model_size, timeline.frame_rate) as video:
         for frame, mask in zip(frames, read_masks(args.mask), strict=True):
-            if args.settings.mask_grid == "cells":
-                # Whatever the mask's file does to it, black is what the model takes for unknown.
-                mask = spread(cells(mask))
-            video.write(background(frame, mask))
+            video.write(known_scene(frame, mask, args.settings.mask_grid))
 
 
 if __name__ == "__main__":

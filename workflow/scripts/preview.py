@@ -6,7 +6,7 @@ from pathlib import Path
 from animate.atomic import atomic_output
 from animate.config.settings import PreviewSettings
 from animate.pose.keypoints import Keypoints
-from animate.results.metrics import mask_metrics, pose_metrics
+from animate.results.metrics import mask_metrics, pose_metrics, without_given
 from animate.results.preview.findings import find, mask_fit
 from animate.results.preview.sheet import Shown, moments, write_sheet
 from animate.sampling.segments import segment_starts
@@ -22,7 +22,7 @@ def main(args):
     keypoints = fit = None
     if args.keypoints:
         keypoints = Keypoints.load(args.keypoints)
-        metrics |= pose_metrics(keypoints, size, rate, shots)
+        metrics |= without_given(pose_metrics(keypoints, size, rate, shots), args.given)
     if args.mask:
         fit = mask_fit(timeline, keypoints)
         metrics |= mask_metrics(fit.watch(read_masks(args.mask)))
@@ -45,4 +45,5 @@ if __name__ == "__main__":
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("keypoints", "people", "pose", "face", "person-mask", "mask"):
         parser.add_argument(f"--{name}", type=Path, nargs="?", help="shown where it is given")
+    parser.add_argument("--given", nargs="*", default=[], help="columns of the user's own files")
     run_stage(main, parser)

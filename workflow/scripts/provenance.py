@@ -15,6 +15,7 @@ def main(args):
         inputs={
             "driving_video": args.driving_video,
             "reference": args.reference_image,
+            **{column: Path(path) for column, path in args.own_files.items()},
             **{f"lora {number}": path for number, path in enumerate(args.loras, start=1)},
         },
         timeline=read_json(args.timeline),
@@ -44,6 +45,7 @@ if __name__ == "__main__":
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--settings", type=json.loads, required=True, help="as JSON text")
     parser.add_argument("--loras", type=Path, nargs="*", default=[])
+    parser.add_argument("--own-files", type=json.loads, default={}, help="{column: path}")
     parser.add_argument("--weights", type=json.loads, default={}, help="{sources.json: [part]}")
     parser.add_argument("--output", type=Path, required=True)
     run_stage(main, parser)

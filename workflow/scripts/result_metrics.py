@@ -26,13 +26,18 @@ from animate.video.timeline import Timeline
 def main(args):
     timeline, settings = Timeline.from_json(args.timeline), args.settings
     rate, size = float(timeline.frame_rate), timeline.model_size
-    driver, result = Keypoints.load(args.keypoints), Keypoints.load(args.result_keypoints)
+    result = Keypoints.load(args.result_keypoints)
     picture = load_reference(args.reference)
     found = Keypoints.load(args.reference_keypoints)
-    target = [found, picture.shape[1::-1]] if args.retargeted else []
-    drawn = placed_keypoints(driver, timeline, settings.smooth_pose, *target)
-    figures = pose_figures(drawn.body, Letterbox(size, size).points(result.body), rate)
-    figures |= face_figures(driver, timeline.source_size, result, size)
+    figures = {}
+    if "pose" in args.compared:
+        driver = Keypoints.load(args.keypoints)
+        target = [found, picture.shape[1::-1]] if args.retargeted else []
+        drawn = placed_keypoints(driver, timeline, settings.smooth_pose, *target)
+        figures |= pose_figures(drawn.body, Letterbox(size, size).points(result.body), rate)
+    if "face" in args.compared:
+        driver = Keypoints.load(args.keypoints)
+        figures |= face_figures(driver, timeline.source_size, result, size)
     figures |= steadiness_figures(read_video(args.result), first_frames(timeline, settings), rate)
     if args.mask:
         frames = (read_video(args.result), read_video(args.background), read_masks(args.mask))
@@ -59,11 +64,14 @@ def first_frames(timeline: Timeline, settings: ResultSettings) -> list[int]:
 if __name__ == "__main__":
     parser = stage_parser(__doc__, ResultSettings)
     for name in (
-        *("timeline", "keypoints", "result", "result-keypoints"),
+        *("timeline", "result", "result-keypoints"),
         *("reference", "reference-keypoints", "model", "output"),
     ):
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("background", "mask"):
         parser.add_argument(f"--{name}", type=Path, nargs="?", help="of replacement")
+    parser.add_argument("--keypoints", type=Path, nargs="?", help="of the driving person")
+    parts = ("pose", "face")
+    parser.add_argument("--compared", nargs="*", choices=parts, help="what the keypoints made")
     parser.add_argument("--retargeted", action="store_true", help="the pose was retargeted")
     run_stage(main, parser)

@@ -39,6 +39,10 @@ CORE_SECONDS = {
     "page": 0.02,
     "result_keypoints": 0.0589,
     "result_metrics": 0.05,
+    "given_pose": 0.03,
+    "given_face": 0.01,
+    "given_mask": 0.02,
+    "given_background": 0.04,
 }
 # Core seconds of a source frame that a stage decodes, but does not show.
 SKIP = CORE_SECONDS["timeline"]

@@ -9,11 +9,13 @@ from pydantic import BaseModel
 
 from animate.config.configuration import ClusterConfig, Configuration
 from animate.config.fields import allowed_values
+from animate.config.own_files.declared import OwnFiles
 from animate.config.settings import ClipSettings, Lora
 from animate.config.table import Columns
 
 DECLARATIONS: dict[str, type[BaseModel]] = {
     "columns": Columns,
+    "own files": OwnFiles,
     "settings": ClipSettings,
     "lora": Lora,
     "keys": Configuration,
@@ -35,7 +37,7 @@ def with_tables(text: str, presets: dict[str, ClipSettings]) -> str:
         rows = preset_rows(presets) if name == "presets" else declared_rows(DECLARATIONS[name])
         return "\n".join([f"<!-- {name} -->", *rows, "<!-- end -->"])
 
-    return re.sub(r"<!-- (\w+) -->\n.*?<!-- end -->", table, text, flags=re.DOTALL)
+    return re.sub(r"<!-- ([\w ]+) -->\n.*?<!-- end -->", table, text, flags=re.DOTALL)
 
 
 def declared_rows(model: type[BaseModel]) -> Iterator[str]:

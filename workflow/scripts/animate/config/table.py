@@ -13,12 +13,14 @@ from animate.config.checks import combination_mistakes, ignored_settings, preset
 from animate.config.configuration import Configuration
 from animate.config.fields import Declared, setting
 from animate.config.mistakes import Mistake, find_mistakes, mistakes_of, nearest_name
+from animate.config.own_files.checks import ignored_own_files, own_file_mistakes
+from animate.config.own_files.declared import OwnFiles
 from animate.config.resolve import resolve
 from animate.config.settings import ClipSettings, relative_to_table
 
 
 class Columns(Declared):
-    """The four columns that every table has; every setting may be one more."""
+    """The four columns that every table has; every setting and own file may be one more."""
 
     clip: str = setting(
         ...,
@@ -42,7 +44,9 @@ class Columns(Declared):
 
 
 REQUIRED = list(Columns.model_fields)
+OWN_FILES = list(OwnFiles.model_fields)
 SETTINGS = list(ClipSettings.model_fields)
+NOTHING_OWN = OwnFiles()
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,18 @@ class Clip:
     mode: str
     settings: ClipSettings
     row: int = 0
+    own: OwnFiles = NOTHING_OWN
+
+    @property
+    def retargets(self) -> bool:
+        """Whether the pose is drawn with the proportions of the reference."""
+        drawn = self.mode == "animate" and not self.own.pose_video
+        return drawn and self.settings.retarget != "none"
+
+    @property
+    def unread(self) -> dict[str, str]:
+        """The settings that nobody reads because of own files, each with their columns."""
+        return self.own.unread(self.mode, self.retargets)
 
 
 @dataclass
@@ -126,7 +142,7 @@ def _read_cells(path: Path) -> list[list[str]]:
 
 
 def _header_mistakes(header: list[str]) -> Iterator[str]:
-    known = REQUIRED + SETTINGS
+    known = REQUIRED + OWN_FILES + SETTINGS
     if not any(header):
         yield "row 1: empty; it must be clip,video,reference,mode"
         return
@@ -180,22 +196,29 @@ def _read_row(
         relative_to_table(required.get(key, ""), folder) for key in ("video", "reference")
     )
     mistakes += _file_mistakes({"video": video, "reference": reference}, required)
+    named = {key: relative_to_table(cells[key], folder) for key in OWN_FILES if key in cells}
+    own = OwnFiles(**named)
+    written = {"results": config.results, "logs": config.logs, "weights": config.models}
+    mistakes += own_file_mistakes(own, written)
     if mistakes:
         return None, mistakes, []
     settings = resolve(row, config).relative_to(folder)
     mistakes += combination_mistakes(settings)
-    own = {"sam2_checkpoint": [settings.sam2_checkpoint]}
+    weights = {"sam2_checkpoint": [settings.sam2_checkpoint]}
     for name in ("loras", "distillation_loras"):
-        own[name] = [lora.path for lora in getattr(settings, name)]
+        weights[name] = [lora.path for lora in getattr(settings, name)]
     mistakes += [
         Mistake(key, f"no such file: '{path}'")
-        for key, paths in own.items()
+        for key, paths in weights.items()
         for path in filter(None, paths)
         if not Path(path).is_file()
     ]
-    ignored = ignored_settings(row, settings, required["mode"])
-    clip = Clip(required["clip"], video, reference, required["mode"], settings)
-    return clip, mistakes, list(ignored)
+    mode = required["mode"]
+    clip = Clip(required["clip"], video, reference, mode, settings, own=own.read_in(mode))
+    ignored = [*ignored_settings(row, settings, mode), *ignored_own_files(own, mode)]
+    unread = {name: column for name, column in clip.unread.items() if name in row}
+    ignored += [f"'{name}', which is not read with {column}" for name, column in unread.items()]
+    return clip, mistakes, ignored
 
 
 @cache

@@ -7,6 +7,8 @@ that is partly black but counts as known teaches the model a black edge.
 
 import numpy as np
 
+from animate.matte.growth import background
+
 CELL = 8
 
 
@@ -26,3 +28,12 @@ def cells(mask: np.ndarray) -> np.ndarray:
 def spread(values: np.ndarray) -> np.ndarray:
     """Return cells (h / 8, w / 8) as pixels (h, w)."""
     return values.repeat(CELL, axis=0).repeat(CELL, axis=1)
+
+
+def known_scene(frame: np.ndarray, mask: np.ndarray, grid: str) -> np.ndarray:
+    """Return `frame` (h, w, 3) uint8 black where the model takes it for unknown by `mask` (h, w).
+
+    `grid` is the setting `mask_grid`. With cells, those are black that the model reads as masked,
+    whatever the mask's file did to their other pixels.
+    """
+    return background(frame, spread(cells(mask)) if grid == "cells" else mask)

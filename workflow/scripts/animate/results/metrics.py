@@ -11,6 +11,12 @@ HIPS = (8, 11)
 NECK, RIGHT_SHOULDER, LEFT_SHOULDER = 1, 2, 5
 # The neck does not move by more than this in one frame, in units of the shoulders' width.
 JUMP = 0.75
+# Figures that say nothing of what the model sees where a video of the user's takes its place.
+OF_THE_POSE = (
+    *("body", "left_hand", "right_hand", "plausible", "held_or_blank", "longest_gap"),
+    *("jumps", "blinks", "people", "shots_without_person"),
+)
+OF_THE_VIDEO = {"pose_video": OF_THE_POSE, "face_video": ("face",)}
 # A hand or a hip that is away for so long has blinked; what is away for longer was gone.
 BLINK_SECONDS = 0.5
 
@@ -61,6 +67,14 @@ def mask_metrics(masks: Iterable[np.ndarray]) -> dict[str, float | int]:
         "without_mask": int((areas == 0).sum()),
         "mask_area": round(float(areas.mean()), 4) if len(areas) else 0.0,
     }
+
+
+def without_given(
+    metrics: dict[str, float | int], columns: Iterable[str]
+) -> dict[str, float | int]:
+    """Return the figures of what was made here; `columns` name the user's own files."""
+    left_out = {name for column in columns for name in OF_THE_VIDEO.get(column, ())}
+    return {name: value for name, value in metrics.items() if name not in left_out}
 
 
 def _seen(points: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from animate.hashing import file_hash
+from animate.hashing import content_hash, file_hash
 from animate.installed import installed_versions
 
 PACKAGES = (
@@ -36,18 +36,18 @@ def make_provenance(
 ) -> dict[str, Any]:
     """Return the JSON record of one result.
 
-    `inputs` maps a role to the user's file; `sampled` is the sampler's settings file, `sampling`
-    its own record: the files that it read, its seconds, and what sampled each segment. `figures`
-    say how good the result is. `model` is the model folder, whose index and configurations are
-    hashed; `weights` maps the sources.json of other folders to the names of the parts that the
-    clip used.
+    `inputs` maps a role to the user's file or folder; `sampled` is the sampler's settings file,
+    `sampling` its own record: the files that it read, its seconds, and what sampled each segment.
+    `figures` say how good the result is. `model` is the model folder, whose index and
+    configurations are hashed; `weights` maps the sources.json of other folders to the names of the
+    parts that the clip used.
     """
     return {
         "clip": clip,
         "mode": sampled["mode"],
         "settings": settings,
         "inputs": {
-            role: {"path": str(path), "sha256": file_hash(path)} for role, path in inputs.items()
+            role: {"path": str(path), "sha256": content_hash(path)} for role, path in inputs.items()
         },
         "output": {
             "path": str(result),

@@ -47,3 +47,9 @@ class Letterbox:
         mapped = np.array(points, np.float64)
         mapped[..., :2] = mapped[..., :2] * self.inner + self.offset
         return mapped
+
+    def shares(self, points: np.ndarray) -> np.ndarray:
+        """Map (..., 3) points back: x and y in target pixels to 0..1 of the picture."""
+        mapped = np.array(points, np.float64)
+        mapped[..., :2] = (mapped[..., :2] - self.offset) / self.inner
+        return mapped

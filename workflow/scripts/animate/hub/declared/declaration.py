@@ -77,8 +77,8 @@ class Part(Declared):
         return ORIGINAL if self.convert else ""
 
     def serves(self, clip: "Clip") -> bool:
-        """Return whether the clip has every setting under `when`."""
-        resolved = {**dict(clip.settings), "mode": clip.mode}
+        """Return whether the clip has every setting under `when`, and a stage that reads it."""
+        resolved = {**dict(clip.settings), "mode": clip.mode} | dict.fromkeys(clip.unread)
         return all(resolved.get(key) in values for key, values in self.when.items())
 
     def select(self, names: Collection[str]) -> list[str]:

@@ -1,0 +1,1 @@
+"""Files of the user's that stand in for a stage's result, and points to correct."""
