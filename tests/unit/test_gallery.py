@@ -159,6 +159,13 @@ def test_a_note_that_is_older_than_the_result_is_of_another_time(project):
     assert Page(gallery(project) / "index.html").cards[2]["data-state"] == "finished"
 
 
+def test_a_result_that_was_deleted_is_waited_for(project):
+    results = project[1]
+    (results / "done/done.mp4").unlink()
+    index = Page(gallery(project) / "index.html")
+    assert index.cards[0]["data-state"] == "waiting" and index.dead() == []
+
+
 def test_only_a_run_that_is_alive_samples(project):
     logs = project[2]
     step = {"segment": 2, "segments": 3, "step": 4, "steps": 20, "seconds_left": 65.0}

@@ -11,7 +11,7 @@ from animate.config.table import Clip
 from animate.gallery.standing import FINISHED, Standing
 from animate.results.provenance import read_json
 
-# The videos that play in step, in the order of the page. The last one that is there leads.
+# The videos that play in step with the result, in the order of the page.
 TRACKS = {
     "driving": "Driving video",
     "src_pose": "Pose",

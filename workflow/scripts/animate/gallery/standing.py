@@ -23,8 +23,8 @@ def standing(clip: str, results: Path, logs: Path, running_since: float | None) 
 
     `running_since` is the time at which a run started that is alive, None without one.
     """
-    page = results / clip / f"{clip}.html"
-    finished = page.stat().st_mtime if page.is_file() else 0.0
+    made = [results / clip / f"{clip}{suffix}" for suffix in (".mp4", ".html")]
+    finished = _time(made[-1]) if all(path.is_file() for path in made) else 0.0
     # Notes are removed when their job starts again; what is older than the result is of a stage
     # that the clip no longer has.
     for path in sorted(logs.glob(f"*/{clip}.failure.json"), key=_time, reverse=True):
