@@ -1,0 +1,58 @@
+"""Sample a few scenes that were not trained on, print how near they come, and draw a sheet."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+
+from animate.sampling.solvers import make_solver
+from latents import Encoder, Examples
+from networks import TRANSFORMER_FILE, resume
+from pool import scenes
+from scenes import FRAMES, SIZES, Scene
+from train_transformer import SHIFT, Velocity
+
+STEPS = 6
+EACH = 3
+TILE = 200, 240
+
+
+@torch.no_grad()
+def check(folder: Path, device: str, prompt: str) -> None:
+    """Write sheet.png: a row for each scene with reference, and skeleton, target and result."""
+    encoder = Encoder(folder, device, prompt)
+    model = Velocity(encoder.constants.prompt).to(device)
+    resume(model.transformer, folder / TRANSFORMER_FILE)
+    rows = []
+    for mode in SIZES:
+        made = list(scenes(folder / "photograph.npz", mode, range(EACH)))
+        examples = encoder.encode(made, 0)
+        results = encoder.codec.decode(_sample(model, examples)[:, :, 1:])
+        pictures = (127.5 * (results + 1)).round().byte().permute(0, 2, 3, 4, 1).cpu().numpy()
+        for scene, result in zip(made, pictures, strict=True):
+            print(f"{mode}: {_decibels(scene.target, result):.1f} dB from the target", flush=True)
+            rows.append(_row(scene, result))
+    cv2.imwrite(str(folder / "sheet.png"), np.concatenate(rows)[..., ::-1])
+
+
+def _sample(model: Velocity, examples: Examples) -> torch.Tensor:
+    torch.manual_seed(0)
+    latents = torch.randn_like(examples.latents)
+    solver = make_solver("euler", STEPS, SHIFT, latents.device)
+    for timestep in solver.timesteps:
+        level = (timestep / 1000).expand(len(latents))
+        velocity = model(latents, level, examples)
+        latents = solver.step(velocity, timestep, latents, return_dict=False)[0]
+    return latents
+
+
+def _decibels(target: np.ndarray, result: np.ndarray) -> float:
+    return 10 * np.log10(255**2 / np.square(target.astype(float) - result).mean())
+
+
+def _row(scene: Scene, result: np.ndarray) -> np.ndarray:
+    tiles = [scene.reference]
+    for frame in (0, FRAMES // 2, FRAMES - 1):
+        tiles += [scene.pose[frame], scene.target[frame], result[frame]]
+    return np.concatenate([cv2.resize(tile, TILE) for tile in tiles], axis=1)
