@@ -189,9 +189,7 @@ def _flickering(draw: np.random.Generator, points: np.ndarray) -> np.ndarray:
     return np.column_stack((points[:, :2], points[:, 2] + noise))
 
 
-def _reference(
-    draw: np.random.Generator, photo: np.ndarray, size: tuple[int, int]
-) -> np.ndarray:
+def _reference(draw: np.random.Generator, photo: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Return a part of the photograph in the shape of a portrait, placed in the model's frame."""
     width = int(draw.integers(340, 400))
     left = int(np.clip(PIVOT[0] - width / 2 + draw.uniform(-25, 25), 0, PHOTO - width))

@@ -8,8 +8,8 @@ from torch import nn
 
 from latents import Encoder, Examples
 from networks import MOTION_FILE, TRANSFORMER_FILE, Average, build_transformer, keep, resume
-from schedule import Run, learning_rate
 from scenes import SIZES
+from schedule import Run, learning_rate
 
 BATCH = 16
 RATE = 1.5e-3

@@ -8,12 +8,13 @@ from diffusers import AutoencoderKLWan
 
 from networks import MEAN, STD, VAE_FILE, Average, build_vae, keep, resume
 from pool import scenes
-from schedule import Run, learning_rate
 from scenes import SIZES
+from schedule import Run, learning_rate
 
 SIDE = 160
-# Films after this part of the stage; clips of a batch and frames of a clip before and after.
-FILMS_FROM = 0.35
+# Films after this part of the stage, and then in two batches of three: they train what follows a
+# first frame. Clips of a batch, and frames of a clip.
+FILMS_FROM = 0.15
 PICTURES, FILMS = (40, 1), (8, 13)
 RATE = 1.2e-3
 # So that small mistakes of the transformer are small in the picture, too.
@@ -37,7 +38,8 @@ def train_vae(folder: Path, run: Run, count: int, device: str) -> None:
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(RATE, step, done)
         kind = next(kinds)
-        video = _batch(films[kind], *(PICTURES if done < FILMS_FROM else FILMS))
+        shown = FILMS if done >= FILMS_FROM and step % 3 else PICTURES
+        video = _batch(films[kind], *shown)
         with torch.autocast(device, torch.bfloat16):
             latents = vae.encode(video).latent_dist.mode()
             noisy = latents + LATENT_NOISE * torch.randn_like(latents)
@@ -51,8 +53,10 @@ def train_vae(folder: Path, run: Run, count: int, device: str) -> None:
         average.update()
         errors[kind].append(error.detach().square().mean())
         if step % 200 == 0:
-            shown = {kind: _decibels(values[-20:]) for kind, values in errors.items() if values}
-            print(f"vae {done:.2f} step {step}: {shown} dB, spread {spread.mean():.2f}", flush=True)
+            reached = {kind: _decibels(values[-20:]) for kind, values in errors.items() if values}
+            print(
+                f"vae {done:.2f} step {step}: {reached} dB, spread {spread.mean():.2f}", flush=True
+            )
     vae = average.use()
     mean, std = _statistics(vae, films["target"])
     keep(vae, folder / VAE_FILE, **{MEAN: mean, STD: std})
@@ -62,7 +66,8 @@ def _films(folder: Path, count: int, device: str) -> dict[str, list[torch.Tensor
     """Return for each kind its films on the device, one tensor (n, 3, F, h, w) uint8 a mode."""
     films: dict[str, list[torch.Tensor]] = {kind: [] for kind in KINDS}
     for number, mode in enumerate(SIZES):
-        made = list(scenes(folder / "photograph.npz", mode, range(number * count, (number + 1) * count)))
+        seeds = range(number * count, (number + 1) * count)
+        made = list(scenes(folder / "photograph.npz", mode, seeds))
         for kind, kept in films.items():
             if len(getattr(made[0], kind)):
                 stacked = torch.stack([torch.from_numpy(getattr(scene, kind)) for scene in made])
@@ -80,9 +85,7 @@ def _batch(films: list[torch.Tensor], clips: int, frames: int) -> torch.Tensor:
             torch.randint(limit, ()).item()
             for limit in (n, f - frames + 1, h - SIDE + 1, w - SIDE + 1)
         )
-        parts.append(
-            source[which, :, first : first + frames, top : top + SIDE, left : left + SIDE]
-        )
+        parts.append(source[which, :, first : first + frames, top : top + SIDE, left : left + SIDE])
     return torch.stack(parts).float() / 127.5 - 1
 
 
