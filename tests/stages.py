@@ -13,5 +13,6 @@ SHOWN = ("keypoints", "people", "pose", "face", "person_mask", "mask", "sound", 
 
 def stage(name: str, settings: Declared, **files: Path) -> None:
     """Run the script `name` on the CPU with these arguments; others are absent."""
-    args = Namespace(settings=settings, device="cpu", **(dict.fromkeys(ABSENT + SHOWN) | files))
+    absent = dict.fromkeys(ABSENT + SHOWN) | {"given": ()}
+    args = Namespace(settings=settings, device="cpu", **(absent | files))
     importlib.import_module(name).main(args)

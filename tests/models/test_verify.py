@@ -5,12 +5,15 @@ import os
 import re
 import shutil
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from animate.config.own_files.declared import OwnFiles
+from animate.config.settings import ClipSettings
 from animate.config.table import Clip
 from animate.errors import ClipError
 from animate.hub.declared.declaration import read_declaration
@@ -275,9 +278,7 @@ def test_architecture_names_what_does_not_fit(changed, part, config, problem):
 
 
 def clip(mode, **settings):
-    resolved = {"pose_backend": "mediapipe", "mask_backend": "mediapipe", "sam2_checkpoint": ""}
-    resolved |= {"relighting_lora": "auto"}
-    return Clip("x", "v.mp4", "r.png", mode, resolved | settings)
+    return Clip("x", "v.mp4", "r.png", mode, ClipSettings(**settings))
 
 
 @pytest.mark.parametrize(
@@ -299,6 +300,33 @@ def test_only_what_the_clips_need_is_fetched(clips, weights, backends):
     for name in ("wan2.2-animate-14b", "wan2.2-animate-14b-original"):
         assert models[name].needed_parts(clips).keys() == weights
     assert models["preprocess"].needed_parts(clips).keys() == backends
+
+
+@pytest.mark.parametrize(
+    ("own", "backends"),
+    [
+        (["mask_video"], {"vitpose"}),
+        (["keypoints"], {"sam2"}),
+        (["pose_video", "face_video"], {"vitpose", "sam2"}),
+        (["pose_video", "face_video", "mask_video"], set()),
+    ],
+)
+def test_nothing_is_fetched_to_find_what_is_given(own, backends):
+    found = clip("replace", pose_backend="vitpose", mask_backend="sam2", relighting_lora=False)
+    found = replace(found, own=OwnFiles(**dict.fromkeys(own, "file")))
+    models = read_declaration(ROOT / "config" / "models.yaml").models
+    assert models["preprocess"].needed_parts([found]).keys() == backends
+
+
+def test_points_of_the_reference_are_found_also_where_those_of_the_video_are_given():
+    found = clip("animate", pose_backend="vitpose", retarget="basic")
+    models = read_declaration(ROOT / "config" / "models.yaml").models
+    for own, backends in (
+        ({"keypoints": "a"}, {"vitpose"}),
+        ({"keypoints": "a", "pose_video": "b"}, set()),
+    ):
+        given = replace(found, own=OwnFiles(**own))
+        assert models["preprocess"].needed_parts([given]).keys() == backends
 
 
 def test_nothing_of_flux_is_declared():
