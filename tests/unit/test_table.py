@@ -1,5 +1,6 @@
 """The table and the configuration: what is accepted, and the sentence for each mistake."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,26 @@ def test_row_is_resolved_from_its_cells_its_preset_and_the_defaults(read):
     assert table.all_mistakes() == []
     assert (settings.segment_frames, settings.steps, settings.seed) == (49, 15, 7)
     assert settings.solver == "unipc"
+
+
+def test_several_seeds_are_clips_that_differ_in_nothing_else(read):
+    table = read(f"{HEADER},seed,steps\n{GOOD},2..4,7\n{GOOD.replace('dance', 'walk')},5,7\n")
+    assert table.all_mistakes() == []
+    assert list(table.clips) == ["dance", "dance~seed3", "dance~seed4", "walk"]
+    first, *others = [table.clips[name] for name in ("dance", "dance~seed3", "dance~seed4")]
+    assert [clip.settings.seed for clip in (first, *others)] == [2, 3, 4]
+    for clip in others:
+        settings = clip.settings.model_copy(update={"seed": 2})
+        assert replace(clip, name="dance", settings=settings) == first
+    # What is wrong with a row is wrong with all its seeds.
+    table.refuse(others[0], "gpus", "too many")
+    assert list(table.clips) == ["walk"] and list(table.row_mistakes) == [2]
+
+
+@pytest.mark.parametrize("cell", ["4..1", "1..", "1..101", "1...3", f"1..{2**63}"])
+def test_seeds_that_are_none(read, cell):
+    sentence = only_mistake(read(f"{HEADER},seed\n{GOOD},{cell}\n"))
+    assert "column 'seed'" in sentence and "such as 1..4" in sentence
 
 
 def test_row_beats_its_preset_and_its_preset_beats_the_defaults(config):

@@ -12,6 +12,7 @@ import av
 import psutil
 import pytest
 
+from animate.video.files import read_video
 from project import ROOT
 
 
@@ -132,6 +133,23 @@ def samplers(folder):
             if process.cwd() == str(folder) and {"keep_sampler.py", "sample.py"} & {*scripts}:
                 found.append(process)
     return found
+
+
+def test_seeds_of_a_row_share_what_is_prepared(project, rows):
+    # The first seed is the clip as it is.
+    project.write_table(rows[0] | {"seed": "0..1"})
+    assert set(project.pending_jobs()["dance~seed1"]) & {"sample", "keypoints"} == {"sample"}
+    project.snakemake()
+    first, other = (project.folder / "results" / name for name in ("dance", "dance~seed1"))
+    # A link shows what is prepared, and files of its own what is sampled.
+    assert {path.name for path in other.glob("src_*") if path.is_symlink()} == {
+        path.name for path in first.glob("src_*")
+    }
+    assert not (other / "dance~seed1.mp4").is_symlink()
+    videos = [list(read_video(folder / f"{folder.name}.mp4")) for folder in (first, other)]
+    assert len(videos[0]) == len(videos[1]) and (videos[0][0] != videos[1][0]).any()
+    assert json.loads((other / "dance~seed1.json").read_text())["settings"]["seed"] == 1
+    assert project.pending_jobs() == {}
 
 
 def test_report_holds_a_page_for_each_clip_and_names_the_others(project, rows):

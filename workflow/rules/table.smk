@@ -83,7 +83,7 @@ if workflow.is_main_process:
 
 
 wildcard_constraints:
-    clip="[A-Za-z0-9][A-Za-z0-9._-]*",
+    clip="[A-Za-z0-9][A-Za-z0-9._-]*(~seed[0-9]+)?",
 
 
 def clip_of(wildcards):

@@ -281,7 +281,11 @@ class SamplingSettings(SegmentSettings):
         le=2,
     )
     seed: int = setting(
-        0, "Seed of the noise", "a whole number from 0 to 2^63 - 1", ge=0, le=2**63 - 1
+        0,
+        "Seed of the noise; `1..4` in a cell gives four results: `clip`, `clip~seed2`, ...",
+        "a whole number from 0 to 2^63 - 1, or in a cell several, at most 100, such as 1..4",
+        ge=0,
+        le=2**63 - 1,
     )
     relighting_lora: bool | Literal["auto"] = setting(
         "auto",

@@ -16,6 +16,7 @@ from animate.config.mistakes import Mistake, find_mistakes, mistakes_of, nearest
 from animate.config.own_files.checks import ignored_own_files, own_file_mistakes
 from animate.config.own_files.declared import OwnFiles
 from animate.config.resolve import resolve
+from animate.config.seeds import read_seeds, seed_name
 from animate.config.settings import ClipSettings, relative_to_table
 
 
@@ -73,6 +74,12 @@ class Clip:
         return self.own.unread(self.mode, self.retargets)
 
 
+def with_seed(clip: Clip, seed: int) -> Clip:
+    """Return a clip that differs in the seed and in the name that says so."""
+    settings = clip.settings.model_copy(update={"seed": seed})
+    return replace(clip, name=seed_name(clip.name, seed), settings=settings)
+
+
 @dataclass
 class Table:
     """The good clips by name, the mistakes of the file, and those of each refused row.
@@ -87,8 +94,9 @@ class Table:
     ignored: dict[str, list[str]] = field(default_factory=dict)
 
     def refuse(self, clip: Clip, column: str, problem: str) -> None:
-        """Move a good row to the refused ones."""
-        del self.clips[clip.name]
+        """Move a good row to the refused ones, with the clips of all its seeds."""
+        for name in [name for name, other in self.clips.items() if other.row == clip.row]:
+            del self.clips[name]
         self.row_mistakes[clip.row] = [f"{self.path}, row {clip.row}, column '{column}': {problem}"]
 
     def all_mistakes(self) -> list[str]:
@@ -164,6 +172,8 @@ def _read_rows(
         cells = {name: cell for name, cell in zip(header, row, strict=True) if cell}
         if not cells:
             continue
+        seeds = read_seeds(cells.get("seed", ""))
+        cells |= {"seed": str(seeds[0])} if seeds else {}
         clip, mistakes, ignored = _read_row(cells, table.path.parent, config)
         name = cells.get("clip")
         if name in first_row_of:
@@ -177,6 +187,9 @@ def _read_rows(
             ]
         else:
             table.clips[clip.name] = replace(clip, row=number)
+            for seed in seeds[1:]:
+                other = with_seed(clip, seed)
+                table.clips[other.name] = replace(other, row=number)
             for problem in ignored:
                 table.ignored.setdefault(problem, []).append(clip.name)
 
