@@ -47,6 +47,11 @@ def has_points(wildcards):
     return clip.own.has_points(clip.mode)
 
 
+def numbers_people(wildcards):
+    """Tell whether the clip's points are looked for: whoever looks numbers everybody in sight."""
+    return has_points(wildcards) and not clip_of(wildcards).own.keypoints
+
+
 def finds_mask(wildcards):
     clip = clip_of(wildcards)
     return clip.own.finds_mask(clip.mode)

@@ -6,6 +6,7 @@ rule preview:
         video=driving_video,
         timeline=f"{CLIP}/timeline.json",
         keypoints=branch(has_points, then=f"{CLIP}/keypoints.npz"),
+        people=branch(numbers_people, then=rules.keypoints.output.get("people", [])),
         pose=f"{CLIP}/src_pose.mp4",
         face=f"{CLIP}/src_face.mp4",
         person_mask=branch(finds_mask, then=f"{CLIP}/person_mask.mp4"),
@@ -31,7 +32,7 @@ rule preview:
     shell:
         'python "$SCRIPTS"/preview.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --video {input.video:q} --timeline {input.timeline:q}"
-        " --keypoints {input.keypoints:q} --given {params.given}"
+        " --keypoints {input.keypoints:q} --people {input.people:q} --given {params.given}"
         " --pose {input.pose:q} --face {input.face:q}"
         " --person-mask {input.person_mask:q} --mask {input.mask:q}"
         " --sheet {output.sheet:q} --metrics {output.metrics:q}"
@@ -65,6 +66,7 @@ rule preview_video:
         video=driving_video,
         timeline=f"{CLIP}/timeline.json",
         keypoints=branch(has_points, then=f"{CLIP}/keypoints.npz"),
+        people=branch(numbers_people, then=rules.keypoints.output.get("people", [])),
         pose=f"{CLIP}/src_pose.mp4",
         person_mask=branch(finds_mask, then=f"{CLIP}/person_mask.mp4"),
         mask=branch(replaces, then=f"{CLIP}/src_mask.mp4"),
@@ -85,7 +87,7 @@ rule preview_video:
     shell:
         'python "$SCRIPTS"/preview_video.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --video {input.video:q} --timeline {input.timeline:q}"
-        " --keypoints {input.keypoints:q} --pose {input.pose:q}"
+        " --keypoints {input.keypoints:q} --people {input.people:q} --pose {input.pose:q}"
         " --person-mask {input.person_mask:q} --mask {input.mask:q} --sound {input.sound:q}"
         " --output {output:q}"
 
