@@ -12,6 +12,8 @@ def names_of(project: Project) -> tuple[set[str], set[str]]:
     every |= {path.name for path in (*tops, *logs.glob("*"), *project.folder.glob("[!.]*"))}
     every |= {path.stem for path in tops} | {"all", "results", "models", "src_bg"}
     taken = {file.stem for file in files if file.suffix in (".mp4", ".json", ".html")}
+    # What `previews` makes beside the sheet.
+    taken |= {"preview"}
     return {name for name in every if name[0] != "."}, taken | {path.name for path in tops}
 
 
