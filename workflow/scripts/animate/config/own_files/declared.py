@@ -5,7 +5,7 @@ from animate.config.fields import Declared, setting
 VIDEO = "a path of a video with as many frames as the clip, at its rate"
 # Read in mode replace only.
 OF_REPLACEMENT = ("mask_video", "background_video")
-# What the official code takes from the mask is none of its outline's business.
+# The settings of the stages in whose place a column stands.
 FOUND_BY = {
     "pose_video": ("smooth_pose", "draw", "line_width", "retarget"),
     "face_video": ("smooth_face",),
