@@ -6,13 +6,15 @@ from pathlib import Path
 
 from animate.config.fields import Declared
 
-ABSENT = ("weights", "frame_shape", "reference", "reference_keypoints")
+ABSENT = ("weights", "points", "excluded", "frame_shape", "reference", "reference_keypoints")
 # What a preview shows where there is one.
 SHOWN = ("keypoints", "people", "pose", "face", "person_mask", "mask", "sound", "clip")
 
 
 def stage(name: str, settings: Declared, **files: Path) -> None:
     """Run the script `name` on the CPU with these arguments; others are absent."""
+    if name == "keypoints":
+        files = {"people": files["output"].with_name("people.json")} | files
     absent = dict.fromkeys(ABSENT + SHOWN) | {"given": ()}
     args = Namespace(settings=settings, device="cpu", **(absent | files))
     importlib.import_module(name).main(args)

@@ -49,7 +49,9 @@ def test_vitpose_reads_the_models_beside_its_anchor_and_misses_nobody(clip, sure
     write_detector(models / DETECTOR_FILE, boxes)
     write_pose(models / POSE_FILE, "batch")
     settings = {"pose_backend": "vitpose", "person": "largest"}
-    problem = run("keypoints.py", clip, settings, clip / "sources.json", "keypoints.npz")
+    people = clip / "people.json"
+    arguments = (settings, clip / "sources.json", "keypoints.npz", "--people", people)
+    problem = run("keypoints.py", clip, *arguments)
     assert (clip / "keypoints.npz").exists() == found
     if found:
         assert not problem

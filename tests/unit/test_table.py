@@ -155,6 +155,8 @@ def test_unsafe_clip_names_are_refused_and_the_rule_is_said(read, name):
         ("relighting_lora", "maybe", "auto, true or false"),
         ("loras", "style.safetensors", "a list such as"),
         ("start", "-1", "0 or more"),
+        ("person", "0", "a number of the preview such as 2"),
+        ("person", "2@3", "640,360@3.5"),
     ],
 )
 def test_a_refused_value_is_named_with_row_column_and_what_is_allowed(read, column, value, allowed):
@@ -293,6 +295,8 @@ def test_every_setting_and_key_is_described_in_the_tables():
         ("gpus", "8", 8),
         ("gpus", "auto", "auto"),
         ("prompt", "0123", "0123"),
+        ("person", "2", "2"),
+        ("person", '"640,360@3.5"', "640,360@3.5"),
     ],
 )
 def test_a_cell_means_what_its_column_reads(read, column, cell, value):
@@ -357,3 +361,39 @@ def test_settings_survive_the_way_to_the_scripts(read):
     for stage in (*ClipSettings.__bases__, ClipSettings):
         sent = stage.model_validate_json(settings.text_for(stage))
         assert all(getattr(sent, name) == getattr(settings, name) for name in stage.model_fields)
+
+
+def points_table(read, tmp_path, content, **cells):
+    (tmp_path / "p.json").write_text(content)
+    cells = {"points": "p.json", "mask_backend": "sam2", "mode": "replace"} | cells
+    row = dict(zip(HEADER.split(","), GOOD.split(","), strict=True)) | cells
+    return read(",".join(row) + "\n" + ",".join(row.values()) + "\n")
+
+
+MARKS = (
+    '{"person": [{"second": 1, "positive": [[3, 4]]}],'
+    ' "exclude": [{"name": "phone", "second": 2, "box": [1, 2, 3, 4]}]}'
+)
+
+
+def test_points_say_which_objects_are_excluded(read, tmp_path):
+    table = points_table(read, tmp_path, MARKS)
+    assert table.all_mistakes() == []
+    clip = table.clips["dance"]
+    assert clip.excluded == ("phone",) and clip.settings.points == str(tmp_path / "p.json")
+
+
+def test_points_are_refused_with_file_and_entry_or_with_the_backend_that_takes_them(read, tmp_path):
+    mistake = only_mistake(points_table(read, tmp_path, MARKS.replace("[[3, 4]]", "[3]")))
+    assert "row 2, column 'points': file '" in mistake
+    assert "p.json', person[0].positive: " in mistake
+    mistake = only_mistake(points_table(read, tmp_path, MARKS, mask_backend="mediapipe"))
+    assert "column 'points': mask_backend mediapipe cannot use points" in mistake
+    assert "set mask_backend to sam2" in mistake
+    assert "no such file" in only_mistake(points_table(read, tmp_path, MARKS, points="no.json"))
+
+
+def test_points_of_a_clip_without_mask_are_ignored(read, tmp_path):
+    table = points_table(read, tmp_path, "no json", mode="animate", mask_backend="")
+    assert list(table.clips) == ["dance"] and not table.clips["dance"].excluded
+    assert table.ignored == {"'points', which is read with mode replace only": ["dance"]}

@@ -2,41 +2,24 @@
 
 from collections.abc import Iterator, Sequence
 
-import cv2
 import numpy as np
 import pytest
 
 from animate.pose.follow import Seen, Shown, follow
 from animate.pose.keypoints import EMPTY
-
-SIZE = (640, 360)
-# Colours of people; the two of each are told apart by nothing else.
-RED, GREEN, BLUE = (200, 0, 0), (0, 200, 0), (0, 0, 200)
-# x and y of the upper left corner, width and height, colour.
-Figure = tuple[int, int, int, int, tuple[int, int, int]]
-LEFT, RIGHT = (60, 100, 80, 200), (460, 100, 80, 200)
-LARGE, SMALL = (380, 20, 140, 330), (40, 200, 50, 120)
-
-
-def picture(*figures: Figure) -> np.ndarray:
-    """Return a frame with a coloured box for each person."""
-    frame = np.full((SIZE[1], SIZE[0], 3), 90, np.uint8)
-    for x, y, width, height, colour in figures:
-        cv2.rectangle(frame, (x, y), (x + width - 1, y + height - 1), colour, -1)
-    return frame
+from figures import BLUE, GREEN, LARGE, LEFT, RED, RIGHT, SMALL, boxes_in, picture
 
 
 def observe(shown: Iterator[Shown]) -> Iterator[Seen]:
     """Find the coloured boxes, and give the followed one's colour as its keypoints."""
     for frame, tracker in shown:
-        stats = [cv2.connectedComponentsWithStats(frame[..., c] // 200)[2][1:] for c in range(3)]
-        x, y, width, height, _ = np.concatenate(stats).T.astype(float)
-        boxes = np.column_stack([x, y, x + width, y + height])
+        boxes = boxes_in(frame)
         index = tracker.pick(boxes, frame)
         if index is None:
             yield None, len(boxes)
         else:
-            colour = frame[int(y[index]), int(x[index])].argmax()
+            x, y = boxes[index, :2].astype(int)
+            colour = frame[y, x].argmax()
             yield tuple(np.full_like(part, colour) for part in EMPTY), len(boxes)
 
 

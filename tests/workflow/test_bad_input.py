@@ -84,3 +84,15 @@ def test_a_clone_without_clips_says_so(project):
     (project.folder / "config/clips.csv").write_text("clip,video,reference,mode\n")
     done = project.snakemake()
     assert "has no clips yet" in done.stderr
+
+
+def test_a_person_that_is_not_there_fails_its_clip_with_who_is(project, rows):
+    rows[0]["person"] = "4"
+    rows[1]["person"] = "1"
+    project.write_table(*rows)
+    done = project.snakemake("--keep-going", check=False)
+    (line,) = [x for x in done.stderr.splitlines() if x.startswith("clip dance: ")]
+    assert "person 4 is not there: the clip shows person 1 (box " in line
+    assert not (project.folder / "results/dance/people.json").exists()
+    assert (project.folder / "results/swap/people.json").is_file()
+    assert set(project.pending_jobs()) == {"dance"}

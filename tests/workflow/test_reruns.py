@@ -1,5 +1,6 @@
 """Only what changed runs again: Snakemake's own list of jobs after each kind of change."""
 
+import json
 import os
 import shutil
 import time
@@ -171,3 +172,35 @@ def test_other_weights_run_what_they_feed(official):
     pin(official, "2", PINNED | {MASK: "e"})
     mask = {"person_mask": 1, "mask": 1, "background": 1, "preview": 1}
     assert official.pending_jobs() == {"swap": {**mask, **SAMPLE}}
+
+
+def mark(project, **more):
+    """Write the points file of `swap`: the person, and what `more` says."""
+    marks = {"person": [{"second": 0.2, "positive": [[60, 60]]}], **more}
+    (project.folder / "config/swap.json").write_text(json.dumps(marks))
+
+
+def test_points_run_the_mask_and_what_follows(official, rows):
+    rows[1] |= {"mask_backend": "sam2", "points": "swap.json"}
+    rows[0] |= {"pose_backend": "vitpose", "retarget": "basic"}
+    official.write_table(*rows)
+    mark(official)
+    mask = {"mask_points": 1, "person_mask": 1, "mask": 1, "background": 1, "preview": 1, **SAMPLE}
+    assert official.pending_jobs() == {"swap": mask}
+    guitar = {"name": "guitar", "second": 1, "box": [10, 10, 40, 40]}
+    mark(official, exclude=[guitar])
+    assert official.pending_jobs() == {"swap": {**mask, "excluded_mask": 1}}
+    # As if all had run: then the file alone runs it again.
+    official.snakemake("results/swap/mask_points.json")
+    folder = official.folder / "results/swap"
+    shutil.copy(folder / "person_mask.mp4", folder / "excluded_mask.mp4")
+    official.snakemake("--touch", "--forceall", "--no-hooks")
+    assert official.pending_jobs() == {}
+    mark(official, exclude=[guitar | {"second": 1.2}])
+    assert official.pending_jobs() == {"swap": {**mask, "excluded_mask": 1}}
+    mark(official, exclude=[guitar | {"box": [1]}])
+    done = official.snakemake("--dry-run", check=False)
+    assert (
+        "row 3, column 'points': file 'config/swap.json', exclude[0].box: "
+        in done.stdout + done.stderr
+    )

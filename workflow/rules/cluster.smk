@@ -16,6 +16,7 @@ DETECTOR_SETTINGS = {
     "keypoints": "pose_backend",
     "reference_keypoints": "pose_backend",
     "person_mask": "mask_backend",
+    "excluded_mask": "mask_backend",
 }
 # Files of the user's are checked before a detector takes a GPU.
 GIVEN_FIRST = ("given_keypoints", "given_pose", "given_face", "given_mask")
@@ -201,7 +202,12 @@ def submission(stage):
         clip = clip_of(wildcards)
         pose = has_own_gpu("keypoints", clip)
         mask = clip.mode == "replace" and has_own_gpu("person_mask", clip)
-        before = {"timeline", *GIVEN_FIRST, *([] if pose else ["keypoints"])}
+        before = {
+            "timeline",
+            "mask_points",
+            *GIVEN_FIRST,
+            *([] if pose else ["keypoints"]),
+        }
         # Only in animation something before the detectors needs the reference.
         before |= {"reference"} if clip.mode == "animate" else set()
         if not pose and not mask:

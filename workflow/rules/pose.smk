@@ -7,7 +7,8 @@ rule keypoints:
         timeline=f"{CLIP}/timeline.json",
         weights=backend_weights("pose_backend", "vitpose"),
     output:
-        f"{CLIP}/keypoints.npz",
+        keypoints=f"{CLIP}/keypoints.npz",
+        people=f"{CLIP}/people.json",
     log:
         f"{LOGS}/keypoints/{{clip}}.log",
     wildcard_constraints:
@@ -26,7 +27,8 @@ rule keypoints:
     shell:
         'python "$SCRIPTS"/keypoints.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --video {input.video:q} --timeline {input.timeline:q}"
-        ' --weights {input.weights:q} --device "$DETECTORS" --output {output:q}'
+        ' --weights {input.weights:q} --device "$DETECTORS" --people {output.people:q}'
+        " --output {output.keypoints:q}"
 
 
 rule reference_keypoints:

@@ -31,6 +31,7 @@ READERS_OF_WEIGHTS = {
     "keypoints",
     "reference_keypoints",
     "person_mask",
+    "excluded_mask",
 }
 # Jobs that were cancelled because they could never start, by their numbers in the queue.
 HOPELESS = {}

@@ -100,6 +100,14 @@ def retargets(wildcards):
     return clip_of(wildcards).retargets
 
 
+def marks_points(wildcards):
+    return bool(clip_of(wildcards).settings.points) and replaces(wildcards)
+
+
+def excludes(wildcards):
+    return bool(clip_of(wildcards).excluded)
+
+
 def driving_video(wildcards):
     return clip_of(wildcards).video
 

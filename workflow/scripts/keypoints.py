@@ -1,4 +1,4 @@
-"""Find body, hands and face of the driving person in every frame."""
+"""Number everybody in sight, and find body, hands and face of the driving person."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from animate.pose.backends import backend, backend_options
 from animate.pose.detector_gpu import detector_gpu
 from animate.pose.gaps import bridge_gaps
 from animate.pose.keypoints import shot_slices
+from animate.pose.people.choice import Crowd
 from animate.pose.plausibility import drop_nobodies
 from animate.stage import run_stage, stage_parser, warn
 from animate.video.files import DrivingFrames
@@ -19,9 +20,11 @@ def main(args):
     timeline = Timeline.from_json(args.timeline)
     frames = DrivingFrames(args.video, timeline)
     options = backend_options(name, args.weights, args.device)
-    options |= {"person": args.settings.person, "shots": timeline.shots}
+    options |= {"shots": timeline.shots}
     with detector_gpu(name, args.device):
-        keypoints = backend(name).detect(frames, **options)
+        crowd = Crowd(backend(name).people(frames, **options), timeline)
+        person = crowd.choose(args.settings.person)
+        keypoints = backend(name).detect(frames, person=person, **options)
     rate, shots = float(timeline.frame_rate), timeline.shots
     keypoints = drop_nobodies(keypoints, timeline.source_size, rate, shots)
     if not keypoints.found.any():
@@ -35,12 +38,13 @@ def main(args):
                 f"pose_backend {name} finds no person from {timeline.clock(shot.start, shot.stop)}"
                 f" of the clip, in {args.video}; these frames have neither pose nor mask"
             )
+    crowd.save(args.people)
     bridge_gaps(keypoints, rate, shots).save(args.output)
 
 
 if __name__ == "__main__":
     parser = stage_parser(__doc__, KeypointSettings)
-    for name in ("video", "timeline", "output"):
+    for name in ("video", "timeline", "people", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--weights", type=Path, nargs="?", help="sources.json beside the weights")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")

@@ -5,11 +5,12 @@ from pathlib import Path
 from animate.config.settings import PersonMaskSettings
 from animate.errors import ClipError
 from animate.matte import backend, backend_options
+from animate.matte.points import ClipPoints
 from animate.matte.through_time import carried
 from animate.pose.detector_gpu import detector_gpu
 from animate.pose.gaps import BRIDGED_SECONDS
 from animate.pose.keypoints import Keypoints, in_sight
-from animate.stage import run_stage, stage_parser
+from animate.stage import run_stage, stage_parser, warn
 from animate.video.files import VideoWriter, read_frames
 from animate.video.letterbox import Letterbox
 from animate.video.timeline import Timeline
@@ -23,6 +24,14 @@ def main(args):
     frames = map(place.image, read_frames(args.video, timeline))
     name = args.settings.mask_backend
     options = backend_options(name, args.weights, args.device)
+    if args.points:
+        options["marked"] = ClipPoints.load(args.points).person
+        for frame in options["marked"]:
+            if not keypoints.shown[frame]:
+                warn(
+                    f"points mark the person from {timeline.clock(frame, frame + 1)} of the clip,"
+                    " where pose_backend finds nobody; frames without a pose have no mask"
+                )
     with (
         detector_gpu(name, args.device),
         VideoWriter(args.output, timeline.model_size, timeline.frame_rate, "mask") as video,
@@ -44,6 +53,7 @@ if __name__ == "__main__":
     parser = stage_parser(__doc__, PersonMaskSettings)
     for name in ("video", "timeline", "keypoints", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--points", type=Path, nargs="?", help="the user's points, by frames")
     parser.add_argument("--weights", type=Path, nargs="?", help="sources.json beside the weights")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     run_stage(main, parser)

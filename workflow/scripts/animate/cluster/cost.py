@@ -28,6 +28,7 @@ CORE_SECONDS = {
     "timeline": 0.0113,
     "keypoints": 0.0589,
     "person_mask": 0.0717,
+    "excluded_mask": 0.0717,
     "pose_video": 0.0145,
     "face_video": 0.0216,
     "mask": 0.0333,
@@ -47,7 +48,7 @@ CORE_SECONDS = {
 # Core seconds of a source frame that a stage decodes, but does not show.
 SKIP = CORE_SECONDS["timeline"]
 FILM_READERS = {
-    *("keypoints", "person_mask", "face_video", "background", "driving"),
+    *("keypoints", "person_mask", "excluded_mask", "face_video", "background", "driving"),
     *("preview", "preview_video"),
 }
 # Of a frame on a CPU, with random weights of the published sizes (ViTPose-H, SAM 2 large).

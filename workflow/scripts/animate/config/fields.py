@@ -152,6 +152,7 @@ Seconds = Annotated[float, BeforeValidator(_seconds)]
 FrameRate = Annotated[
     str, BeforeValidator(_number_text), checked(lambda v: 1 <= frame_rate(v, 30) <= 120)
 ]
+NumberText = Annotated[str, BeforeValidator(_number_text)]
 Area = Annotated[str, checked(lambda v: AREA_LIMITS[0] <= parse_area(v) <= AREA_LIMITS[1])]
 FourNPlusOne = Annotated[int, checked(lambda v: v % 4 == 1)]
 GpuType = Annotated[str, checked(lambda v: re.fullmatch(r"\w[\w.+-]*", v, re.ASCII))]

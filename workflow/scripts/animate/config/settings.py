@@ -17,6 +17,7 @@ from animate.config.fields import (
     Declared,
     FourNPlusOne,
     FrameRate,
+    NumberText,
     Seconds,
     checked,
     is_falling_schedule,
@@ -31,6 +32,8 @@ NEGATIVE_PROMPT = (
 REPOSITORY = r"^[\w-][\w.-]*/[\w-][\w.-]*$"
 REPOSITORY_FILE = r"^[\w-][\w.-]*(/[\w-][\w.-]*)*$"
 REVISION = r"^[\w-][\w.-]*$"
+NUMBER = r"[0-9]+(\.[0-9]*)?"
+PERSON = rf"^(largest|center|[1-9][0-9]*|{NUMBER} *, *{NUMBER}( *@ *{NUMBER})?)$"
 # Numbers of GPUs that share the transformer's 40 heads evenly.
 DEGREES = (1, 2, 4, 5, 8, 10, 20, 40)
 REPLACE = {"mode": "replace"}
@@ -137,11 +140,13 @@ class PoseBackend(Declared):
 class KeypointSettings(PoseBackend):
     """Whose points are found in the driving video."""
 
-    person: str = setting(
+    person: NumberText = setting(
         "largest",
         "Whom to follow when there are several people; in later shots, who looks the same",
-        "largest, center, or a point such as 640,360, in pixels of the upright first frame",
-        pattern=r"^(largest|center|[0-9.]+ *, *[0-9.]+)$",
+        "largest, center, a number of the preview such as 2, who is at a point of the preview at a"
+        " second of the clip such as 640,360@3.5, or a point such as 640,360, in pixels of the"
+        " upright first frame",
+        pattern=PERSON,
     )
 
 
@@ -374,6 +379,12 @@ class ClipSettings(
         "a path, absolute or relative to the table, such as sam2.1_hiera_tiny.pt",
         used_with={"mask_backend": "sam2"} | REPLACE,
     )
+    points: str = setting(
+        "",
+        "JSON file with points and boxes: where the person is, and what stays out of the mask",
+        "a path, absolute or relative to the table, such as points/dance.json",
+        used_with=REPLACE,
+    )
     gpus: Annotated[int, checked(DEGREES.__contains__)] | Literal["auto"] = setting(
         1,
         "GPUs that share the clip (Ulysses degree); auto shares the machine's GPUs among the clips",
@@ -411,8 +422,9 @@ class ClipSettings(
             name: tuple(lora.relative_to(table_folder) for lora in getattr(self, name))
             for name in ("loras", "distillation_loras")
         }
-        if self.sam2_checkpoint:
-            changed["sam2_checkpoint"] = relative_to_table(self.sam2_checkpoint, table_folder)
+        for name in ("sam2_checkpoint", "points"):
+            if path := getattr(self, name):
+                changed[name] = relative_to_table(path, table_folder)
         return self.model_copy(update=changed)
 
 

@@ -15,6 +15,7 @@ from animate.config.fields import Declared, setting
 from animate.config.mistakes import Mistake, find_mistakes, mistakes_of, nearest_name
 from animate.config.own_files.checks import ignored_own_files, own_file_mistakes
 from animate.config.own_files.declared import OwnFiles
+from animate.config.points import excluded_objects
 from animate.config.resolve import resolve
 from animate.config.seeds import read_seeds, seed_name
 from animate.config.settings import ClipSettings, relative_to_table
@@ -61,6 +62,8 @@ class Clip:
     settings: ClipSettings
     row: int = 0
     own: OwnFiles = NOTHING_OWN
+    # The objects that stay out of its mask.
+    excluded: tuple[str, ...] = ()
 
     @property
     def retargets(self) -> bool:
@@ -108,7 +111,7 @@ def read_table(path: str | Path, config: Configuration) -> Table:
     """Read clips.csv and check every cell against the declarations and the file system.
 
     Commas, semicolons and tabs separate; a byte-order mark and Windows line ends are fine. Rows
-    count as in a spreadsheet: the header is row 1. No file of a clip is opened.
+    count as in a spreadsheet: the header is row 1. Of the clips' files, only `points` are opened.
     """
     table = Table(Path(path))
     try:
@@ -217,17 +220,23 @@ def _read_row(
         return None, mistakes, []
     settings = resolve(row, config).relative_to(folder)
     mistakes += combination_mistakes(settings)
-    weights = {"sam2_checkpoint": [settings.sam2_checkpoint]}
+    files = {name: [getattr(settings, name)] for name in ("sam2_checkpoint", "points")}
     for name in ("loras", "distillation_loras"):
-        weights[name] = [lora.path for lora in getattr(settings, name)]
+        files[name] = [lora.path for lora in getattr(settings, name)]
     mistakes += [
         Mistake(key, f"no such file: '{path}'")
-        for key, paths in weights.items()
+        for key, paths in files.items()
         for path in filter(None, paths)
         if not Path(path).is_file()
     ]
     mode = required["mode"]
-    clip = Clip(required["clip"], video, reference, mode, settings, own=own.read_in(mode))
+    excluded: tuple[str, ...] = ()
+    if settings.points and own.finds_mask(mode) and not mistakes:
+        excluded, found = excluded_objects(settings.points, settings.mask_backend)
+        mistakes += found
+    clip = Clip(
+        required["clip"], video, reference, mode, settings, own=own.read_in(mode), excluded=excluded
+    )
     ignored = [*ignored_settings(row, settings, mode), *ignored_own_files(own, mode)]
     unread = {name: column for name, column in clip.unread.items() if name in row}
     ignored += [f"'{name}', which is not read with {column}" for name, column in unread.items()]

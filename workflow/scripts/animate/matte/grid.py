@@ -20,6 +20,13 @@ def whole_cells(mask: np.ndarray) -> np.ndarray:
     return spread(rows.reshape(height // CELL, width // CELL, CELL).max(axis=2))
 
 
+def covered_cells(mask: np.ndarray) -> np.ndarray:
+    """Return `mask` (h, w) uint8 0/1 as whole cells: those of which it covers at least half."""
+    height, width = mask.shape
+    parts = mask.reshape(height // CELL, CELL, width // CELL, CELL)
+    return spread((2 * parts.sum(axis=(1, 3)) >= CELL * CELL).astype(np.uint8))
+
+
 def cells(mask: np.ndarray) -> np.ndarray:
     """Return what the model reads of `mask` (..., h, w): (..., h / 8, w / 8), the first pixels."""
     return mask[..., ::CELL, ::CELL]

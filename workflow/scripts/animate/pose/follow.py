@@ -6,10 +6,11 @@ from itertools import islice
 import numpy as np
 
 from animate.pose.keypoints import Keypoints, Parts, shot_slices, stack
+from animate.pose.people.chosen import Chosen, ChosenTracker
 from animate.pose.tracking import Tracker
 
 # A frame, and the tracker of its shot.
-Shown = tuple[np.ndarray, Tracker]
+Shown = tuple[np.ndarray, Tracker | ChosenTracker]
 # Of each frame the parts of the person, None if not seen, and how many people are in sight.
 Seen = tuple[Parts | None, int]
 
@@ -17,18 +18,19 @@ Seen = tuple[Parts | None, int]
 def follow(
     frames: Iterable[np.ndarray],
     shots: Sequence[int],
-    person: str,
+    person: str | Chosen,
     observe: Callable[[Iterator[Shown]], Iterable[Seen]],
 ) -> Keypoints:
     """Return what a backend observes of one person in a clip's frames, each uint8 RGB (h, w, 3).
 
     `shots` are the first frames of the clip's shots; in each the person is chosen anew, see
-    `Tracker`. `observe` goes through frames in order and calls the tracker of each once. `frames`
-    are iterated a second time, as far as is needed, when a shot turns out to be another person's.
+    `Tracker`, unless one of the numbered people is `Chosen`. `observe` goes through frames in order
+    and calls the tracker of each once. `frames` are iterated a second time, as far as is needed,
+    when a shot turns out to be another person's.
     """
     if iter(frames) is frames:
         raise TypeError("frames are needed that can be iterated twice")
-    trackers: list[Tracker] = []
+    trackers: list[Tracker | ChosenTracker] = []
     seen = list(observe(_shown(frames, shots, person, trackers)))
     again: dict[int, Tracker] = {}
     for tracker, shot in zip(trackers, shot_slices(shots, len(seen)), strict=True):
@@ -43,11 +45,17 @@ def follow(
 
 
 def _shown(
-    frames: Iterable[np.ndarray], shots: Sequence[int], person: str, trackers: list[Tracker]
+    frames: Iterable[np.ndarray],
+    shots: Sequence[int],
+    person: str | Chosen,
+    trackers: list[Tracker | ChosenTracker],
 ) -> Iterator[Shown]:
     """Yield each frame with its shot's tracker, and add that to `trackers`."""
     starts = set(shots)
     for number, frame in enumerate(frames):
         if number in starts:
-            trackers.append(Tracker(person, trackers[-1] if trackers else None))
+            if isinstance(person, Chosen):
+                trackers.append(ChosenTracker(person, number))
+            else:
+                trackers.append(Tracker(person, trackers[-1] if trackers else None))
         yield frame, trackers[-1]

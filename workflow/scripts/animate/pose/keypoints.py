@@ -1,5 +1,6 @@
 """The keypoints of one person through a clip."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
@@ -114,3 +115,8 @@ def in_sight(keypoints: Keypoints) -> Keypoints:
 def shot_slices(shots: Sequence[int], frames: int) -> list[slice]:
     """Return the frames of each shot of a clip of so many frames; `shots` are their first ones."""
     return [slice(start, stop) for start, stop in pairwise([*shots, frames])]
+
+
+def shot_of(frame: int, shots: Sequence[int]) -> int:
+    """Return the first frame of the shot that a frame is in; `shots` are those of all shots."""
+    return shots[bisect_right(shots, frame) - 1]

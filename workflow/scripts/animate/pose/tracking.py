@@ -1,80 +1,23 @@
 """The same person in every frame of a shot, and in the next shot."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
+from animate.pose.people.track import (
+    LONG_GAP,
+    SAME_BOX,
+    SURE_LOOKS,
+    Track,
+    best_pairs,
+    difference,
+    looks_of,
+    overlap,
+)
 from animate.pose.person import RULES, choose, suitability
 
-# Distances are in units of the box's longer side, sizes a ratio, looks the Bhattacharyya distance
-# of colour histograms (0 same, 1 nothing in common).
-MAX_STEP = 0.5
-STEP_PER_MISSED_FRAME = 0.05
-MAX_GROWTH = 2.5
-MAX_LOOKS = 0.75
-SURE_LOOKS = 0.45
-# A trunk out of the frame has no colours; place and size must do.
-UNKNOWN_LOOKS = 0.6
-LOOKS_MEMORY = 0.95
-SPEED_MEMORY = 0.7
-SAME_BOX = 0.5
-HIDDEN_COST = 0.03
-LONG_GAP = 24
 # Frames out of sight after which one of several strangers may be taken.
 PATIENCE = 12
-
-
-@dataclass(eq=False)
-class Track:
-    """One person of a shot: last box, colours, the speed of the box's centre, frames out of sight;
-    how well the person suited in which frames; and in how many this was whom we followed.
-    """
-
-    box: np.ndarray
-    looks: np.ndarray
-    speed: np.ndarray = field(default_factory=lambda: np.zeros(2))
-    missed: int = 0
-    suited: dict[int, float] = field(default_factory=dict)
-    followed: int = 0
-
-    def costs(self, boxes: np.ndarray, looks: list[np.ndarray]) -> np.ndarray:
-        """Return how unlike this person each box (M, 4) is, infinite where it is somebody else."""
-        size, sizes = _side(self.box), _side(boxes)
-        expected = _centres(self.box) + self.speed * (self.missed + 1)
-        centres, longest = _centres(boxes), np.maximum(sizes, size)
-        off = np.linalg.norm(centres - expected, axis=1) / longest
-        steps = np.linalg.norm(centres - _centres(self.box), axis=1) / longest
-        growth = np.maximum(sizes / size, size / sizes)
-        different = np.array([_difference(self.looks, look) for look in looks])
-        if self.missed > LONG_GAP:
-            # Long out of sight, a person may return anywhere: only the looks tell.
-            possible = different < SURE_LOOKS
-        else:
-            # Some stop, some turn: where they were is as good as where they were going.
-            near = np.minimum(off, steps) < MAX_STEP + STEP_PER_MISSED_FRAME * self.missed
-            possible = near & (growth < MAX_GROWTH) & (different < MAX_LOOKS)
-        # Of two people in one place, the one seen last hides the other.
-        hidden = HIDDEN_COST * min(self.missed, LONG_GAP)
-        return np.where(possible, off + different + hidden, np.inf)
-
-    def follow(self, box: np.ndarray, looks: np.ndarray) -> None:
-        """Take over where and how the person is now."""
-        step = (_centres(box) - _centres(self.box)) / (self.missed + 1)
-        self.speed = SPEED_MEMORY * self.speed + (1 - SPEED_MEMORY) * step
-        if not self.looks.any():
-            self.looks = looks
-        elif _difference(self.looks, looks) < SURE_LOOKS:
-            self.looks = LOOKS_MEMORY * self.looks + (1 - LOOKS_MEMORY) * looks
-        self.box, self.missed = box, 0
-
-    def weight(self, frames: Sequence[int]) -> float:
-        """Return the sum of how well the person suited in those of the `frames` that lie between
-        the first and the last in which this was looked at."""
-        seen = sorted(self.suited)
-        within = [frame for frame in frames if seen and seen[0] <= frame <= seen[-1]]
-        return float(np.interp(within, seen, list(self.suited.values())).sum()) if within else 0.0
 
 
 @dataclass
@@ -112,7 +55,7 @@ class Tracker:
 
     def recognises(self, box: np.ndarray, frame: np.ndarray) -> bool:
         """Say whether ours can be the person in a box (4,) of the next frame."""
-        return bool(np.isfinite(self._own.costs(box[None], [_looks(frame, box)])[0]))
+        return bool(np.isfinite(self._own.costs(box[None], [looks_of(frame, box)])[0]))
 
     def pick(
         self,
@@ -131,7 +74,7 @@ class Tracker:
         if self._before is not None:
             self._known, self._before = self._before.acquaintances(), None
         whole, size = boxes if whole is None else whole, frame.shape[1::-1]
-        looks = [_looks(frame, box) for box in boxes]
+        looks = [looks_of(frame, box) for box in boxes]
         if self._own is not None and not self._own.followed:
             self._own.missed = abs(self._frame - self._due)
         taken = {} if self._own is None else self._assign(boxes, looks)
@@ -157,7 +100,7 @@ class Tracker:
         # A person that the user points at comes before all others.
         pointed = not self._known and self._person not in RULES
         frames = np.inf if pointed else self._frame + 1.0
-        apart = [_difference(known.looks, person.looks) for known in self._known]
+        apart = [difference(known.looks, person.looks) for known in self._known]
         same = int(np.argmin(apart)) if apart and min(apart) < SURE_LOOKS else None
         known = [
             Acquaintance(k.looks, k.frames + frames * (i == same))
@@ -199,12 +142,7 @@ class Tracker:
         taken: dict[Track, int] = {}
         if len(boxes):
             costs = np.stack([track.costs(boxes, looks) for track in tracks])
-            for _ in range(min(costs.shape)):
-                track, box = divmod(int(np.argmin(costs)), costs.shape[1])
-                if not np.isfinite(costs[track, box]):
-                    break
-                taken[tracks[track]] = box
-                costs[track], costs[:, box] = np.inf, np.inf
+            taken = {tracks[track]: box for track, box in best_pairs(costs)}
         for track in tracks:
             if track in taken:
                 track.follow(boxes[taken[track]], looks[taken[track]])
@@ -238,7 +176,7 @@ class Tracker:
         if index in owners:
             self._own = owners[index]
             self._others.remove(self._own)
-        elif lost is not None and _difference(lost.looks, looks[index]) < SURE_LOOKS:
+        elif lost is not None and difference(lost.looks, looks[index]) < SURE_LOOKS:
             # The same person, elsewhere.
             lost.box, lost.speed, lost.missed = boxes[index], np.zeros(2), 0
             return index
@@ -251,10 +189,10 @@ class Tracker:
     def _faded_in(self, track: Track, looks: np.ndarray) -> bool:
         """Say whether somebody seen beside ours was ours already, in the shot that ours faded into:
         the two look alike, and the other neither came from elsewhere nor hides ours."""
-        if track not in self._met or _difference(self._own.looks, looks) >= SURE_LOOKS:
+        if track not in self._met or difference(self._own.looks, looks) >= SURE_LOOKS:
             return False
-        came = _overlap(track.box, self._met[track][1]) < SAME_BOX
-        return not came and _overlap(track.box, self._own.box) < SAME_BOX
+        came = overlap(track.box, self._met[track][1]) < SAME_BOX
+        return not came and overlap(track.box, self._own.box) < SAME_BOX
 
     def _gives_up(self, alone: bool) -> bool:
         """Say whether somebody else may be ours: one who is `alone` in sight, or one of several."""
@@ -289,7 +227,7 @@ class Tracker:
         """
         known = set(taken.values())
         for number, box in enumerate(boxes):
-            if number not in known and _overlap(box, self._own.box) < SAME_BOX:
+            if number not in known and overlap(box, self._own.box) < SAME_BOX:
                 track = self._meet(box, looks[number])
                 self._others.append(track)
                 taken[track] = number
@@ -298,42 +236,7 @@ class Tracker:
 def _most_like(known: list[np.ndarray], looks: list[np.ndarray]) -> int | None:
     """Return which of the `looks` are surely those of the first person of `known` who is there."""
     for one in known:
-        apart = [_difference(one, look) for look in looks]
+        apart = [difference(one, look) for look in looks]
         if apart and min(apart) < SURE_LOOKS:
             return int(np.argmin(apart))
     return None
-
-
-def _centres(boxes: np.ndarray) -> np.ndarray:
-    return (boxes[..., :2] + boxes[..., 2:]) / 2
-
-
-def _overlap(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the share of the smaller of two boxes that the other covers."""
-    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
-    area = min((a[2:] - a[:2]).prod(), (b[2:] - b[:2]).prod())
-    return float(sides.clip(0).prod() / max(area, 1))
-
-
-def _side(boxes: np.ndarray) -> np.ndarray:
-    return np.maximum((boxes[..., 2:] - boxes[..., :2]).max(axis=-1), 1)
-
-
-def _looks(frame: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """Return the colour histogram (256,) of the middle half of what the frame shows of the box."""
-    low, high = np.clip(box.reshape(2, 2), 0, frame.shape[1::-1])
-    quarter = (high - low) / 4
-    (x1, y1), (x2, y2) = (low + quarter).astype(int), np.ceil(high - quarter).astype(int)
-    patch = frame[y1:y2, x1:x2]
-    if patch.size == 0:
-        return np.zeros(256, np.float32)
-    step = max(max(patch.shape[:2]) // 64, 1)
-    patch = np.ascontiguousarray(patch[::step, ::step])
-    bins = cv2.calcHist([patch >> 5], [0, 1, 2], None, [8, 8, 4], [0, 8, 0, 8, 0, 8]).ravel()
-    return bins / bins.sum()
-
-
-def _difference(a: np.ndarray, b: np.ndarray) -> float:
-    if not (a.any() and b.any()):
-        return UNKNOWN_LOOKS
-    return cv2.compareHist(a.astype(np.float32), b.astype(np.float32), cv2.HISTCMP_BHATTACHARYYA)

@@ -66,6 +66,12 @@ class Timeline:
         """Seconds of the output."""
         return self.frame_count / self.frame_rate
 
+    def frame_at(self, second: float) -> int | None:
+        """Return the output frame shown at a second of the clip, None outside of it."""
+        if not 0 <= second <= self.duration:
+            return None
+        return min(int(Fraction(str(second)) * self.frame_rate), self.frame_count - 1)
+
     def clock(self, first: int, stop: int) -> str:
         """Return frames `first` to `stop` - 1 as time from the clip's start: "0:03.2 to 0:05.0"."""
         seconds = [float(frame / self.frame_rate) for frame in (first, stop)]

@@ -10,7 +10,7 @@ FOUND_BY = {
     "pose_video": ("smooth_pose", "draw", "line_width", "retarget"),
     "face_video": ("smooth_face",),
     "mask_video": (
-        *("mask_backend", "sam2_checkpoint", "mask_steady"),
+        *("mask_backend", "sam2_checkpoint", "points", "mask_steady"),
         *("mask_iterations", "mask_kernel", "mask_w_len", "mask_h_len"),
     ),
     "keypoints": ("person",),

@@ -24,6 +24,9 @@ from animate.pose.backends.blazepose import (
 )
 from animate.pose.follow import Seen, Shown, follow
 from animate.pose.keypoints import Keypoints, Parts
+from animate.pose.people.census import Person as Numbered
+from animate.pose.people.census import number_people
+from animate.pose.people.chosen import Chosen
 
 BODY = (0, -1, 12, 14, 16, 11, 13, 15, 24, 26, 28, 23, 25, 27, 5, 2, 8, 7, 31, 32)
 NECK = 1
@@ -38,13 +41,29 @@ SEARCH_EVERY = 8
 NEAR = 0.75
 
 
+def people(frames: Iterable[np.ndarray], *, shots: Sequence[int] = (0,)) -> tuple[Numbered, ...]:
+    """Return everybody in a clip's frames, each uint8 RGB (h, w, 3), see `number_people`."""
+    with PersonDetector() as detector, PersonNetworks() as networks:
+
+        def in_sight(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            seen = (networks.person(frame, region) for region in detector.people(frame))
+            boxes = [(one.trunk, one.visible) for one in seen if one]
+            trunks, whole = np.reshape(boxes, (-1, 2, 4)).swapaxes(0, 1)
+            return trunks, whole
+
+        return number_people(frames, shots, in_sight)
+
+
 def detect(
-    frames: Iterable[np.ndarray], *, person: str = "largest", shots: Sequence[int] = (0,)
+    frames: Iterable[np.ndarray],
+    *,
+    person: str | Chosen = "largest",
+    shots: Sequence[int] = (0,),
 ) -> Keypoints:
     """Return what is seen of one person in a clip's frames, each uint8 RGB (h, w, 3).
 
-    `person` is "largest", "center" or "x,y", see `animate.pose.person.choose`; for `frames` and
-    `shots` see `follow`. One frame is in memory at a time.
+    `person` is "largest", "center" or "x,y", see `animate.pose.person.choose`, or one of `people`;
+    for `frames` and `shots` see `follow`. One frame is in memory at a time.
     """
     with PersonDetector() as detector, PersonNetworks(detail=True) as networks:
         return follow(frames, shots, person, partial(_observe, detector, networks))

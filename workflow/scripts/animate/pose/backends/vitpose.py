@@ -13,6 +13,8 @@ from animate.pose.backends.heatmaps import decode
 from animate.pose.backends.onnx import Network
 from animate.pose.follow import Seen, Shown, follow
 from animate.pose.keypoints import Keypoints, Parts, from_wholebody
+from animate.pose.people.census import Person, number_people
+from animate.pose.people.chosen import Chosen
 
 DETECTOR_FILE = "det/yolov10m.onnx"
 POSE_FILE = "pose2d/vitpose_h_wholebody.onnx"
@@ -22,6 +24,26 @@ MIN_BOX_SIDE = 10
 MEAN = np.array([0.485, 0.456, 0.406])
 SPREAD = np.array([0.229, 0.224, 0.225])
 BATCH = 8
+# The detector reports people from a score of 0.05 on: too many to be numbered.
+SURE_SCORE = 0.25
+
+
+def people(
+    frames: Iterable[np.ndarray],
+    *,
+    models: Path,
+    device: str = "auto",
+    shots: Sequence[int] = (0,),
+) -> tuple[Person, ...]:
+    """Return everybody in a clip's frames, each uint8 RGB (h, w, 3), see `number_people`."""
+    detector = Network(models / DETECTOR_FILE, device)
+
+    def in_sight(frame: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        boxes = person_boxes(detector(_detector_input([frame]))[0], frame.shape[1::-1])
+        boxes = boxes[boxes[:, 4] >= SURE_SCORE, :4]
+        return boxes, boxes
+
+    return number_people(frames, shots, in_sight)
 
 
 def detect(
@@ -29,14 +51,14 @@ def detect(
     *,
     models: Path,
     device: str = "auto",
-    person: str = "largest",
+    person: str | Chosen = "largest",
     shots: Sequence[int] = (0,),
 ) -> Keypoints:
     """Return what is seen of one person in a clip's frames, each uint8 RGB (h, w, 3).
 
     `models` is the folder with `det/yolov10m.onnx` and `pose2d/vitpose_h_wholebody.onnx`; for
-    `device` see `Network`, for `person` see `animate.pose.person.choose`, for `frames` and `shots`
-    see `follow`. Eight frames are in memory at a time.
+    `device` see `Network`, for `person` see `animate.pose.person.choose`, or one of `people`; for
+    `frames` and `shots` see `follow`. Eight frames are in memory at a time.
     """
     detector = Network(models / DETECTOR_FILE, device)
     pose = Network(models / POSE_FILE, device)
