@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from animate.config.points import MaskPoints, read_points
+from animate.config.own_files.points import MaskPoints, read_points
 from animate.config.settings import ClipSettings
 from animate.errors import ClipError
 from animate.matte.grid import CELL

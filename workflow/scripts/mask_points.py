@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from animate.config.points import MaskPoints, read_points
+from animate.config.own_files.points import MaskPoints, read_points
 from animate.errors import ClipError
 from animate.matte.points import save_marks
 from animate.stage import run_stage, stage_parser

@@ -15,7 +15,7 @@ from animate.config.fields import Declared, setting
 from animate.config.mistakes import Mistake, find_mistakes, mistakes_of, nearest_name
 from animate.config.own_files.checks import ignored_own_files, own_file_mistakes
 from animate.config.own_files.declared import OwnFiles
-from animate.config.points import excluded_objects
+from animate.config.own_files.points import excluded_objects
 from animate.config.resolve import resolve
 from animate.config.seeds import read_seeds, seed_name
 from animate.config.settings import ClipSettings, relative_to_table

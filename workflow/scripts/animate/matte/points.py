@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from animate.atomic import atomic_output
-from animate.config.points import Marks, MaskPoints
+from animate.config.own_files.points import Marks, MaskPoints
 from animate.errors import ClipError
 from animate.video.timeline import Timeline
 
