@@ -7,7 +7,7 @@ import pytest
 
 from animate.errors import ClipError
 from animate.pose.keypoints import Keypoints
-from animate.pose.retarget import BONES, MIRRORED, retarget
+from animate.pose.retarget import BONES, MIRRORED, limb_ratios, retarget
 
 SIZE, REFERENCE_SIZE = (1280, 720), (720, 1280)
 ROOT = np.array([0.5, 0.25])
@@ -327,3 +327,26 @@ def test_reference_without_a_person_is_refused(driver):
 def test_clip_without_a_person_stays_as_it_is(driver):
     driver.body[..., 2] = 0
     assert retarget(driver, SIZE, reference(), REFERENCE_SIZE) is driver
+
+
+def test_limbs_are_measured_against_the_rest_of_the_body(driver):
+    def measured(**factors):
+        person = clip([figure(REFERENCE_SIZE, turn=10, **factors)])
+        return limb_ratios(driver, SIZE, person, REFERENCE_SIZE)
+
+    limbs = {"shoulders", "upper arms", "forearms", "thighs", "shins"}
+    for factors in ({}, {"scale": 1.7}):
+        assert measured(**factors) == dict.fromkeys(limbs, pytest.approx(1, abs=0.01))
+    long = measured(**stretched((9, 12), 1.5))
+    assert long == dict.fromkeys(limbs, pytest.approx(1, abs=0.01)) | {
+        "thighs": pytest.approx(1.5, abs=0.01)
+    }
+
+
+def test_limbs_that_are_hidden_are_not_measured(driver):
+    half = reference()
+    half.body[:, LEGS, 2] = 0
+    found = limb_ratios(driver, SIZE, half, REFERENCE_SIZE)
+    assert set(found) == {"shoulders", "upper arms", "forearms"}
+    half.body[..., 2] = 0
+    assert limb_ratios(driver, SIZE, half, REFERENCE_SIZE) == {}

@@ -10,7 +10,8 @@ import yaml
 
 FINISH = {"mux": 1, "provenance": 1, "page": 1}
 JUDGE = {"result_keypoints": 1, "result_metrics": 1}
-SAMPLE = {"sample": 1, **JUDGE, **FINISH}
+SAMPLE = {"accept": 1, "sample": 1, **JUDGE, **FINISH}
+PREVIEW = {"preview": 1, "verdict": 1}
 
 
 def test_a_second_run_has_nothing_to_do(project):
@@ -27,7 +28,7 @@ def test_steps_of_one_clip(project, rows):
 def test_segments_of_one_clip_are_shown_anew(project, rows):
     rows[0]["segment_frames"] = "21"
     project.write_table(*rows)
-    assert project.pending_jobs() == {"dance": {"preview": 1, **SAMPLE}}
+    assert project.pending_jobs() == {"dance": {**PREVIEW, **SAMPLE}}
 
 
 @pytest.mark.parametrize(
@@ -36,13 +37,13 @@ def test_segments_of_one_clip_are_shown_anew(project, rows):
 def test_mask(project, rows, setting, value):
     rows[1][setting] = value
     project.write_table(*rows)
-    assert project.pending_jobs() == {"swap": {"mask": 1, "background": 1, "preview": 1, **SAMPLE}}
+    assert project.pending_jobs() == {"swap": {"mask": 1, "background": 1, **PREVIEW, **SAMPLE}}
 
 
 def test_smoothing(project, rows):
     rows[0]["smooth_pose"] = "true"
     project.write_table(*rows)
-    assert project.pending_jobs() == {"dance": {"pose_video": 1, "preview": 1, **SAMPLE}}
+    assert project.pending_jobs() == {"dance": {"pose_video": 1, **PREVIEW, **SAMPLE}}
 
 
 def test_retargeting_and_another_person(project, rows):
@@ -57,6 +58,13 @@ def test_sound_samples_nothing(project, rows):
     rows[0]["sound"] = "none"
     project.write_table(*rows)
     assert project.pending_jobs() == {"dance": {"sound": 1, **FINISH}}
+
+
+def test_sound_and_steps_at_once(project, rows):
+    """The sampler does not run again for `ancient` files, but for its own reasons beside them."""
+    rows[0] |= {"sound": "none", "steps": "2"}
+    project.write_table(*rows)
+    assert project.pending_jobs() == {"dance": {"sound": 1, **SAMPLE}}
 
 
 def test_a_setting_that_the_clips_mode_does_not_use(project, rows):
@@ -168,9 +176,9 @@ def test_another_commit_with_the_same_weights(official):
 def test_other_weights_run_what_they_feed(official):
     pin(official, "2", PINNED | {POSE: "e"})
     pose = {"keypoints": 1, "reference_keypoints": 1, "pose_video": 1, "face_video": 1}
-    assert official.pending_jobs() == {"dance": {**pose, "preview": 1, **SAMPLE}}
+    assert official.pending_jobs() == {"dance": {**pose, **PREVIEW, **SAMPLE}}
     pin(official, "2", PINNED | {MASK: "e"})
-    mask = {"person_mask": 1, "mask": 1, "background": 1, "preview": 1}
+    mask = {"person_mask": 1, "mask": 1, "background": 1, **PREVIEW}
     assert official.pending_jobs() == {"swap": {**mask, **SAMPLE}}
 
 

@@ -14,6 +14,7 @@ from animate.cluster.queue import jobs_of, requeue_preempted, waiting
 from animate.cluster.recovery import forget_run, note_run
 from animate.cluster.submit import use_patient_sbatch
 from animate.failure_note import FailureNote, write_note
+from animate.watch.ancient import ask_behind_ancient_files
 from animate.watch.console import StageLines, leave_out_blocks
 from animate.watch.failures import failure_of, failures
 from animate.watch.overview import overview
@@ -35,6 +36,9 @@ READERS_OF_WEIGHTS = {
 }
 # Jobs that were cancelled because they could never start, by their numbers in the queue.
 HOPELESS = {}
+
+
+ask_behind_ancient_files()
 
 
 def on_fault(numbers, fault):
@@ -157,7 +161,7 @@ def end_run():
     if RECORDS.rules & {"provenance", "page"}:
         shell(
             'python "$SCRIPTS"/manifest.py --config {CONFIG_TEXT:q}'
-            " --log {LOGS:q}/manifest.log --output {MANIFEST:q}"
+            " --log {LOGS:q}/manifest.log --output {MANIFEST:q} --table {MANIFEST_TABLE:q}"
         )
     if RECORDS.clip_count:
         # What goes wrong is said, and spoils no run.

@@ -62,6 +62,8 @@ rule sample:
         negative_prompt=negative_prompt_embedding,
         loras=own_loras,
         hub_loras=hub_lora_anchors,
+        # Not read: a bad verdict is told before a GPU is taken.
+        accepted=ancient(f"{CLIP}/.accepted"),
         # Not read: a mistake in the sound is found before a GPU is taken.
         sound=ancient(f"{CLIP}/sound.json"),
     output:

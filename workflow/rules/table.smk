@@ -20,6 +20,7 @@ from animate.config.settings import (
     SamplingSettings,
     SoundSettings,
     TimelineSettings,
+    VerdictSettings,
 )
 from animate.config.table import read_table
 
@@ -106,6 +107,14 @@ def marks_points(wildcards):
 
 def excludes(wildcards):
     return bool(clip_of(wildcards).excluded)
+
+
+def compares_limbs(wildcards):
+    """Tell whether the verdict may recommend to retarget."""
+    clip = clip_of(wildcards)
+    drawn = clip.own.has_points(clip.mode) and not clip.own.pose_video
+    fixed = replaces(wildcards) or retargets(wildcards)
+    return clip.settings.require.asks and drawn and not fixed
 
 
 def driving_video(wildcards):

@@ -3,6 +3,7 @@
 from snakemake.io import strip_wildcard_constraints
 
 MANIFEST = f"{RESULTS}/manifest.json"
+MANIFEST_TABLE = f"{RESULTS}/manifest.tsv"
 PLAN = f"{RESULTS}/plan.tsv"
 # The gallery: of all clips, and in the folder of each.
 INDEX = f"{RESULTS}/index.html"
@@ -19,7 +20,8 @@ def refuse_taken_names():
     files = [Path(path) for path in outputs if os.path.dirname(path).endswith(CLIP)]
     own = [file.suffix for file in files if file.stem == "{clip}"]
     taken = {file.stem: file for file in files if file.suffix in own}
-    taken |= {os.path.basename(path): path for path in (MANIFEST, PLAN, INDEX)}
+    shared = (MANIFEST, MANIFEST_TABLE, PLAN, INDEX)
+    taken |= {os.path.basename(path): path for path in shared}
     for clip in [clip for name, clip in CLIPS.items() if name in taken]:
         TABLE.refuse(
             clip,

@@ -3,10 +3,12 @@
 import json
 from pathlib import Path
 
+import numpy as np
+
 from animate.atomic import atomic_output
 from animate.config.settings import PreviewSettings
 from animate.pose.keypoints import Keypoints
-from animate.results.metrics import mask_metrics, pose_metrics, without_given
+from animate.results.metrics import mask_metrics, pose_metrics, without_given, worst_spans
 from animate.results.preview.findings import find, mask_fit
 from animate.results.preview.sheet import Shown, moments, write_sheet
 from animate.sampling.segments import segment_starts
@@ -26,6 +28,8 @@ def main(args):
     if args.mask:
         fit = mask_fit(timeline, keypoints)
         metrics |= mask_metrics(fit.watch(read_masks(args.mask)))
+    masked = np.array(fit.areas) > 0 if fit else None
+    metrics["worst"] = worst_spans(keypoints, masked, rate, shots)
     segments = segment_starts(timeline.frame_count, shots, settings)
     found = find(timeline, keypoints, fit, args.people, segments, smooth=settings.smooth_face)
     at = moments(found)

@@ -1,9 +1,8 @@
-"""Find body and hands of the reference person, for retargeting."""
+"""Find body and hands of the reference person, whose proportions may differ from the driver's."""
 
 from pathlib import Path
 
 from animate.config.settings import PoseBackend
-from animate.errors import ClipError
 from animate.pose.backends import backend, backend_options
 from animate.pose.detector_gpu import detector_gpu
 from animate.stage import run_stage, stage_parser
@@ -16,11 +15,6 @@ def main(args):
     options = backend_options(name, args.weights, args.device)
     with detector_gpu(name, args.device):
         keypoints = backend(name).detect_picture(picture, **options)
-    if not keypoints.found[0]:
-        raise ClipError(
-            "the reference image shows no person, which retarget basic needs; "
-            "take another picture or set retarget to none"
-        )
     keypoints.save(args.output)
 
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from animate.config.configuration import ClusterConfig, Configuration
 from animate.config.fields import allowed_values
 from animate.config.own_files.declared import OwnFiles
-from animate.config.settings import ClipSettings, Lora
+from animate.config.settings import ClipSettings, Lora, Requirements
 from animate.config.table import Columns
 
 DECLARATIONS: dict[str, type[BaseModel]] = {
@@ -18,6 +18,7 @@ DECLARATIONS: dict[str, type[BaseModel]] = {
     "own files": OwnFiles,
     "settings": ClipSettings,
     "lora": Lora,
+    "require": Requirements,
     "keys": Configuration,
     "cluster": ClusterConfig,
 }

@@ -3,6 +3,7 @@
 from typing import Any
 
 from animate.config.configuration import Configuration
+from animate.config.fields import Declared
 from animate.config.settings import ClipSettings
 
 
@@ -15,7 +16,17 @@ def resolve(row: dict[str, Any], config: Configuration) -> ClipSettings:
     defaults = config.defaults.given()
     presets = {name: preset.given() for name, preset in config.presets.items()}
     default_preset = config.defaults.preset
-    stated = presets.get(default_preset, {}) | defaults
+    stated = _over(presets.get(default_preset, {}), defaults)
     if "preset" in row:
-        stated |= presets[row["preset"]]
-    return ClipSettings(**stated | row | {"preset": row.get("preset", default_preset)})
+        stated = _over(stated, presets[row["preset"]])
+    stated = _over(stated, row)
+    return ClipSettings(**stated | {"preset": row.get("preset", default_preset)})
+
+
+def _over(stated: dict[str, Any], specific: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with the more specific ones over them; of a mapping, the keys it states."""
+    merged = stated | specific
+    for name, value in specific.items():
+        if isinstance(value, Declared) and name in stated:
+            merged[name] = type(value)(**stated[name].given() | value.given())
+    return merged

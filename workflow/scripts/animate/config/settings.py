@@ -9,7 +9,7 @@ import os.path
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from animate.config.fields import (
     Area,
@@ -38,6 +38,7 @@ PERSON = rf"^(largest|center|[1-9][0-9]*|{NUMBER} *, *{NUMBER}( *@ *{NUMBER})?)$
 DEGREES = (1, 2, 4, 5, 8, 10, 20, 40)
 REPLACE = {"mode": "replace"}
 GUIDED = {"guidance_scale": "above 1"}
+SHARE, RATE = "a number from 0 to 1, or none", "a number of at least 0, or none"
 
 
 class Lora(Declared):
@@ -242,6 +243,62 @@ class PreviewSettings(SegmentSettings, FaceSettings):
     """What a preview shows: segments and face crops."""
 
 
+class Requirements(Declared):
+    """What preprocessing must reach before a clip is sampled; nothing is asked of a None."""
+
+    body: float | None = setting(0.8, "Least share of the frames with a body", SHARE, ge=0, le=1)
+    face: float | None = setting(0.5, "Least share of the frames with a face", SHARE, ge=0, le=1)
+    mask: float | None = setting(
+        0.95, "Mode `replace`: least share of the frames with a mask", SHARE, ge=0, le=1
+    )
+    plausible: float | None = setting(
+        0.9, "Least share of the bodies found that hold as a body", SHARE, ge=0, le=1
+    )
+    blinks: float | None = setting(
+        5.0, "How often hands or hips may vanish for a moment in ten seconds", RATE, ge=0
+    )
+    cuts: float | None = setting(
+        5.0, "How many cuts there may be in ten seconds; not asked with `cuts: ignore`", RATE, ge=0
+    )
+
+    @property
+    def asks(self) -> bool:
+        """Whether anything is asked."""
+        return any(value is not None for _, value in self)
+
+
+def _number(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _requirements(value: Any) -> Any:
+    """Return the mapping of a text such as "body=0.6 face=none", or "none"; others as they are."""
+    if value == "none":
+        return dict.fromkeys(Requirements.model_fields)
+    if isinstance(value, str):
+        pairs = (part.partition("=") for part in value.split())
+        value = {name: _number(text) for name, _, text in pairs}
+    if isinstance(value, dict):
+        return {key: None if each == "none" else each for key, each in value.items()}
+    return value
+
+
+class VerdictSettings(SegmentSettings, PersonMaskSettings, KeypointSettings):
+    """What is asked of the preparation, and what could be set otherwise."""
+
+    require: Annotated[
+        Requirements,
+        BeforeValidator(_requirements, json_schema_input_type=Requirements | Literal["none"]),
+    ] = setting(
+        Requirements(),
+        "What preprocessing must reach, or the clip fails before it is sampled",
+        "a mapping of the keys below; in the table such as `body=0.6 face=none`; or none",
+    )
+
+
 class SamplingSettings(SegmentSettings):
     """How a clip is sampled; the defaults are the official ones."""
 
@@ -341,6 +398,7 @@ class ResultSettings(SamplingSettings, PoseSettings):
 
 
 class ClipSettings(
+    VerdictSettings,
     SamplingSettings,
     MaskSettings,
     PersonMaskSettings,

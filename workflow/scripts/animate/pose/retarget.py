@@ -27,6 +27,8 @@ TWINS = np.array(
         for child in CHILDREN
     ]
 )
+# What a person would measure, by a bone's child.
+LIMBS = {"shoulders": 2, "upper arms": 3, "forearms": 4, "thighs": 9, "shins": 10}
 # The share of a clip's lengths of a bone that are at most its true one: most of the others are
 # foreshortened, the few beyond are wrong points.
 TRUE_LENGTH = 0.85
@@ -68,8 +70,9 @@ def retarget(
     """
     target, target_seen = _pixels(reference.body, reference_size)
     if not target_seen[0, NECK]:
+        lacks = "that shows the person's shoulders" if reference.found[0] else "with a person"
         raise ClipError(
-            "retarget basic needs a reference that shows the person's shoulders;"
+            f"retarget basic needs a reference {lacks};"
             " take another picture or set retarget to none"
         )
     driver, seen = _pixels(keypoints.body, source_size)
@@ -88,6 +91,31 @@ def retarget(
     for points in moved.values():
         points[..., :2] /= reference_size
     return replace(keypoints, **{k: v.astype(np.float32) for k, v in moved.items()})
+
+
+def limb_ratios(
+    keypoints: Keypoints,
+    source_size: tuple[int, int],
+    reference: Keypoints,
+    reference_size: tuple[int, int],
+) -> dict[str, float]:
+    """Return how long each kind of limb of the reference is against the driver's, each measured by
+    the rest of its body: 1 where they are alike, or where the driver hides the limb. Those that the
+    reference hides are left out. Arguments are those of `retarget`.
+    """
+    target, target_seen = _pixels(reference.body, reference_size)
+    driver, seen = _pixels(keypoints.body, source_size)
+    if not target_seen[0, NECK] or not seen[:, NECK].any():
+        return {}
+    frame = _most_alike(keypoints.body, seen, reference.body[0], target_seen[0])
+    wanted = _bones(target, target_seen)[0]
+    ratios, body = _ratios(_bones(driver, seen), wanted, frame)
+    shown = np.isfinite(_symmetric(_lengths(wanted)))
+    return {
+        limb: float(ratios[bone] / body)
+        for limb, bone in ((name, list(CHILDREN).index(child)) for name, child in LIMBS.items())
+        if shown[bone]
+    }
 
 
 def _pixels(points: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """Figures that say how well a clip's preprocessing went."""
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -19,6 +20,8 @@ OF_THE_POSE = (
 OF_THE_VIDEO = {"pose_video": OF_THE_POSE, "face_video": ("face",)}
 # A hand or a hip that is away for so long has blinked; what is away for longer was gone.
 BLINK_SECONDS = 0.5
+# The first frame, and the one after the last.
+Span = tuple[int, int]
 
 
 def pose_metrics(
@@ -32,7 +35,8 @@ def pose_metrics(
     `held_or_blank` counts frames in which the person was not seen, `longest_gap` the most in a row,
     `jumps` frames in which the pose leaps; `people` is the most seen at once. `plausible` is the
     share of the frames with a body whose body holds as one; `blinks` says how often in ten seconds
-    a hand or a hip vanishes for up to half a second; `cuts` counts the changes of shot.
+    a hand or a hip vanishes for up to half a second; `cuts` counts the changes of shot, `cut_rate`
+    those in ten seconds. A shorter clip counts as one of ten seconds.
 
     `frame_size` is (width, height) of the upright source, `frame_rate` in frames per second,
     `shots` the first frame of each shot.
@@ -49,9 +53,12 @@ def pose_metrics(
         "held_or_blank": int(lost.sum()),
         "longest_gap": max((stop - start for start, stop in _runs(lost)), default=0),
         "jumps": _jumps(keypoints, frame_size),
-        "blinks": _blinks(keypoints, frame_rate, in_shots),
+        "blinks": _in_ten_seconds(
+            len(_blinks(keypoints, frame_rate, in_shots)), len(keypoints), frame_rate
+        ),
         "people": int(keypoints.people.max(initial=0)),
         "cuts": len(in_shots) - 1,
+        "cut_rate": _in_ten_seconds(len(in_shots) - 1, len(keypoints), frame_rate),
         "shots_without_person": sum(not keypoints.found[shot].any() for shot in in_shots),
     }
 
@@ -77,6 +84,32 @@ def without_given(
     return {name: value for name, value in metrics.items() if name not in left_out}
 
 
+def worst_spans(
+    keypoints: Keypoints | None,
+    masked: np.ndarray | None,
+    frame_rate: float,
+    shots: Sequence[int] = (0,),
+) -> dict[str, Span]:
+    """Return where a clip of N frames is worst: first frame, and the one after the last.
+
+    Of body, face, mask and plausible it is the longest time in a row without; of blinks and cuts
+    the ten seconds with most. `masked` says which frames have a mask, (N,) bool. What has no fault,
+    or is not known, is not there.
+    """
+    worst = {"cuts": _densest(shots[1:], frame_rate)}
+    if keypoints is not None:
+        blinks = _blinks(keypoints, frame_rate, shot_slices(shots, len(keypoints)))
+        worst |= {
+            "body": _longest(~keypoints.found),
+            "face": _longest(~keypoints.face_found),
+            "plausible": _longest(keypoints.doubted),
+            "blinks": _densest(blinks, frame_rate),
+        }
+    if masked is not None:
+        worst["mask"] = _longest(~masked)
+    return {name: span for name, span in worst.items() if span}
+
+
 def _seen(points: np.ndarray) -> np.ndarray:
     return (points[..., 2] >= SCORE_THRESHOLD).any(axis=1)
 
@@ -85,20 +118,40 @@ def _share(flags: np.ndarray) -> float:
     return round(float(np.mean(flags)), 4) if len(flags) else 0.0
 
 
-def _runs(flags: np.ndarray) -> list[tuple[int, int]]:
+def _runs(flags: np.ndarray) -> list[Span]:
     """Return the first frame of each run of true flags (N,), and the one after it."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], flags.astype(int), [0]])))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
-def _blinks(keypoints: Keypoints, frame_rate: float, shots: list[slice]) -> float:
+def _in_ten_seconds(count: int, frames: int, frame_rate: float) -> float:
+    return round(count / max(frames / frame_rate / 10, 1), 2)
+
+
+def _blinks(keypoints: Keypoints, frame_rate: float, shots: list[slice]) -> list[int]:
+    """Return the first frame of each blink, in order."""
     hips = (keypoints.body[:, [hip]] for hip in HIPS)
-    count = 0
+    found = []
     for points in (keypoints.left_hand, keypoints.right_hand, *hips):
-        for hidden in (~_seen(points)[shot] for shot in shots):
-            amid = [run for run in _runs(hidden) if run[0] > 0 and run[1] < len(hidden)]
-            count += sum(stop - start <= BLINK_SECONDS * frame_rate for start, stop in amid)
-    return round(10 * count * frame_rate / max(len(keypoints), 1), 2)
+        seen = _seen(points)
+        for shot in shots:
+            amid = [run for run in _runs(~seen[shot]) if run[0] > 0 and run[1] < len(seen[shot])]
+            short = [run for run in amid if run[1] - run[0] <= BLINK_SECONDS * frame_rate]
+            found += [shot.start + start for start, _ in short]
+    return sorted(found)
+
+
+def _longest(flags: np.ndarray) -> Span | None:
+    return max(_runs(flags), key=lambda run: run[1] - run[0], default=None)
+
+
+def _densest(frames: Sequence[int], frame_rate: float) -> Span | None:
+    """Return the ten seconds or less that hold most of the frames, which are in order."""
+    spans = []
+    for first in range(len(frames)):
+        last = bisect_right(frames, frames[first] + 10 * frame_rate) - 1
+        spans.append((last - first, frames[first], frames[last] + 1))
+    return max(spans, key=lambda span: span[0])[1:] if spans else None
 
 
 def _jumps(keypoints: Keypoints, frame_size: tuple[int, int]) -> int:
