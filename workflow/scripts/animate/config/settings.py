@@ -269,7 +269,8 @@ class Requirements(Declared):
 
 def _number(text: str) -> float | str:
     try:
-        return float(text)
+        # As it was written, for the sentence that refuses it.
+        return int(text) if text.isdecimal() else float(text)
     except ValueError:
         return text
 
