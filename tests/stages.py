@@ -6,7 +6,10 @@ from pathlib import Path
 
 from animate.config.fields import Declared
 
-ABSENT = ("weights", "points", "excluded", "frame_shape", "reference", "reference_keypoints")
+ABSENT = (
+    *("weights", "points", "excluded", "frame_shape", "reference", "reference_keypoints"),
+    "keep_size",
+)
 # What a preview shows where there is one.
 SHOWN = ("keypoints", "people", "pose", "face", "person_mask", "mask", "sound", "clip")
 

@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pytest
 
-from animate.cluster.cost import sampling_cost, segment_seconds, speed_up
+from animate.cluster.cost import disk_bytes, sampling_cost, segment_seconds, speed_up, stage_seconds
 from animate.cluster.gpus import auto_gpus, node_count, why_never
 from animate.cluster.hopeless import Hopeless, hopeless_jobs, remedy_of
 from animate.cluster.jobs import (
@@ -169,6 +169,40 @@ def test_frames_are_estimated_without_opening_the_video(table, tmp_path):
     timeline["entry"] = {"seek": 1, "pts": 1, "number": 898}
     (tmp_path / "good/timeline.json").write_text(json.dumps(timeline) + " ")
     assert clip_work(clip, str(tmp_path)).skipped == 250
+
+
+def test_a_clip_of_another_ones_result_is_planned_before_that_is_made(table, tmp_path):
+    (tmp_path / "clips.csv").write_text(
+        "clip,video,reference,mode,start,fps\n"
+        "rest,clip:good,character.png,animate,0.5,source\n"
+        "good,driving.mp4,character.png,animate,1,12\n"
+        "late,clip:good,character.png,animate,60,\n"
+    )
+    found, results = read_table(tmp_path / "clips.csv", table[1]), table[1].results
+    frames = {}
+    for line in plan_clips(found, results, SITE, "tiny", 1):
+        frames[line.clip] = line.work and line.work.frames
+        assert ("lasts" in line.refusal) == (line.clip == "late")
+    assert frames["good"] - frames["rest"] == 6
+    # Its size would promise hours.
+    rest = found.clips["rest"]
+    before = clip_work(rest, results)
+    video = tmp_path / "results/good/intermediate.mp4"
+    video.parent.mkdir(parents=True)
+    with video.open("wb") as file:
+        file.truncate(10**10)
+    assert clip_work(rest, results) == before and before.frames < 200
+    timeline = {"frame_count": 48, "model_size": [64, 32], "source_indices": [0]}
+    (tmp_path / "results/good/timeline.json").write_text(json.dumps(timeline))
+    (line, *_) = plan_clips(found, results, SITE, "tiny", 1)
+    assert line.work.film == 48 and line.work.frames == 42
+
+
+def test_frames_for_other_clips_cost_disk_and_time():
+    taken, chained = replace(HD, taken=True), replace(HD, chained=True)
+    assert disk_bytes(taken) - disk_bytes(HD) == int(1.4 * 77 * 1280 * 720)
+    assert stage_seconds("keypoints", chained) > stage_seconds("keypoints", HD) + 77 * 0.2
+    assert stage_seconds("mask", chained) == stage_seconds("mask", HD)
 
 
 def test_shots_of_the_timeline_are_planned_as_the_sampler_does(table, tmp_path):

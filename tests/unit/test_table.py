@@ -176,6 +176,59 @@ def test_every_mistake_is_listed_at_once(read):
     assert len(table.all_mistakes()) == 6
 
 
+def test_a_row_takes_the_result_of_another(read):
+    table = read(
+        f"{HEADER}\nthird,clip:second,character.png,animate\n"
+        f"second,clip: dance,character.png,replace\n{GOOD}\n"
+    )
+    assert table.all_mistakes() == []
+    third, second, dance = table.clips.values()
+    assert third.source == second and second.source == dance and dance.source is None
+    assert third.video == "results/second/intermediate.mp4"
+    assert (third.taken, second.taken, dance.taken) == (False, True, True)
+
+
+@pytest.mark.parametrize(
+    ("rows", "sentences"),
+    [
+        (
+            "a,clip:danse\ndancer,driving.mp4\nswap,driving.mp4",
+            {2: "the table has no clip 'danse'; did you mean 'dance' or 'dancer'?"},
+        ),
+        ("a,clip:", {2: "the table has no clip ''; give the name of another row"}),
+        ("a,clip:a", {2: "no row of a circle can be first (row 2 takes row 2); give one"}),
+        (
+            "a,clip:b\nb,clip:c\nc,clip:b",
+            {
+                2: "clip 'b' in row 3 is refused",
+                3: "(row 3 takes row 4, row 4 takes row 3)",
+                4: "(row 4 takes row 3, row 3 takes row 4)",
+            },
+        ),
+        (
+            "a,clip:b\nb,clip:c\nc,gone.mp4",
+            {2: "clip 'b' in row 3 is refused", 3: "clip 'c' in row 4 is", 4: "no such file"},
+        ),
+    ],
+)
+def test_chains_that_lead_nowhere_are_refused_row_by_row(read, rows, sentences):
+    lines = [f"{row},character.png,animate" for row in rows.split("\n")]
+    table = read("\n".join([HEADER, *lines, GOOD]) + "\n")
+    assert table.row_mistakes.keys() == sentences.keys()
+    for (number, sentence), mistake in zip(sentences.items(), table.all_mistakes(), strict=True):
+        assert f"row {number}, column 'video': " in mistake and sentence in mistake
+    assert "dance" in table.clips
+
+
+def test_rows_that_take_a_refused_one_are_refused_with_it(read):
+    table = read(
+        f"{HEADER}\na,clip:b,character.png,animate\nb,clip:dance,character.png,animate\n{GOOD}\n"
+    )
+    table.refuse(table.clips["dance"], "gpus", "no such GPU")
+    assert table.clips == {} and list(table.row_mistakes) == [4, 3, 2]
+    assert [line.split(": ")[1] for line in table.all_mistakes()][2] == "no such GPU"
+
+
 def test_good_rows_stay_when_others_are_refused(read):
     table = read(f"{HEADER}\n{GOOD}\nother,none.mp4,character.png,animate\n")
     assert list(table.clips) == ["dance"]

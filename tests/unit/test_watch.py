@@ -19,7 +19,7 @@ from animate.failure_note import (
 )
 from animate.sampling.progress import Progress, Sampled, read_progress
 from animate.watch.console import StageLines, leave_out_blocks
-from animate.watch.failures import Failure, failures
+from animate.watch.failures import Failure, failures, waiting_clips
 from animate.watch.overview import overview
 from animate.watch.records import HINT, Fault, PlannedJob, RunRecords
 
@@ -188,3 +188,12 @@ def test_a_hopeless_clip_fails_with_the_reason_slurm_gave():
     hopeless = {"7": "can never start (BadConstraints)"}
     faults = {"a": Fault("CANCELLED", "7", ()), "b": Fault("TIMEOUT", "8", ())}
     assert [f.reason for f in failures(faults, hopeless, 0)] == [hopeless["7"], "TIMEOUT"]
+
+
+def test_a_clip_waits_for_the_one_whose_frames_are_not_made():
+    made, later = PlannedJob("page", "dance", ()), PlannedJob("timeline", "swap", ())
+    making = PlannedJob("intermediate", "dance", ())
+    sources = {"swap": "dance"}
+    assert waiting_clips({"dance": [making, made], "swap": [later]}, sources) == sources
+    assert waiting_clips({"dance": [made], "swap": [later]}, sources) == {}
+    assert waiting_clips({"dance": [making]}, sources) == {}

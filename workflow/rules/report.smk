@@ -92,6 +92,12 @@ rule preview_video:
         " --output {output:q}"
 
 
+def source_of(wildcards, output):
+    """Return the clip whose result is the driving video; the input says already when it changes."""
+    source = clip_of(wildcards).source
+    return source.name if source else ""
+
+
 rule provenance:
     input:
         driving_video=driving_video,
@@ -119,10 +125,12 @@ rule provenance:
         settings=settings(ClipSettings),
         weights=text_of_parts_beside_model,
         own_files=lambda wildcards: json.dumps(clip_of(wildcards).own.columns),
+        source=source_of,
         version=1,
     shell:
         'python "$SCRIPTS"/provenance.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --driving-video {input.driving_video:q}"
+        " --driving-clip {params.source:q}"
         " --reference-image {input.reference_image:q} --timeline {input.timeline:q}"
         " --sampled {input.sampled:q} --sampling {input.sampling:q}"
         " --figures {input.figures:q} --result {input.result:q} --model {input.model:q}"

@@ -16,7 +16,7 @@ from animate.cluster.submit import use_patient_sbatch
 from animate.failure_note import FailureNote, write_note
 from animate.watch.ancient import ask_behind_ancient_files
 from animate.watch.console import StageLines, leave_out_blocks
-from animate.watch.failures import failure_of, failures
+from animate.watch.failures import failure_of, failures, waiting_clips
 from animate.watch.overview import overview
 from animate.watch.records import PlannedJob, RunRecords
 from animate.watch.submission import fail_unsubmitted_jobs
@@ -135,6 +135,15 @@ def summarise_failures():
     found = failures(RECORDS.faults, reasons(), STARTED)
     if found:
         failed = RECORDS.faults.keys() & CLIPS.keys()
+        sources = {
+            clip.name: clip.source.name for clip in CLIPS.values() if clip.source
+        }
+        waits = waiting_clips(RECORDS.unfinished, sources)
+        found += [
+            f"{name}: waits for {other}, whose result it takes"
+            for name, other in waits.items()
+            if name not in failed
+        ]
         lines = "\n".join(f"  {failure}" for failure in found)
         logger.error(
             f"{len(failed)} of {len(CLIPS)} clips failed,"

@@ -1,4 +1,4 @@
-"""What the encoders make of prompt and reference, the sampler, and the finished video."""
+"""What encoders make of prompt and reference, the sampler, the video, and frames for other rows."""
 
 
 rule prompt:
@@ -94,7 +94,7 @@ rule sample:
 rule mux:
     input:
         video=f"{CLIP}/sampled.mp4",
-        driving_video=driving_video,
+        sound_source=sound_source,
         sound=f"{CLIP}/sound.json",
         timeline=f"{CLIP}/timeline.json",
     output:
@@ -109,8 +109,33 @@ rule mux:
         **cpu_job("mux"),
     params:
         journal=f"{CLIP}/.journal",
+        # A function of `output` is no reason to run again.
+        keep=lambda wildcards, output: "--keep-journal" * clip_of(wildcards).taken,
         version=2,
     shell:
         'python "$SCRIPTS"/mux.py --clip {wildcards.clip} --log {log:q} --video {input.video:q}'
-        " --driving-video {input.driving_video:q} --sound {input.sound:q} --timeline {input.timeline:q} --output {output:q}"
-        " --journal {params.journal:q}"
+        " --driving-video {input.sound_source:q} --sound {input.sound:q} --timeline {input.timeline:q} --output {output:q}"
+        " --journal {params.journal:q} {params.keep}"
+
+
+rule intermediate:
+    input:
+        video=f"{CLIP}/sampled.mp4",
+        record=f"{CLIP}/sampling.json",
+    output:
+        f"{CLIP}/intermediate.mp4",
+    log:
+        f"{LOGS}/intermediate/{{clip}}.log",
+    group:
+        "finish:{clip}:"
+    conda:
+        "../../envs/sample.yaml"
+    resources:
+        **cpu_job("intermediate"),
+    params:
+        journal=f"{CLIP}/.journal",
+        version=1,
+    shell:
+        'python "$SCRIPTS"/intermediate.py --clip {wildcards.clip} --log {log:q}'
+        " --video {input.video:q} --record {input.record:q} --journal {params.journal:q}"
+        " --output {output:q}"

@@ -16,13 +16,18 @@ def shown(path, category, text=None, subcategory=None, **labels):
     return report(path, caption, category, subcategory, labels)
 
 
+def waits_for(clip):
+    """Return the clip whose result is a clip's driving video, nothing once it is there."""
+    return clip.source.name if clip.source and not os.path.exists(clip.video) else ""
+
+
 @functools.cache
 def report_entries():
     """Return the files that a report shows, each marked with its place there."""
     pages = {name: f"{RESULTS}/{name}/{name}.html" for name in CLIPS}
     sheets = {name: f"{RESULTS}/{name}/preview.png" for name in CLIPS}
     missing = [
-        unfinished(name, Path(LOGS).glob(f"*/{name}.log"))
+        unfinished(name, Path(LOGS).glob(f"*/{name}.log"), waits_for(CLIPS[name]))
         for name, page in pages.items()
         if not os.path.exists(page)
     ]

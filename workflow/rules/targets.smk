@@ -38,6 +38,13 @@ def finished_clips(wildcards):
     return files if workflow.executor_plugin else [*files, *report_entries()]
 
 
+def first_previews(wildcards):
+    """Return what needs no sampling: nothing of clips that take another one's result."""
+    clips = [name for name, clip in CLIPS.items() if not clip.source]
+    names = ("preview.png", "preview.mp4", "verdict.json")
+    return expand(f"{RESULTS}/{{clip}}/{{name}}", clip=clips, name=names)
+
+
 def refused_rows(wildcards):
     """With --keep-going a refused row is a job that fails; otherwise nothing starts."""
     if TABLE.row_mistakes and not workflow.execution_settings.keep_going:

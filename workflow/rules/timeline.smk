@@ -1,5 +1,20 @@
 """Which source frame becomes which output frame, and the reference image as the model reads it."""
 
+from animate.config.fields import parse_area
+
+
+def size_option(wildcards, output):
+    """Keep the size of another clip's frames where both have one area: nothing is scaled twice.
+
+    A function of `output` is no reason to run again; what it depends on is one already.
+    """
+    clip = clip_of(wildcards)
+    areas = {
+        parse_area(one.settings.resolution_area) for one in (clip, clip.source) if one
+    }
+    kept = clip.source and len(areas) == 1
+    return "--keep-size" if kept and replaces(wildcards) else ""
+
 
 rule timeline:
     input:
@@ -18,16 +33,17 @@ rule timeline:
         **cpu_job("timeline"),
     params:
         settings=settings(TimelineSettings),
+        size=size_option,
         version=2,
     shell:
         'python "$SCRIPTS"/timeline.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --video {input.video:q}"
-        " --frame-shape {input.frame_shape:q} --output {output:q}"
+        " --frame-shape {input.frame_shape:q} {params.size} --output {output:q}"
 
 
 rule sound:
     input:
-        video=driving_video,
+        video=sound_source,
         # Not read: a video that cannot be read is refused once.
         timeline=ancient(f"{CLIP}/timeline.json"),
     output:

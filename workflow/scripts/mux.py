@@ -16,11 +16,13 @@ def main(args):
     lost = mux_sound(args.video, source, float(timeline.start), args.output, track=track or 1)
     if lost:
         warn(f"the sound of {source} is damaged at {lost[0]:.1f} s: silent there")
-    remove_journal(args.journal)
+    if not args.keep_journal:
+        remove_journal(args.journal)
 
 
 if __name__ == "__main__":
     parser = stage_parser(__doc__)
     for name in ("video", "driving-video", "sound", "timeline", "output", "journal"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--keep-journal", action="store_true", help="another stage reads it")
     run_stage(main, parser)

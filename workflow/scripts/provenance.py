@@ -26,6 +26,8 @@ def main(args):
         weights=args.weights,
         result=args.result,
     )
+    if args.driving_clip:
+        record["inputs"]["driving_video"]["clip"] = args.driving_clip
     with atomic_output(args.output) as temporary:
         temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
@@ -44,6 +46,7 @@ if __name__ == "__main__":
     ):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--settings", type=json.loads, required=True, help="as JSON text")
+    parser.add_argument("--driving-clip", help="clip whose result is the driving video")
     parser.add_argument("--loras", type=Path, nargs="*", default=[])
     parser.add_argument("--own-files", type=json.loads, default={}, help="{column: path}")
     parser.add_argument("--weights", type=json.loads, default={}, help="{sources.json: [part]}")

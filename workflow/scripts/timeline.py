@@ -19,6 +19,7 @@ def main(args):
         start=settings.start,
         end=settings.end,
         frame_shape=shape,
+        keep_size=args.keep_size,
     )
     timeline.to_json(args.output)
 
@@ -27,5 +28,8 @@ if __name__ == "__main__":
     parser = stage_parser(__doc__, TimelineSettings)
     parser.add_argument("--video", type=Path, required=True)
     parser.add_argument("--frame-shape", type=Path, nargs="?", help="image of the wanted shape")
+    parser.add_argument(
+        "--keep-size", action="store_true", help="the video's frames have the model's size already"
+    )
     parser.add_argument("--output", type=Path, required=True)
     run_stage(main, parser)

@@ -37,6 +37,7 @@ CORE_SECONDS = {
     "preview_video": 0.035,
     "driving": 0.03,
     "mux": 0.005,
+    "intermediate": 0.3,
     "page": 0.02,
     "result_keypoints": 0.0589,
     "result_metrics": 0.05,
@@ -51,12 +52,15 @@ FILM_READERS = {
     *("keypoints", "person_mask", "excluded_mask", "face_video", "background", "driving"),
     *("preview", "preview_video"),
 }
+# Core seconds more of a frame that is decoded from another clip's intermediate: 0.07 to 0.5.
+EXACT_DECODE = 0.3
 # Of a frame on a CPU, with random weights of the published sizes (ViTPose-H, SAM 2 large).
 DETECTOR_CORE_SECONDS = {"vitpose": 2.8, "sam2": 26.0}
 # Seconds of a frame on a GPU: not measured.
 DETECTOR_GPU_SECONDS = {"vitpose": 0.2, "sam2": 0.5}
-# Bytes of a pixel in one frame: preprocessing's videos, the sampled one, the journal's uint8.
-DISK_PREPARED, DISK_RESULT, DISK_JOURNAL = 0.4, 0.5, 3.0
+# Bytes of a pixel in one frame: preprocessing's videos, the sampled one, the journal's uint8, and
+# the intermediate, 0.5 to 1.4.
+DISK_PREPARED, DISK_RESULT, DISK_JOURNAL, DISK_INTERMEDIATE = 0.4, 0.5, 3.0, 1.4
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,10 @@ def stage_seconds(stage: str, work: Work) -> float:
     the whole film.
     """
     decoded = work.skipped if stage in FILM_READERS else work.film * (stage == "timeline")
-    return CORE_SECONDS.get(stage, 0) * work.frames + SKIP * decoded
+    seconds = CORE_SECONDS.get(stage, 0) * work.frames + SKIP * decoded
+    if work.chained:
+        seconds += EXACT_DECODE * (decoded + work.frames * (stage in FILM_READERS))
+    return seconds
 
 
 def detector_seconds(stage: str, work: Work, backend: str, cpus: int) -> float:
@@ -119,4 +126,5 @@ def detector_seconds(stage: str, work: Work, backend: str, cpus: int) -> float:
 def disk_bytes(work: Work) -> int:
     """Return the bytes a clip's folder takes at most, the journal of a running clip included."""
     videos = DISK_PREPARED * (1 + work.encoded) + 2 * DISK_RESULT + DISK_JOURNAL
+    videos += DISK_INTERMEDIATE * work.taken
     return int(work.frames * work.pixels * videos)

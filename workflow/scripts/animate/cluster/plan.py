@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cache
 from pathlib import Path
 
@@ -79,7 +80,7 @@ def _line(
     try:
         work = clip_work(clip, results)
         if not work.known:
-            work = replace(work, frames=_frames_by_header(clip))
+            work = replace(work, frames=_promised_frames(clip, results))
     except ClipError as error:
         return Line(clip.name, refusal=str(error))
     line = Line(
@@ -97,20 +98,30 @@ def _line(
         return replace(line, refusal=line.refusal or str(error))
 
 
-def _frames_by_header(clip: Clip) -> int:
+def _promised_frames(clip: Clip, results: str) -> int:
     """Return the frames that the driving video's header promises, between the clip's times."""
+    length, source_rate = _length_and_rate(clip, results)
+    start, end = clip.settings.start or 0, clip.settings.end or length
+    if start >= length:
+        video = f"the result of {clip.source.name}" if clip.source else clip.video
+        raise ClipError(f"start is {start} s, but {video} lasts {length:.2f} s; set it lower")
+    seconds = min(end, length) - start
+    return max(1, round(seconds * frame_rate(clip.settings.fps, source_rate)))
+
+
+def _length_and_rate(clip: Clip, results: str) -> tuple[float, Fraction]:
+    """Return seconds and frame rate of the driving video, also of a result that is not made yet."""
+    if source := clip.source:
+        work = clip_work(source, results)
+        frames = work.frames if work.known else _promised_frames(source, results)
+        rate = frame_rate(source.settings.fps, _length_and_rate(source, results)[1])
+        return frames / rate, rate
     try:
         with av.open(clip.video) as container:
             stream = container.streams.video[0]
-            length = container.duration / av.time_base
-            source_rate = stream.average_rate
+            return container.duration / av.time_base, stream.average_rate
     except (av.error.FFmpegError, IndexError, OSError, TypeError) as error:
         raise ClipError(f"driving video {clip.video} cannot be read; use another file") from error
-    start, end = clip.settings.start or 0, clip.settings.end or length
-    if start >= length:
-        raise ClipError(f"start is {start} s, but {clip.video} lasts {length:.2f} s; set it lower")
-    seconds = min(end, length) - start
-    return max(1, round(seconds * frame_rate(clip.settings.fps, source_rate)))
 
 
 def _peak(work: Work, gpus: int, site: Site) -> float:

@@ -25,7 +25,8 @@ class Work:
     `guided_steps` of the `steps` have two forwards, the others one. `encoded`: videos that
     the VAE encodes per segment. `shots`: the first frames of those that are sampled apart, one
     while they are not known. `skipped`: source frames that each stage decodes before its first.
-    `film`: frames of the driving video.
+    `film`: frames of the driving video; `chained` whether another clip made them, and `taken`
+    whether another clip takes this one's.
     """
 
     frames: int
@@ -42,6 +43,8 @@ class Work:
     shots: tuple[int, ...] = (0,)
     skipped: int = 0
     film: int = 0
+    chained: bool = False
+    taken: bool = False
 
     @property
     def segments(self) -> int:
@@ -72,6 +75,8 @@ class Work:
 def clip_work(clip: Clip, results: str) -> Work:
     """Return the work of a clip; of its files only the timeline is read, if it is there."""
     settings = clip.settings
+    # The size of a file that is not there yet says nothing, of one without losses something else.
+    film = clip_work(clip.source, results).frames if clip.source else _film_frames(clip.video)
     # Asked for every job of a clip: joining paths as text is many times as fast.
     timeline = f"{results}/{clip.name}/timeline.json"
     try:
@@ -79,8 +84,9 @@ def clip_work(clip: Clip, results: str) -> Work:
         frames, pixels, shots, skipped = found
         known = True
     except FileNotFoundError:
+        rate = frame_rate(clip.source.settings.fps, SOURCE_RATE) if clip.source else SOURCE_RATE
         estimate = [settings.fps, settings.start, settings.end, settings.resolution_area]
-        frames, pixels = _estimate(clip.video, *estimate)
+        frames, pixels = _estimate(film / rate, *estimate)
         known, shots = False, (0,)
         skipped = min(round((settings.start or 0) * SOURCE_RATE), KEYFRAME_DISTANCE)
     return Work(
@@ -97,7 +103,9 @@ def clip_work(clip: Clip, results: str) -> Work:
         segment_fit=settings.segment_fit,
         shots=sampled_shots(shots, frames, settings.cuts),
         skipped=skipped,
-        film=_film_frames(clip.video),
+        film=film,
+        chained=clip.source is not None,
+        taken=clip.taken,
     )
 
 
@@ -114,11 +122,11 @@ def _read_timeline(path: str, changed: int) -> tuple[int, int, tuple[int, ...], 
 
 @lru_cache(maxsize=256)
 def _estimate(
-    video: str, fps: str, start: float | None, end: float | None, area: str
+    film_seconds: float, fps: str, start: float | None, end: float | None, area: str
 ) -> tuple[int, int]:
     if end is None:
         shortest, longest = SECONDS
-        seconds = _film_frames(video) / SOURCE_RATE - (start or 0)
+        seconds = film_seconds - (start or 0)
         seconds = min(max(seconds, shortest), longest)
     else:
         seconds = end - (start or 0)

@@ -3,12 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal
 
 import pandas as pd
 from pydantic import ValidationError
 
+from animate.config.chains import chain_mistakes, intermediate_file, taken_clip
 from animate.config.checks import combination_mistakes, ignored_settings, preset_mistakes
 from animate.config.configuration import Configuration
 from animate.config.fields import Declared, setting
@@ -34,10 +36,13 @@ class Columns(Declared):
     video: str = setting(
         ...,
         "The driving video, whose motion is used",
-        "a path with any letters, absolute or relative to the table",
+        "a path with any letters, absolute or relative to the table, or `clip:NAME`, the result of"
+        " the row of this name",
         min_length=1,
     )
-    reference: str = setting(..., "The character image", "as above", min_length=1)
+    reference: str = setting(
+        ..., "The character image", "a path, absolute or relative to the table", min_length=1
+    )
     mode: Literal["animate", "replace"] = setting(
         ...,
         "`animate`: the character moves like the driving person, in the reference's frame shape;"
@@ -53,7 +58,11 @@ NOTHING_OWN = OwnFiles()
 
 @dataclass(frozen=True)
 class Clip:
-    """One good row, by its number: paths as seen from the working directory, settings resolved."""
+    """One good row, by its number: paths as seen from the working directory, settings resolved.
+
+    `source` is the clip whose result is the driving video, None where that is the user's file;
+    `taken` whether this clip's own result is another one's driving video.
+    """
 
     name: str
     video: str
@@ -64,6 +73,8 @@ class Clip:
     own: OwnFiles = NOTHING_OWN
     # The objects that stay out of its mask.
     excluded: tuple[str, ...] = ()
+    source: "Clip | None" = None
+    taken: bool = False
 
     @property
     def retargets(self) -> bool:
@@ -97,14 +108,19 @@ class Table:
     ignored: dict[str, list[str]] = field(default_factory=dict)
 
     def refuse(self, clip: Clip, column: str, problem: str) -> None:
-        """Move a good row to the refused ones, with the clips of all its seeds."""
-        for name in [name for name, other in self.clips.items() if other.row == clip.row]:
+        """Move a good row to the refused ones: the clips of all its seeds, and what takes them."""
+        names = [name for name, other in self.clips.items() if other.row == clip.row]
+        for name in names:
             del self.clips[name]
         self.row_mistakes[clip.row] = [f"{self.path}, row {clip.row}, column '{column}': {problem}"]
+        for other in list(self.clips.values()):
+            if other.source and other.source.name in names:
+                self.refuse(other, "video", _is_refused(clip.name, clip.row))
 
     def all_mistakes(self) -> list[str]:
         """Return every mistake as one line, in the order of the table."""
-        return self.file_mistakes + [line for lines in self.row_mistakes.values() for line in lines]
+        rows = sorted(self.row_mistakes.items())
+        return self.file_mistakes + [line for _, lines in rows for line in lines]
 
 
 def read_table(path: str | Path, config: Configuration) -> Table:
@@ -195,6 +211,41 @@ def _read_rows(
                 table.clips[other.name] = replace(other, row=number)
             for problem in ignored:
                 table.ignored.setdefault(problem, []).append(clip.name)
+    rows_of = {name: clip.row for name, clip in table.clips.items()} | first_row_of
+    _link(table, rows_of, config.results)
+
+
+def _link(table: Table, rows: dict[str, int], results: str) -> None:
+    """Give each clip that takes another's result that clip and the file, or refuse its row.
+
+    `rows` maps every name of the table, also those of refused rows, to its row.
+    """
+    takes = {
+        name: other for name, c in table.clips.items() if (other := taken_clip(c.video)) is not None
+    }
+    for name, problem in chain_mistakes(takes, rows):
+        # The clips of all seeds are refused with the first.
+        if name in table.clips:
+            table.refuse(table.clips[name], "video", problem)
+    chained = {name: [other] for name, other in takes.items() if name in table.clips}
+    taken = {other for others in chained.values() for other in others}
+    # Sources come first.
+    for name in TopologicalSorter(chained).static_order():
+        if (clip := table.clips.get(name)) is None:
+            continue
+        clip = table.clips[name] = replace(clip, taken=name in taken)
+        if name not in chained:
+            continue
+        source = table.clips.get(takes[name])
+        if source:
+            video = intermediate_file(results, source.name)
+            table.clips[name] = replace(clip, video=video, source=source)
+        else:
+            table.refuse(clip, "video", _is_refused(takes[name], rows[takes[name]]))
+
+
+def _is_refused(name: str, row: int) -> str:
+    return f"clip '{name}' in row {row} is refused; its result would be the driving video"
 
 
 def _read_row(
@@ -208,10 +259,12 @@ def _read_row(
     mistakes += [mistake for _, found in given.values() for mistake in found]
     if "preset" in row:
         mistakes += preset_mistakes(row["preset"], config.presets)
-    video, reference = (
-        relative_to_table(required.get(key, ""), folder) for key in ("video", "reference")
-    )
-    mistakes += _file_mistakes({"video": video, "reference": reference}, required)
+    video, files = required.get("video", ""), {}
+    # Another clip's result may not be there yet.
+    if taken_clip(video) is None:
+        video = files["video"] = relative_to_table(video, folder)
+    reference = files["reference"] = relative_to_table(required.get("reference", ""), folder)
+    mistakes += _file_mistakes(files, required)
     named = {key: relative_to_table(cells[key], folder) for key in OWN_FILES if key in cells}
     own = OwnFiles(**named)
     written = {"results": config.results, "logs": config.logs, "weights": config.models}

@@ -43,6 +43,7 @@ def describe(machine: Machine) -> dict[str, Any]:
 
 def write_record(
     path: Path,
+    key: str,
     inputs: dict[str, dict[str, str]],
     seconds: dict[str, float],
     made_by: list[dict[str, Any]],
@@ -51,12 +52,13 @@ def write_record(
 
     Args:
         path: the file to write.
+        key: the hash of all that the frames are made from.
         inputs: path and SHA-256 of each file that was read, by its role.
         seconds: those of each stage of this process.
         made_by: what sampled each segment. Neighbours that were made alike are one entry, `first`
             to `last` (the first segment is 1) with the `seconds` of all its segments.
     """
-    record = {"inputs": inputs, "seconds": seconds, "segments": _runs(made_by)}
+    record = {"key": key, "inputs": inputs, "seconds": seconds, "segments": _runs(made_by)}
     with atomic_output(path) as temporary:
         temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
 

@@ -40,6 +40,17 @@ class Journal:
             finished += 1
         return finished
 
+    def whole_clip(self, frames: int) -> int | None:
+        """Return how many segments hold all `frames` of a clip, by headers; None if one is lost."""
+        segments = found = 0
+        while found < frames:
+            if self._metadata(segments) is None:
+                return None
+            with safe_open(self._path(segments), "pt") as file:
+                found += file.get_slice(FRAMES).get_shape()[0]
+            segments += 1
+        return segments if found == frames else None
+
     def store(
         self, index: int, frames: torch.Tensor, tail: torch.Tensor, made_by: dict[str, Any]
     ) -> None:

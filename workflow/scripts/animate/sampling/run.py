@@ -53,7 +53,7 @@ def run_job(
         _sample(clip, loras, machine, progress, sink, models)
     progress.stage("video")
     read = {role: {"path": str(job.inputs[role]), "sha256": hashes[role]} for role in hashes}
-    write_record(job.record, read, progress.seconds, sink.made_by)
+    write_record(job.record, key, read, progress.seconds, sink.made_by)
     progress.say(f"finished: {clip.info.frame_count} frames in {job.output}")
 
 

@@ -114,12 +114,15 @@ def make_timeline(
     start: float | None = None,
     end: float | None = None,
     frame_shape: tuple[int, int] | None = None,
+    keep_size: bool = False,
 ) -> Timeline:
     """Decode `video` once and return its timeline.
 
     The model size has about `resolution_area` pixels and the shape of `frame_shape` (width,
-    height: the reference's, in animate mode) or else of the video. `fps` is as in the settings,
-    a rate such as "30000/1001", or "source". `start` and `end` are seconds from the first frame.
+    height: the reference's, in animate mode) or else of the video. With `keep_size` the frames of
+    the video, which a sampler made, have the model's size already and keep it. `fps` is as in the
+    settings, a rate such as "30000/1001", or "source". `start` and `end` are seconds from the first
+    frame.
     Raises ClipError for a file that is no readable video and for times outside it.
     """
     video = Path(video)
@@ -155,10 +158,13 @@ def make_timeline(
     # Which way a frame is turned may have been said before the place to begin.
     digests = digests if len(rotations) == 1 else {}
     wanted = tuple(first + index for index in indices)
+    size = found.picture.size
+    if not keep_size:
+        size = model_size(*(frame_shape or size), resolution_area)
     return Timeline(
         frame_rate=target_rate,
         source_indices=wanted,
-        model_size=model_size(*(frame_shape or found.picture.size), resolution_area),
+        model_size=size,
         start=found.times[first],
         picture=found.picture,
         shots=_first_frames(wanted, finder.cuts()),

@@ -1,10 +1,10 @@
 """Why jobs of a run failed: what they, Snakemake or SLURM said, and the end of a log file."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from animate.watch.records import Fault
+from animate.watch.records import Fault, PlannedJob
 
 LAST_LINES, LINE_LENGTH, TAIL_BYTES = 3, 300, 8192
 
@@ -37,6 +37,19 @@ def failures(
         since: time of the run's start; older log files are of other runs.
     """
     return [failure_of(name, fault, hopeless, since) for name, fault in faults.items()]
+
+
+def waiting_clips(
+    unfinished: Mapping[str, Iterable[PlannedJob]], sources: Mapping[str, str]
+) -> dict[str, str]:
+    """Return those of the unfinished clips that wait for another one's frames, and for whose.
+
+    `sources` maps a clip to the one whose result is its driving video.
+    """
+    making = {
+        clip for clip, jobs in unfinished.items() if any(j.rule == "intermediate" for j in jobs)
+    }
+    return {clip: sources[clip] for clip in unfinished if sources.get(clip) in making}
 
 
 def failure_of(name: str, fault: Fault, hopeless: Mapping[str, str], since: float) -> Failure:

@@ -19,13 +19,18 @@ class Unfinished:
         return f"{self.clip}: {self.why}"
 
 
-def unfinished(clip: str, logs: Iterable[Path]) -> Unfinished:
-    """Return why a clip is not finished; `logs` are the log files of its jobs."""
+def unfinished(clip: str, logs: Iterable[Path], waits_for: str = "") -> Unfinished:
+    """Return why a clip is not finished; `logs` are the log files of its jobs.
+
+    `waits_for` is the clip whose result is its driving video, while that is not there.
+    """
     found = sorted(logs, key=lambda log: log.stat().st_mtime, reverse=True)
     for log in found:
         # A job that starts again removes its note.
         if note := read_note(log, since=0):
             return Unfinished(clip, note.sentence, log)
+    if not found and waits_for:
+        return Unfinished(clip, f"waits for {waits_for}, whose result it takes", None)
     if not found:
         return Unfinished(clip, "not started", None)
     return Unfinished(clip, "not finished", found[0])

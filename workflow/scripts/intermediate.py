@@ -1,0 +1,41 @@
+"""Keep a clip's frames as they were sampled, for the rows that take its result."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from animate.journal.lock import remove_journal
+from animate.journal.segments import Journal
+from animate.results.provenance import read_json
+from animate.stage import run_stage, stage_parser, warn
+from animate.video.files import VideoWriter, read_video, video_info
+
+
+def main(args):
+    info = video_info(args.video)
+    journal = Journal(args.journal, read_json(args.record).get("key", ""))
+    segments = journal.whole_clip(info.frame_count)
+    if segments is None:
+        warn(
+            f"its frames are taken from {args.video}, in which H.264 has changed them a little:"
+            " they were sampled before another row took them; to have them exactly, delete it"
+        )
+    frames = read_video(args.video) if segments is None else frames_of(journal, segments)
+    with VideoWriter(args.output, info.size, info.frame_rate, "exact") as video:
+        for frame in frames:
+            video.write(frame)
+    remove_journal(args.journal)
+
+
+def frames_of(journal: Journal, segments: int) -> Iterator[np.ndarray]:
+    """Yield the sampled frames, uint8 RGB (h, w, 3)."""
+    for index in range(segments):
+        yield from journal.frames(index).numpy()
+
+
+if __name__ == "__main__":
+    parser = stage_parser(__doc__)
+    for name in ("video", "record", "journal", "output"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    run_stage(main, parser)
