@@ -115,7 +115,7 @@ def _length_and_rate(clip: Clip, results: str) -> tuple[float, Fraction]:
         work = clip_work(source, results)
         frames = work.frames if work.known else _promised_frames(source, results)
         rate = frame_rate(source.settings.fps, _length_and_rate(source, results)[1])
-        return frames / rate, rate
+        return float(frames / rate), rate
     try:
         with av.open(clip.video) as container:
             stream = container.streams.video[0]
