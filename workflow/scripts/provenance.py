@@ -46,7 +46,7 @@ if __name__ == "__main__":
     ):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--settings", type=json.loads, required=True, help="as JSON text")
-    parser.add_argument("--driving-clip", help="clip whose result is the driving video")
+    parser.add_argument("--driving-clip", nargs="?", help="whose result is the driving video")
     parser.add_argument("--loras", type=Path, nargs="*", default=[])
     parser.add_argument("--own-files", type=json.loads, default={}, help="{column: path}")
     parser.add_argument("--weights", type=json.loads, default={}, help="{sources.json: [part]}")
