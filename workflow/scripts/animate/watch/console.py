@@ -23,6 +23,7 @@ BLOCKS = {
 REPEATED = re.compile(
     r"Select jobs to execute|Trying to restart job|Removing output files of failed job"
     r"|Job \S+ has been submitted with SLURM jobid|RuleException:\nCalledProcessError"
+    r"|Touching output file|Removing temporary output"
 )
 
 
