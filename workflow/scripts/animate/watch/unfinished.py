@@ -29,7 +29,7 @@ def unfinished(clip: str, logs: Iterable[Path], waits_for: str = "") -> Unfinish
         # A job that starts again removes its note.
         if note := read_note(log, since=0):
             return Unfinished(clip, note.sentence, log)
-    if not found and waits_for:
+    if waits_for:
         return Unfinished(clip, f"waits for {waits_for}, whose result it takes", None)
     if not found:
         return Unfinished(clip, "not started", None)
