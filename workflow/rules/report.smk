@@ -92,12 +92,6 @@ rule preview_video:
         " --output {output:q}"
 
 
-def source_of(wildcards, output):
-    """Return the clip whose result is the driving video; the input says already when it changes."""
-    source = clip_of(wildcards).source
-    return source.name if source else ""
-
-
 rule provenance:
     input:
         driving_video=driving_video,

@@ -121,13 +121,6 @@ def driving_video(wildcards):
     return clip_of(wildcards).video
 
 
-def sound_source(wildcards):
-    """Return the file whose sound a clip gets; one that takes another's frames gets its sound."""
-    clip = clip_of(wildcards)
-    name = clip.source and clip.source.name
-    return f"{RESULTS}/{name}/{name}.mp4" if name else clip.video
-
-
 def reference_image(wildcards):
     return clip_of(wildcards).reference
 

@@ -1,20 +1,5 @@
 """Which source frame becomes which output frame, and the reference image as the model reads it."""
 
-from animate.config.fields import parse_area
-
-
-def size_option(wildcards, output):
-    """Keep the size of another clip's frames where both have one area: nothing is scaled twice.
-
-    A function of `output` is no reason to run again; what it depends on is one already.
-    """
-    clip = clip_of(wildcards)
-    areas = {
-        parse_area(one.settings.resolution_area) for one in (clip, clip.source) if one
-    }
-    kept = clip.source and len(areas) == 1
-    return "--keep-size" if kept and replaces(wildcards) else ""
-
 
 rule timeline:
     input:

@@ -10,7 +10,6 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import ValidationError
 
-from animate.config.chains import chain_mistakes, intermediate_file, taken_clip
 from animate.config.checks import combination_mistakes, ignored_settings, preset_mistakes
 from animate.config.configuration import Configuration
 from animate.config.fields import Declared, setting
@@ -19,7 +18,8 @@ from animate.config.own_files.checks import ignored_own_files, own_file_mistakes
 from animate.config.own_files.declared import OwnFiles
 from animate.config.own_files.points import excluded_objects
 from animate.config.resolve import resolve
-from animate.config.seeds import read_seeds, seed_name
+from animate.config.rows.chains import chain_mistakes, intermediate_file, taken_clip
+from animate.config.rows.seeds import read_seeds, seed_name
 from animate.config.settings import ClipSettings, relative_to_table
 
 
