@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from animate.video.files import read_masks, read_segment
-from test_reruns import SAMPLE
+from test_reruns import PREVIEW, SAMPLE
 
 FOUND = {"keypoints", "reference_keypoints", "pose_video", "face_video", "person_mask", "mask"}
 
@@ -53,8 +53,8 @@ def test_each_column_runs_what_depends_on_it_and_no_more(project, rows, mine, co
     jobs = project.pending_jobs()
     assert list(jobs) == ["swap"]
     runs |= {"background"} if columns == ["keypoints"] else set()
-    shown = set() if columns == ["background_video"] else {"preview"}
-    assert set(jobs["swap"]) - {"preview"} == runs | set(SAMPLE)
+    shown = set() if columns == ["background_video"] else set(PREVIEW)
+    assert set(jobs["swap"]) - set(PREVIEW) == runs | set(SAMPLE)
     assert set(jobs["swap"]) >= shown
 
 
@@ -111,8 +111,8 @@ def test_points_exported_edited_and_given_again(project, rows):
     before = contents(mine)
     jobs = project.pending_jobs()
     assert list(jobs) == ["dance"]
-    given = {"given_keypoints", "pose_video", "face_video", "preview"}
-    assert set(jobs["dance"]) == given | set(SAMPLE)
+    given = {"given_keypoints", "pose_video", "face_video"}
+    assert set(jobs["dance"]) == given | set(PREVIEW) | set(SAMPLE)
     project.snakemake("results/dance/src_pose.mp4", "export_keypoints")
     frame = read_segment(pose, 3, 4)[0]
     assert frame[8:13, 8:13].max() > 100
