@@ -10,7 +10,7 @@ from animate.devices.machine import machine_of
 from animate.devices.world import ALONE
 from animate.journal.segments import Journal
 from animate.parallel.vae_split import SplitCodec
-from animate.sampling import loop, run
+from animate.sampling import loop, models, run
 from animate.sampling.progress import Progress
 from animate.video.files import VideoWriter
 
@@ -28,7 +28,7 @@ def main(path: Path, reports) -> None:
 
         return call
 
-    run.load_models = reporting("load", run.load_models)
+    models.load_models = reporting("load", models.load_models)
     loop.SegmentSampler._denoise = reporting("step", loop.SegmentSampler._denoise)
     SplitCodec.decode = reporting("decode", SplitCodec.decode)
     Journal.store = reporting("write", Journal.store)

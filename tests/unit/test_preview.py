@@ -307,7 +307,8 @@ def test_given_files_are_shown_without_keypoints(tmp_path):
         assert not container.streams.audio
     pages = {"sheet": tmp_path / "preview.png", "metrics": tmp_path / "metrics.json"}
     stages.stage("preview", SETTINGS, **files, **pages)
-    assert json.loads(pages["metrics"].read_text()) == {"frames": 12}
+    figures = json.loads(pages["metrics"].read_text())
+    assert figures.keys() == {"frames", "worst"} and figures["worst"].keys() <= {"cuts"}
     assert Image.open(pages["sheet"]).width == WIDTH
 
 

@@ -98,7 +98,7 @@ def test_each_shot_is_sampled_apart(tmp_path):
     frames[22:] = [cv2.resize(frame[40:175, 239::-1], (480, 270)) for frame in frames[22:]]
     write_clip(project.folder / "cut.mp4", frames, rate=timeline.frame_rate)
     row = {"video": "../cut.mp4", "reference": str(CLIPS / "talking_head_reference.jpeg")}
-    row |= {"mode": "animate", "fps": "source", "segment_frames": "17"}
+    row |= {"mode": "animate", "fps": "source", "segment_frames": "17", "require": "none"}
     expected = {"split": 4, "whole": 3}
     project.write_table(row | {"clip": "split"}, row | {"clip": "whole", "cuts": "ignore"})
     project.snakemake("previews")

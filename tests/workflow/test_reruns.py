@@ -194,7 +194,7 @@ def test_points_run_the_mask_and_what_follows(official, rows):
     rows[0] |= {"pose_backend": "vitpose", "retarget": "basic"}
     official.write_table(*rows)
     mark(official)
-    mask = {"mask_points": 1, "person_mask": 1, "mask": 1, "background": 1, "preview": 1, **SAMPLE}
+    mask = {"mask_points": 1, "person_mask": 1, "mask": 1, "background": 1, **PREVIEW, **SAMPLE}
     assert official.pending_jobs() == {"swap": mask}
     guitar = {"name": "guitar", "second": 1, "box": [10, 10, 40, 40]}
     mark(official, exclude=[guitar])

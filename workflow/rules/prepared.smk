@@ -2,34 +2,22 @@
 
 from snakemake.io import strip_wildcard_constraints
 
-
-def outputs(rule):
-    return {strip_wildcard_constraints(path) for path in rule.output}
-
-
-def after_the_sampler():
-    """Return the rules that read, at last, what the sampler makes of a clip."""
-    found = {"sample"}
-    while True:
-        made = set.union(*(outputs(workflow.get_rule(name)) for name in found))
-        more = {rule.name for rule in workflow.rules if made & {*map(str, rule.input)}}
-        if more <= found:
-            return found
-        found |= more
+# By name, as rules are called within a module, too. A rule that is not here runs for each seed.
+PREPARING = (
+    *("timeline", "sound", "reference", "reference_features", "driving"),
+    *("keypoints", "reference_keypoints", "pose_video", "face_video"),
+    *("mask_points", "person_mask", "excluded_mask", "mask", "background"),
+    *("given_keypoints", "given_pose", "given_face", "given_mask", "given_background"),
+    *("export_clip_keypoints", "preview", "preview_video", "verdict"),
+)
 
 
-def prepared_files(rule):
-    """Return what a rule makes of a clip and no seed changes; hidden files are no content."""
-    names = {
-        os.path.basename(path)
-        for path in outputs(rule)
-        if os.path.dirname(path) == CLIP
-    }
-    return {name for name in names if not name.startswith(".")}
+def files_of(rule):
+    """Return the names of the files that a rule makes of a clip."""
+    outputs = getattr(rules, rule).rule.output
+    return {os.path.basename(strip_wildcard_constraints(path)) for path in outputs}
 
 
-CHANGED = after_the_sampler()
-PREPARING = [r for r in workflow.rules if r.name not in CHANGED and prepared_files(r)]
-PREPARED = sorted(set.union(*map(prepared_files, PREPARING)))
+SEEDLESS_FILES = sorted(set.union(*map(files_of, PREPARING)))
 for preparing in PREPARING:
-    workflow.ruleorder("seed_file", preparing.name)
+    workflow.ruleorder("seed_file", preparing)

@@ -11,7 +11,7 @@ rule seed_file:
     wildcard_constraints:
         row="[A-Za-z0-9][A-Za-z0-9._-]*",
         seed="[0-9]+",
-        file="|".join(map(re.escape, PREPARED)),
+        file="|".join(map(re.escape, SEEDLESS_FILES)),
     localrule: True
     conda:
         "../../envs/preprocess.yaml"
