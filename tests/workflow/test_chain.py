@@ -138,6 +138,7 @@ def test_another_seed_of_the_first_row_runs_the_second_again(duet):
     duet.write_table(*duet.rows)
 
 
+@pytest.mark.slow
 def test_a_row_is_added_to_a_finished_one_without_sampling_that_again(project, rows):
     project.write_table(
         *rows, rows[1] | {"clip": "again", "video": "clip:swap", "start": "", "end": ""}
@@ -147,6 +148,7 @@ def test_a_row_is_added_to_a_finished_one_without_sampling_that_again(project, r
     assert jobs["again"]["timeline"] == jobs["again"]["sample"] == jobs["again"]["mux"] == 1
 
 
+@pytest.mark.slow
 def test_who_waits_for_a_row_that_failed_is_said(project, rows):
     (project.folder / "text.mp4").write_text("this is not a video")
     broken = rows[0] | {"clip": "broken", "video": "../text.mp4"}
