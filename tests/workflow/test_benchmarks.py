@@ -43,6 +43,17 @@ def test_a_clip_is_timed_in_parts_that_add_up(model, tmp_path):
     assert "weights replicated" in plan and result["made_by"][plan]["device"] == "cpu"
 
 
+def test_clips_of_one_run_are_timed_with_a_model_that_is_loaded_once(model, tmp_path):
+    clips = ["--tiny", "--clips", 13, 13, "5:pad", "--output", tmp_path / "rows.json"]
+    printed = run("warm_clips.py", model, *clips)
+    result = json.loads((tmp_path / "rows.json").read_text())
+    assert [row["clip"] for row in result["rows"]] == ["13", "13, warm", "5:pad, warm"]
+    assert len(result["warm"]) == 2 and "2 warm clips: " in printed
+    for row in result["rows"]:
+        parts = sum(row[part] for part in ("to a step", "steps", "to a file", "exit"))
+        assert parts == pytest.approx(row["all"])
+
+
 def test_steps_are_timed_and_compared_with_the_plain_forward_and_diffusers(model, tmp_path):
     options = ["--tiny", "--repeats", 1, "--parts", "diffusers", "vae", "steps", "job"]
     run("steps.py", model, *options, "--output", tmp_path / "rows.json")
