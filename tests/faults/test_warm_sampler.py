@@ -1,5 +1,6 @@
 """Ranks that stay alive between clips: the same videos from one load, whatever is killed when."""
 
+import fcntl
 import json
 import os
 import signal
@@ -13,7 +14,7 @@ import psutil
 import pytest
 
 from animate.config.job import read_job
-from animate.devices.idle import end_idle, idle_names, waiting
+from animate.devices.idle import end_idle, idle_names, wait_as, waiting
 from animate.devices.machine import machine_of
 from animate.devices.world import ALONE
 from animate.sampling.progress import Progress
@@ -38,14 +39,16 @@ class Workflow:
         self.leases = leases
         self.process = subprocess.Popen(["sleep", "600"])
 
-    def start(self, path: Path, gpus: int = 1, warm: float = 60) -> subprocess.Popen:
+    def start(
+        self, path: Path, gpus: int = 1, warm: float = 60, output: int = subprocess.PIPE
+    ) -> subprocess.Popen:
         """Start a clip as the rule does."""
         options = ["--device=cpu", f"--gpus={gpus}", f"--warm-seconds={warm}"]
         options += [f"--run={self.process.pid}", path]
         return subprocess.Popen(
             [sys.executable, SCRIPTS / "launch_sampler.py", *options],
             env=os.environ | {"OMP_NUM_THREADS": "1", "WAN_ANIMATE_LEASES": str(self.leases)},
-            stdout=subprocess.PIPE,
+            stdout=output,
             stderr=(path.parent / "stderr.txt").open("w"),
             text=True,
         )
@@ -194,6 +197,18 @@ def test_ranks_that_end_between_clips_are_replaced(model, run, tmp_path):
     assert loads(*paths) == 4
 
 
+def test_a_keeper_whose_name_is_taken_answers_its_job(model, run, tmp_path):
+    path = write_clip(tmp_path / "clip", model, 25, **LONG)
+    process = run.start(path)
+    lines_until(process, "segment 1/2 step 1/")
+    (keeper,) = run.family("keep_sampler.py")
+    (name,) = [word for word in keeper.cmdline() if word.startswith("--name=")]
+    with wait_as(f"{name.removeprefix('--name=')}{keeper.pid}"):
+        said, _ = process.communicate(timeout=TIMEOUT)
+        assert process.returncode == 0, said
+        until(lambda: not run.family())
+
+
 @pytest.mark.parametrize(
     "victim",
     [
@@ -252,6 +267,22 @@ def test_a_killed_job_stops_its_clip(model, run, tmp_path):
     process.communicate(timeout=TIMEOUT)
     until(lambda: not run.family())
     assert "stopped by SIGTERM" in (tmp_path / "clip" / "progress.log").read_text()
+
+
+def test_a_run_killed_while_nobody_reads_its_output(model, run, tmp_path):
+    path = write_clip(tmp_path / "clip", model, 45, segment_frames=5, steps=200)
+    reader, writer = os.pipe()
+    # Less than the clip prints.
+    fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+    process = run.start(path, output=writer)
+    os.close(writer)
+    log = tmp_path / "clip" / "progress.log"
+    until(lambda: log.exists() and "step 100/" in log.read_text())
+    run.process.kill()
+    run.process.wait()
+    until(lambda: not run.family())
+    process.wait(TIMEOUT)
+    os.close(reader)
 
 
 def test_two_runs_never_share_ranks(model, run, tmp_path):

@@ -2,19 +2,26 @@
 
 import json
 import os
+import signal
+import socket
+import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from animate.devices.idle import wait_as, waiting
-from animate.serving.jobs import ServerWaits, sample_by_server
+from animate.devices.idle import reach, wait_as, waiting
+from animate.serving import jobs
+from animate.serving.jobs import ServerWaits, sample_by_server, start_keeper
 from animate.serving.loaded import loaded_key
 from animate.serving.messages import TAKEN, receive, send
+from animate.serving.outlets import MOST_PIECES, Outlet
 from animate.serving.servers import Run, server_names
 from sampler_clip import change_settings, write_clip, write_model
 
+SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 RANKS = ["run_ranks.py", "--nproc-per-node=1"]
 
 
@@ -101,3 +108,89 @@ def test_a_run_that_has_ended_is_not_alive():
     # Nobody has asked how it ended yet.
     assert not Run.of(child).alive
     os.waitpid(child, 0)
+
+
+def test_an_outlet_that_nobody_reads_holds_up_nobody():
+    reader, writer = os.pipe()
+    outlet = Outlet(writer)
+    piece = b"x" * (1 << 16)
+    while not outlet.full:
+        outlet.put(piece)
+    assert not outlet.end(0.01)
+    outlet = Outlet(os.open(os.devnull, os.O_WRONLY))
+    assert outlet.end(5)
+    os.close(reader)
+
+
+def test_an_outlet_writes_in_order_and_in_a_hurry_loses_what_comes_too_late():
+    reader, writer = os.pipe()
+    outlet = Outlet(writer)
+    pieces = [bytes([number]) * (1 << 16) for number in range(2 * MOST_PIECES)]
+    outlet.put(pieces[0])
+    outlet.hurry()
+    for piece in pieces[1:]:
+        assert not outlet.full
+        outlet.put(piece)
+    assert not outlet.end()
+    with os.fdopen(reader, "rb") as file:
+        text = file.read()
+    assert outlet.end(5)
+    assert pieces[0] in text and b"".join(pieces).startswith(text)
+    assert len(text) < len(pieces) << 16
+
+
+def stand_still(name: str, stack: ExitStack) -> None:
+    """Wait under a name, with a full queue, and do nothing."""
+    listener = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+    listener.bind(f"\0{name}")
+    listener.listen(0)
+    connection = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+    connection.connect(f"\0{name}")
+
+
+@pytest.fixture
+def no_wait():
+    """End a test that waits for too long with an error."""
+
+    def end(number, frame):
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.alarm(10)
+    yield
+    signal.alarm(0)
+    signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.usefixtures("no_wait")
+def test_servers_that_stand_still_hold_up_nobody(tmp_path, monkeypatch):
+    monkeypatch.setattr(jobs, "TAKEN_SECONDS", 0.2)
+    names = server_names(tmp_path, Run.of(os.getpid()), "still")
+
+    def start():
+        raise InterruptedError
+
+    with ExitStack() as stack:
+        stand_still(f"{names}1", stack)
+        assert reach(f"{names}1") is None
+        # One with room in its queue never answers.
+        stack.enter_context(wait_as(f"{names}2"))
+        with pytest.raises(InterruptedError):
+            sample_by_server(tmp_path / "settings.json", names, start, print)
+
+
+def test_a_keeper_that_fails_says_why_in_the_clips_log(tmp_path, capfd):
+    names = server_names(tmp_path, Run.of(os.getpid()), "fails")
+
+    def start(*command):
+        options = [f"--name={names}", f"--run={os.getpid()}", "--warm-seconds=1"]
+        return start_keeper([sys.executable, str(SCRIPTS / "keep_sampler.py"), *options, *command])
+
+    answer = sample_by_server(
+        tmp_path / "settings.json", names, lambda: start("--", "/no/such/ranks"), print
+    )
+    assert "keeper failed (FileNotFoundError" in answer["failed"]
+    assert "Traceback" in capfd.readouterr().err
+    # Before it has taken the clip.
+    answer = sample_by_server(tmp_path / "settings.json", names, start, print)
+    assert "failed" in answer and "required: command" in capfd.readouterr().err

@@ -26,9 +26,11 @@ from animate.failure_note import FailureNote, log_of_sampler, note_of, remove_no
 from animate.sampling.progress import Progress
 from animate.serving.jobs import ServerWaits, sample_by_server, start_keeper
 from animate.serving.loaded import loaded_key
+from animate.serving.outlets import Outlet
 from animate.serving.servers import Run, server_names
 
 HERE = Path(__file__).parent
+SAY_SECONDS = 5
 # What is mounted for a container's job may vanish with it.
 IN_CONTAINER = {"APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"}
 
@@ -109,11 +111,18 @@ def _sample_by_server(
 
     keeper = [sys.executable, str(HERE / "keep_sampler.py"), f"--name={names}"]
     keeper += [f"--run={arguments.run}", f"--warm-seconds={arguments.warm_seconds}"]
-    answer = sample_by_server(arguments.settings, names, start, print)
+    answer = sample_by_server(arguments.settings, names, start, _say)
     if "failed" in answer:
         write_note(log_of_sampler(arguments.settings), FailureNote(answer["failed"], final=False))
-        print(f"clip {arguments.settings.parent.name}: error: {answer['failed']}")
+        _say(f"clip {arguments.settings.parent.name}: error: {answer['failed']}")
     return answer.get("status", 1)
+
+
+def _say(line: str) -> None:
+    """Print a line, which may be lost when nobody reads: the run may have been killed."""
+    outlet = Outlet(os.dup(sys.stdout.fileno()))
+    outlet.put(f"{line}\n".encode())
+    outlet.end(SAY_SECONDS)
 
 
 def announce(settings: Path, where: str) -> None:

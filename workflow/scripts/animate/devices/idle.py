@@ -12,6 +12,7 @@ from pathlib import Path
 SOCKETS = Path("/proc/net/unix")
 # Of a socket that listens, among the flags of that table.
 LISTENING = 0x10000
+REACH_SECONDS = 1
 PREFIX = "wan-animate-waits"
 # Asks it to end, now.
 END = b'{"end": true}'
@@ -51,10 +52,13 @@ def wait_as(name: str) -> socket.socket:
 
 
 def reach(name: str) -> socket.socket | None:
-    """Return a connection to who waits under a name, None when nobody does any more."""
+    """Return a connection to who waits under a name, None when nobody does or too many try."""
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     try:
+        # With a timeout, one whose queue is full because it stands still is an error at once.
+        connection.settimeout(REACH_SECONDS)
         connection.connect(f"\0{name}")
+        connection.settimeout(None)
     except OSError:
         connection.close()
         return None

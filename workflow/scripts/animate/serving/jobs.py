@@ -13,6 +13,7 @@ from animate.serving.servers import waiting_servers
 
 SIGNALS = signal.SIGTERM, signal.SIGINT, signal.SIGUSR1
 STREAMS = 1, 2
+TAKEN_SECONDS = 10
 LOST = "the ranks ended without a word: see the log, and run again to go on after the last whole"
 LOST += " segment"
 
@@ -35,6 +36,8 @@ def sample_by_server(
     """
     while True:
         for connection in waiting_servers(names):
+            # One that stands still is left to itself.
+            connection.settimeout(TAKEN_SECONDS)
             answer, told = _follow(connection, settings)
             if answer and (told or "failed" not in answer):
                 return answer
@@ -56,7 +59,8 @@ def start_keeper(command: list[str]) -> socket.socket:
             command,
             stdin=theirs,
             stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            # For what goes wrong until it has taken the clip.
+            stderr=None,
             close_fds=False,
             start_new_session=True,
         )
@@ -78,6 +82,7 @@ def _follow(connection: socket.socket, settings: Path) -> tuple[Message | None, 
         began = time.clock_gettime(time.CLOCK_BOOTTIME)
         send(connection, {"settings": str(settings), "began": began}, STREAMS)
         taken, _ = receive(connection)
+        connection.settimeout(None)
         if taken:
             for number in told[:1]:
                 send(connection, {"signal": number})

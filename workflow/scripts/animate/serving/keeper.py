@@ -4,12 +4,17 @@ import os
 import selectors
 import signal
 import socket
+import sys
 import time
+import traceback
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 from animate.devices.idle import wait_as
-from animate.serving.messages import TAKEN, Message, is_own, receive, send
+from animate.serving.messages import TAKEN, Message, has_gone, is_own, receive, send
+from animate.serving.outlets import Outlet
 from animate.serving.ranks import GRACE_SECONDS, Ranks
 from animate.serving.servers import Run
 
@@ -17,8 +22,7 @@ POLL_SECONDS = 0.5
 # For a job that has connected to say what it wants.
 GREETING_SECONDS = 5
 EXPLAINED = 1
-KILLED = "the ranks were killed: see whether the memory ran out, and run again to go on after the"
-KILLED += " last whole segment"
+AGAIN = "run again to go on after the last whole segment"
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,13 @@ class _Clip:
     """A job that waits for its clip: its standard output and error, and what it asked for."""
 
     job: socket.socket
-    files: list[int]
+    outlets: list[Outlet]
     order: Message
+
+    @property
+    def gone(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self.job.fileno() < 0 or has_gone(self.job)
 
     def end(self, answer: Message) -> None:
         """Answer the job."""
@@ -37,8 +46,8 @@ class _Clip:
     def close(self) -> None:
         """Leave the job without an answer."""
         self.job.close()
-        for file in self.files:
-            os.close(file)
+        for outlet in self.outlets:
+            outlet.end()
 
 
 class Keeper:
@@ -58,19 +67,40 @@ class Keeper:
         """
         signal.signal(signal.SIGTERM, self._end)
         clip = _greet(first)
-        if clip is None:
-            return
-        ranks = Ranks([*command, clip.order["settings"]])
-        try:
-            while clip and (answer := self._sample(clip, ranks)):
+        # Until here it was the job's.
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), sys.stderr.fileno())
+        with ExitStack() as stack:
+            ranks = None
+            while clip:
+                try:
+                    if ranks:
+                        ranks.give(clip.order)
+                    else:
+                        ranks = Ranks([*command, clip.order["settings"]])
+                        stack.callback(ranks.end)
+                    answer = self._sample(clip, ranks)
+                except Exception as error:
+                    self._tell(clip, error)
+                    raise
+                clip = answer and self._change(clip, answer, ranks)
+
+    def _tell(self, clip: _Clip, error: Exception) -> None:
+        """Answer the job of a clip that a defect of this process ends."""
+        clip.outlets[1].put("".join(traceback.format_exception(error)).encode())
+        self._is_written(clip)
+        clip.end({"failed": f"the sampler's keeper failed ({error!r}): see the log, and run again"})
+
+    def _change(self, clip: _Clip, answer: Message, ranks: Ranks) -> _Clip | None:
+        """Answer a job and return the next one."""
+        with ExitStack() as stack:
+            listener = None
+            # In a container, another process may have this number, and so the name.
+            with suppress(OSError):
                 # The next job may come as soon as this one has its answer.
-                with wait_as(f"{self._name}{os.getpid()}") as listener:
-                    clip.end(answer)
-                    clip = self._next(listener, ranks)
-                if clip:
-                    ranks.give(clip.order)
-        finally:
-            ranks.end()
+                listener = stack.enter_context(wait_as(f"{self._name}{os.getpid()}"))
+            clip.end(answer)
+            return listener and self._next(listener, ranks)
 
     def _end(self, number: int, frame: object) -> None:
         self._told = True
@@ -85,21 +115,32 @@ class Keeper:
         None when the job has got it, because the ranks cannot go on.
         """
         answer = self._answer(clip, ranks)
-        # What was printed before the answer stands before the job's end.
-        for stream, target in zip(ranks.streams, clip.files, strict=True):
-            ranks.forward(stream, target)
-        if answer and "status" in answer:
-            return answer
+        warm = answer is not None and "status" in answer
         if answer is None:
             # A rank that ended so, or torchrun for it, has said why.
-            answer = {"status": 1} if ranks.end() == EXPLAINED else {"failed": KILLED}
+            code = ranks.end()
+            answer = {"status": 1} if code == EXPLAINED else {"failed": _how_ended(code)}
+        # What was printed before the answer stands before the job's end.
+        for stream, outlet in zip(ranks.streams, clip.outlets, strict=True):
+            while text := ranks.printed(stream):
+                outlet.put(text)
+        if self._is_written(clip) and warm:
+            return answer
         clip.end(answer)
         return None
+
+    def _is_written(self, clip: _Clip) -> bool:
+        """Wait until all is written that was printed; False when nobody waits for it any more."""
+        for outlet in clip.outlets:
+            while not outlet.end(POLL_SECONDS):
+                if clip.gone or self._over:
+                    return False
+        return True
 
     def _answer(self, clip: _Clip, ranks: Ranks) -> Message | None:
         """Return what the ranks say of a clip at its end, None when they ended without."""
         deadline = None
-        for source in _events(clip.job, ranks, clip.files):
+        for source in _events(clip.job, ranks, clip.outlets):
             if source is ranks.connection:
                 return ranks.message()
             if source is clip.job:
@@ -108,8 +149,9 @@ class Keeper:
                     ranks.signal(message["signal"])
                 else:
                     clip.job.close()
-            gone = clip.job.fileno() < 0
-            if deadline is None and (gone or self._over):
+            if deadline is None and (clip.gone or self._over):
+                for outlet in clip.outlets:
+                    outlet.hurry()
                 ranks.signal(signal.SIGTERM)
                 deadline = time.monotonic() + GRACE_SECONDS
             if deadline and time.monotonic() > deadline:
@@ -129,6 +171,13 @@ class Keeper:
         return None
 
 
+def _how_ended(code: int) -> str:
+    """Return what happened to ranks whose command ended with an exit code and said nothing."""
+    if -code in (signal.SIGTERM, signal.SIGINT):
+        return f"the ranks were ended by {signal.Signals(-code).name}: {AGAIN}"
+    return f"the ranks were killed: see whether the memory ran out, and {AGAIN}"
+
+
 def _greet(job: socket.socket) -> _Clip | None:
     """Return what a process that has connected asks for, None when it says nothing of use.
 
@@ -136,7 +185,7 @@ def _greet(job: socket.socket) -> _Clip | None:
     """
     job.settimeout(GREETING_SECONDS)
     order, files = receive(job)
-    clip = _Clip(job, files, order or {})
+    clip = _Clip(job, [Outlet(file) for file in files], order or {})
     job.settimeout(None)
     if "end" in clip.order or (clip.order and is_own(job) and send(job, TAKEN)):
         return clip
@@ -144,13 +193,13 @@ def _greet(job: socket.socket) -> _Clip | None:
 
 
 def _events(
-    other: socket.socket, ranks: Ranks, targets: Sequence[int | None]
+    other: socket.socket, ranks: Ranks, outlets: Sequence[Outlet | None]
 ) -> Iterator[socket.socket | None]:
     """Yield which of a socket and the ranks' connection can be read, and None at times.
 
-    What the ranks print goes to `targets`, as `Ranks.forward` has it. Ends when they have ended.
+    What the ranks print is put to `outlets`, or nowhere. Ends when they have ended.
     """
-    files = dict(zip(ranks.streams, targets, strict=True))
+    files = dict(zip(ranks.streams, outlets, strict=True))
     with selectors.DefaultSelector() as selector:
         for source in (other, ranks.connection, *files):
             selector.register(source, selectors.EVENT_READ)
@@ -158,8 +207,13 @@ def _events(
             ready = [key.fileobj for key, _ in selector.select(POLL_SECONDS)]
             for source in ready:
                 if source in files:
-                    if not ranks.forward(source, files[source]):
+                    outlet = files[source]
+                    # It stays where it is until there is room.
+                    text = None if outlet and outlet.full else ranks.printed(source)
+                    if text == b"":
                         selector.unregister(source)
+                    elif text and outlet:
+                        outlet.put(text)
                     continue
                 yield source
                 if source.fileno() < 0:

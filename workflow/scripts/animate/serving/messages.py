@@ -9,6 +9,7 @@ Who waits for GPUs sends `end`: see `animate.devices.idle`.
 
 import json
 import os
+import select
 import socket
 import struct
 from collections.abc import Sequence
@@ -48,6 +49,13 @@ def receive(connection: socket.socket) -> tuple[Message | None, list[int]]:
     for file in files:
         os.set_inheritable(file, False)
     return (json.loads(content) if content else None), files
+
+
+def has_gone(connection: socket.socket) -> bool:
+    """Tell whether the other end has gone, also when it left messages that nobody has read."""
+    poll = select.poll()
+    poll.register(connection, 0)
+    return bool(poll.poll(0))
 
 
 def is_own(connection: socket.socket) -> bool:

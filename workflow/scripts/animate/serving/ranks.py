@@ -42,19 +42,11 @@ class Ranks:
             else:
                 self._process.send_signal(number)
 
-    def forward(self, stream: IO[bytes], target: int | None) -> bool:
-        """Write what was printed to a stream since the last call to an open file, or nowhere.
-
-        Returns False at the end of the stream.
-        """
+    def printed(self, stream: IO[bytes]) -> bytes | None:
+        """Return what was printed to a stream, None when nothing is left, b"" at its end."""
         with suppress(BlockingIOError):
-            while text := os.read(stream.fileno(), PIECE):
-                # Whoever reads it may have gone.
-                with suppress(OSError):
-                    while target is not None and text:
-                        text = text[os.write(target, text) :]
-            return False
-        return True
+            return os.read(stream.fileno(), PIECE)
+        return None
 
     @property
     def ended(self) -> bool:
