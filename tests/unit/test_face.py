@@ -133,3 +133,11 @@ def test_smoothing_does_not_lag_behind_a_moving_face():
     keypoints = person(*np.linspace(0.2, 0.8, 48))
     raw, smooth = (face_track(keypoints, SIZE, RATE, smooth=s) for s in (False, True))
     assert np.abs(raw - smooth)[6:-6].max() <= 3
+
+
+def test_points_without_a_place_do_not_widen_the_crop():
+    """Points of the user's may lack some: those score 0, and lie at 0, 0."""
+    keypoints = person(*[0.5] * 10)
+    whole = face_track(keypoints, SIZE, RATE)
+    keypoints.face[4:6, 1:4] = 0
+    assert np.abs(face_track(keypoints, SIZE, RATE) - whole).max() <= 4

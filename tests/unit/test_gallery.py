@@ -16,6 +16,7 @@ from animate.config.table import read_table
 from animate.failure_note import FailureNote, write_note
 from animate.gallery.pages import write_gallery
 from animate.results.templates import changed_first
+from animate.watch.unfinished import unfinished
 
 ODD = 'it\'s <b>"50% #1"</b> & ü ?x=1'
 LINKS = {"href", "src", "data-video"}
@@ -157,6 +158,31 @@ def test_a_note_that_is_older_than_the_result_is_of_another_time(project):
     for suffix in (".mp4", ".html"):
         (results / f"broken/broken{suffix}").touch()
     assert Page(gallery(project) / "index.html").cards[2]["data-state"] == "finished"
+
+
+def test_a_failure_that_a_row_has_behind_it_is_not_shown(project):
+    """The mask was given since, and its rule never runs again; or the verdict was asked anew."""
+    _, results, logs = project
+
+    def state() -> str:
+        return Page(gallery(project) / "index.html").cards[2]["data-state"]
+
+    os.utime(results / "broken/preview.png", (1000, 1000))
+    assert state() == "failed"
+    os.utime(logs / "mask/broken.failure.json", (900, 900))
+    assert state() == "waiting"
+    (logs / "accept").mkdir()
+    write_note(logs / "accept/broken.log", FailureNote("A face is seen in 0%", final=True))
+    os.utime(logs / "accept/broken.failure.json", (900, 900))
+    for verdict, shown in (("bad", "failed"), ("warning", "waiting")):
+        content = {"state": verdict, "sentences": ["A face is seen"]}
+        (results / "broken/verdict.json").write_text(json.dumps(content))
+        assert state() == shown
+    (logs / "accept/broken.log").touch()
+    for log in logs.glob("*/broken.log"):
+        os.utime(log, (900, 900))
+    found = unfinished("broken", logs.glob("*/broken.log"), results / "broken")
+    assert found.why == "not finished"
 
 
 def test_a_result_that_was_deleted_is_waited_for(project):

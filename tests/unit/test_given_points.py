@@ -184,7 +184,11 @@ def test_an_npz_is_taken_as_it_is_or_refused(keypoints, tmp_path):
     assert "'body' must be finite numbers of shape (12, 20, 3)" in refused(tmp_path / "shape.npz")
     np.savez(tmp_path / "other.npz", points=np.zeros(3))
     (tmp_path / "text.npz").write_text("no points")
-    for name in ("other.npz", "text.npz"):
+    with (tmp_path / "array.npz").open("wb") as file:
+        np.save(file, np.zeros(3))
+    np.savez(tmp_path / "empty.npz", **{name: np.zeros(0) for name in vars(keypoints)})
+    assert "'body' must be finite numbers of shape" in refused(tmp_path / "empty.npz")
+    for name in ("other.npz", "text.npz", "array.npz"):
         assert "is no keypoints.npz of this workflow" in refused(tmp_path / name)
 
 

@@ -5,7 +5,14 @@ from dataclasses import replace
 import numpy as np
 
 from animate.pose.keypoints import Keypoints, stack
-from animate.results.metrics import pose_metrics, worst_spans
+from animate.results.metrics import (
+    NECK,
+    cut_metrics,
+    mask_metrics,
+    pose_metrics,
+    without_given,
+    worst_spans,
+)
 
 SIZE, RATE, COUNT = (640, 360), 20.0, 100
 LEFT_HIP = 11
@@ -73,3 +80,17 @@ def test_doubted_bodies_cuts_and_shots_of_nobody():
     assert found["cuts"] == 2 and found["shots_without_person"] == 1
     nobody = metrics(stack([None] * COUNT, [0] * COUNT), (0, 25, 60))
     assert nobody["plausible"] == 1 and nobody["shots_without_person"] == 3
+
+
+def test_points_without_a_place_do_not_leap():
+    """Points of the user's may lack a neck, which then scores 0 and lies at 0, 0."""
+    keypoints = still()
+    keypoints.body[10:20, NECK] = 0
+    assert metrics(keypoints)["jumps"] == 0
+
+
+def test_what_is_given_is_not_judged_and_cuts_are_known_of_every_clip():
+    masks = [np.ones((8, 8), np.uint8)] * 3 + [np.zeros((8, 8), np.uint8)]
+    found = cut_metrics(4, RATE, (0, 2)) | mask_metrics(masks)
+    assert found["cuts"] == found["cut_rate"] == 1 and found["mask"] == 0.75
+    assert without_given(found, ["mask_video"]).keys() == found.keys() - {"mask"}

@@ -62,6 +62,19 @@ def seen(body: np.ndarray) -> tuple[np.ndarray, ...]:
     return body, np.zeros((21, 3)), np.zeros((21, 3)), np.zeros((69, 3))
 
 
+def test_a_point_of_the_face_without_a_place_does_not_move_it():
+    """A face on the nose vouches for a body that trembles; one elsewhere does not."""
+    face = np.tile((0.5, 0.5, 1.0), (69, 1))
+    face[1:35, :2] += 0.05
+    face[5] = 0
+    hands = (np.zeros((21, 3)),) * 2
+    for nose, vouches in ((0.52, True), (0.3, False)):
+        bodies = np.random.default_rng(0).uniform(0.2, 0.8, (6, 20, 3))
+        bodies[:, 0, :2], bodies[..., 2] = nose, 1
+        clip = stack([(body, *hands, face) for body in bodies], [1] * 6)
+        assert (unrest(clip, SIZE, 24) == 0).all() == vouches
+
+
 def nobody(frames: list[int]) -> Keypoints:
     """Return a clip in some frames of which a network saw a body, each time another one."""
     random = np.random.default_rng(2)

@@ -24,6 +24,7 @@ GOOD = {
         {"name": "guitar", "second": 0, "box": [0, 0, 20, 20]},
         {"name": "phone", "second": 0.4, "positive": [[5, 5]]},
         {"name": "guitar", "second": 0.48, "negative": [[7, 8]]},
+        {"name": "guitar", "second": 0.46, "positive": [[9, 8]]},
     ],
 }
 
@@ -62,7 +63,7 @@ def test_seconds_become_frames_and_marks_of_one_frame_are_joined(clip):
         "guitar": [0, 11], "phone": [10],
     }  # fmt: skip
     assert marked.excluded["guitar"][0].box.tolist() == [0, 0, 20, 20]
-    assert marked.excluded["guitar"][11].labels.tolist() == [0]
+    assert marked.excluded["guitar"][11].labels.tolist() == [0, 1]
     near = [GOOD["person"][0], GOOD["person"][1] | {"second": 0.11}]
     joined = place(clip, {"person": near}).person[2]
     assert joined.labels.tolist() == [1, 1, 0] and joined.box is not None
@@ -110,6 +111,20 @@ def test_what_lies_outside_the_clip_is_refused(clip, entry, sentence):
     with pytest.raises(ClipError, match=sentence):
         place(clip, {"person": [entry]})
     assert not (clip / "mask_points.json").exists()
+
+
+def test_an_object_is_not_marked_by_negative_points_alone(clip):
+    """SAM 2 would take what lies anywhere else for the object."""
+    marks = [GOOD["exclude"][0], {"name": "guitar", "second": 0.4, "negative": [[7, 8]]}]
+    sentence = r"exclude \(guitar\): at 0:00.4 .* only negative points .* add a positive point or"
+    with pytest.raises(ClipError, match=sentence):
+        place(clip, {"exclude": marks})
+    place(clip, {"exclude": [*marks, {"name": "guitar", "second": 0.4, "box": [0, 0, 9, 9]}]})
+
+
+def test_a_file_with_a_byte_order_mark_is_read(tmp_path):
+    (tmp_path / "points.json").write_text(json.dumps(GOOD), "utf-8-sig")
+    assert isinstance(read_points(tmp_path / "points.json"), MaskPoints)
 
 
 @pytest.mark.parametrize("grid", ["cells", "pixel"])

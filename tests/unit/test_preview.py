@@ -278,6 +278,10 @@ def test_frames_of_the_preview_video_are_in_step_and_have_the_sound(tmp_path):
     files = prepare(tmp_path, 30)
     found = {name: tmp_path / f"{name}.mp4" for name in ("mask",)}
     found |= {"keypoints": tmp_path / "keypoints.npz", "sound": tmp_path / "sound.json"}
+    # Of a clip that takes another's frames, which lie in a file of their own, without sound.
+    (tmp_path / "frames").mkdir()
+    found["sound_source"] = files.pop("video")
+    files["video"] = write_clip(tmp_path / "frames", 30, sound=False)
     output = tmp_path / "preview.mp4"
     stages.stage("preview_video", SETTINGS, **files, **found, output=output)
     info = video_info(output)
@@ -308,7 +312,8 @@ def test_given_files_are_shown_without_keypoints(tmp_path):
     pages = {"sheet": tmp_path / "preview.png", "metrics": tmp_path / "metrics.json"}
     stages.stage("preview", SETTINGS, **files, **pages)
     figures = json.loads(pages["metrics"].read_text())
-    assert figures.keys() == {"frames", "worst"} and figures["worst"].keys() <= {"cuts"}
+    assert figures.keys() == {"frames", "cuts", "cut_rate", "worst"} and figures["cuts"] == 1
+    assert figures["worst"].keys() <= {"cuts"}
     assert Image.open(pages["sheet"]).width == WIDTH
 
 

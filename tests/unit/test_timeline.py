@@ -13,6 +13,7 @@ from animate.config.mistakes import find_mistakes
 from animate.config.settings import TimelineSettings
 from animate.errors import ClipError
 from animate.video.files import read_frames
+from animate.video.source import Picture
 from animate.video.timeline import Timeline, frame_indices, make_timeline, model_size
 from difficult import (
     DROPPED_MS,
@@ -198,3 +199,17 @@ def test_video_that_became_shorter_is_noticed(tmp_path):
     write_clip(path, [quadrants()] * 6)
     with pytest.raises(ClipError, match="changed since"):
         list(read_frames(path, timeline))
+
+
+@pytest.mark.parametrize("rate", ["24", "30000/1001", "30", "60", "100"])
+def test_seconds_as_previews_print_them_are_of_their_frame(rate):
+    picture = Picture((64, 64), "1", False, 1, None)
+    timeline = Timeline(Fraction(rate), tuple(range(600)), (64, 64), Fraction(0), picture)
+    seconds = [float(frame / timeline.frame_rate) for frame in range(600)]
+    for digits in (2, 3):
+        assert [timeline.frame_at(round(s, digits)) for s in seconds] == list(range(600))
+    # A player that stands in a frame shows any second of it.
+    middles = [second + 0.5 / float(timeline.frame_rate) for second in seconds]
+    if rate != "100":
+        assert [timeline.frame_at(round(second, 3)) for second in middles] == list(range(600))
+    assert timeline.frame_at(float(timeline.duration) + 1) is None

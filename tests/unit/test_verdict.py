@@ -78,6 +78,17 @@ def test_a_better_backend_is_advised_to_those_who_have_none(timeline):
     assert "backend" not in " ".join(judge(metrics, settings, timeline, {}).sentences)
 
 
+def test_of_the_users_own_points_nothing_is_advised_that_no_stage_reads(timeline):
+    metrics = PERFECT | {"body": 0.1, "face": 0, "plausible": 0.1, "blinks": 9, "worst": {}}
+    found = judge(metrics, ClipSettings(), timeline, {}, given=["keypoints"])
+    assert len(found.sentences) == 4
+    for sentence in found.sentences:
+        _, advice = sentence.split(": ", 1)
+        assert "keypoints" in advice and "pose_backend" not in advice and "person" not in advice
+    (mask,) = verdict(timeline, mask=0.5).sentences
+    assert "a corrected mask in mask_video, or set mask_backend: sam2" in mask
+
+
 def test_the_worst_comes_first(timeline):
     body, mask = verdict(timeline, body=0.85, mask=0.5).sentences
     assert "mask" in body and "person is found" in mask

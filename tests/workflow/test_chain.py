@@ -71,7 +71,7 @@ def duet(tmp_path_factory):
     assert "first" in project.pending_jobs("previews")
     project.snakemake("results/first/sampled.mp4")
     project.first = as_by_a_trained_model(project.folder / "results/first")
-    project.console = project.snakemake().stderr
+    project.console = project.snakemake("all", "results/second/preview.mp4").stderr
     return project
 
 
@@ -102,6 +102,8 @@ def test_the_second_row_reads_what_was_sampled_without_any_loss(duet):
 
 
 def test_sound_and_length_are_kept(duet):
+    with av.open(str(duet.folder / "results/second/preview.mp4")) as container:
+        assert container.streams.audio
     path = duet.folder / "results/second/second.mp4"
     with av.open(str(path)) as container:
         assert sum(1 for _ in container.decode(video=0)) == FRAMES_MADE

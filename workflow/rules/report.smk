@@ -70,6 +70,7 @@ rule preview_video:
         pose=f"{CLIP}/src_pose.mp4",
         person_mask=branch(finds_mask, then=f"{CLIP}/person_mask.mp4"),
         mask=branch(replaces, then=f"{CLIP}/src_mask.mp4"),
+        sound_source=sound_source,
         sound=f"{CLIP}/sound.json",
     output:
         f"{CLIP}/preview.mp4",
@@ -89,7 +90,7 @@ rule preview_video:
         " --settings {params.settings:q} --video {input.video:q} --timeline {input.timeline:q}"
         " --keypoints {input.keypoints:q} --people {input.people:q} --pose {input.pose:q}"
         " --person-mask {input.person_mask:q} --mask {input.mask:q} --sound {input.sound:q}"
-        " --output {output:q}"
+        " --sound-source {input.sound_source:q} --output {output:q}"
 
 
 rule provenance:

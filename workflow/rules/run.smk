@@ -167,7 +167,7 @@ def end_run():
     # A tool that runs beside a run has left no note, and must not remove that of the run.
     if workflow.execution_settings.lock:
         forget_run(RUN_NOTE)
-    if RECORDS.rules & {"provenance", "page"}:
+    if RECORDS.rules & {"provenance", "page", "verdict"}:
         shell(
             'python "$SCRIPTS"/manifest.py --config {CONFIG_TEXT:q}'
             " --log {LOGS:q}/manifest.log --output {MANIFEST:q} --table {MANIFEST_TABLE:q}"

@@ -27,7 +27,12 @@ def report_entries():
     pages = {name: f"{RESULTS}/{name}/{name}.html" for name in CLIPS}
     sheets = {name: f"{RESULTS}/{name}/preview.png" for name in CLIPS}
     missing = [
-        unfinished(name, Path(LOGS).glob(f"*/{name}.log"), waits_for(CLIPS[name]))
+        unfinished(
+            name,
+            Path(LOGS).glob(f"*/{name}.log"),
+            Path(RESULTS, name),
+            waits_for(CLIPS[name]),
+        )
         for name, page in pages.items()
         if not os.path.exists(page)
     ]

@@ -20,10 +20,11 @@ rule verdict:
         "../../envs/preprocess.yaml"
     params:
         settings=settings(VerdictSettings),
-        version=1,
+        given=own_columns,
+        version=2,
     shell:
         'python "$SCRIPTS"/verdict.py --clip {wildcards.clip} --log {log:q}'
-        " --settings {params.settings:q} --timeline {input.timeline:q} --metrics {input.metrics:q}"
+        " --settings {params.settings:q} --given {params.given} --timeline {input.timeline:q} --metrics {input.metrics:q}"
         " --keypoints {input.keypoints:q} --reference {input.reference:q}"
         " --reference-keypoints {input.reference_keypoints:q} --output {output:q}"
 
@@ -35,6 +36,7 @@ rule accept:
     input:
         verdict=ancient(f"{CLIP}/verdict.json"),
         pose=f"{CLIP}/src_pose.mp4",
+        face=f"{CLIP}/src_face.mp4",
         mask=branch(replaces, then=f"{CLIP}/src_mask.mp4"),
     output:
         temp(touch(f"{CLIP}/.accepted")),

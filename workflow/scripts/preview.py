@@ -8,7 +8,13 @@ import numpy as np
 from animate.atomic import atomic_output
 from animate.config.settings import PreviewSettings
 from animate.pose.keypoints import Keypoints
-from animate.results.metrics import mask_metrics, pose_metrics, without_given, worst_spans
+from animate.results.metrics import (
+    cut_metrics,
+    mask_metrics,
+    pose_metrics,
+    without_given,
+    worst_spans,
+)
 from animate.results.preview.findings import find, mask_fit
 from animate.results.preview.sheet import Shown, moments, write_sheet
 from animate.sampling.segments import segment_starts
@@ -20,14 +26,15 @@ from animate.video.timeline import Timeline
 def main(args):
     timeline, settings = Timeline.from_json(args.timeline), args.settings
     size, rate, shots = timeline.source_size, float(timeline.frame_rate), timeline.shots
-    metrics = {"frames": timeline.frame_count}
+    metrics = cut_metrics(timeline.frame_count, rate, shots)
     keypoints = fit = None
     if args.keypoints:
         keypoints = Keypoints.load(args.keypoints)
-        metrics |= without_given(pose_metrics(keypoints, size, rate, shots), args.given)
+        metrics |= pose_metrics(keypoints, size, rate, shots)
     if args.mask:
         fit = mask_fit(timeline, keypoints)
         metrics |= mask_metrics(fit.watch(read_masks(args.mask)))
+    metrics = without_given(metrics, args.given)
     masked = np.array(fit.areas) > 0 if fit else None
     metrics["worst"] = worst_spans(keypoints, masked, rate, shots)
     segments = segment_starts(timeline.frame_count, shots, settings)

@@ -26,7 +26,7 @@ def main(args):
         *(read_masks(path) if path else None for path in (args.person_mask, args.mask)),
     )
     track = json.loads(args.sound.read_text("utf-8"))["track"] if args.sound else None
-    write_film(args.output, found, played, args.video if track else None, track or 1)
+    write_film(args.output, found, played, args.sound_source if track else None, track or 1)
     width, height = timeline.model_size
     tell(f"points and boxes are in pixels of {width} x {height}: see {args.output}")
 
@@ -35,6 +35,6 @@ if __name__ == "__main__":
     parser = stage_parser(__doc__, PreviewSettings)
     for name in ("video", "timeline", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
-    for name in ("keypoints", "people", "pose", "person-mask", "mask", "sound"):
+    for name in ("keypoints", "people", "pose", "person-mask", "mask", "sound", "sound-source"):
         parser.add_argument(f"--{name}", type=Path, nargs="?", help="shown where it is given")
     run_stage(main, parser)

@@ -19,7 +19,7 @@ def main(args):
         reference = Keypoints.load(args.reference_keypoints)
         reference_size = load_reference(args.reference).shape[1::-1]
         limbs = limb_ratios(driver, size, reference, reference_size)
-    verdict = judge(read_json(args.metrics), args.settings, timeline, limbs)
+    verdict = judge(read_json(args.metrics), args.settings, timeline, limbs, args.given)
     verdict.to_json(args.output)
     tell(" ".join([f"verdict: {verdict.state}.", *verdict.sentences]))
 
@@ -30,4 +30,5 @@ if __name__ == "__main__":
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("keypoints", "reference", "reference-keypoints"):
         parser.add_argument(f"--{name}", type=Path, nargs="?", help="to compare limbs")
+    parser.add_argument("--given", nargs="*", default=[], help="columns of the user's own files")
     run_stage(main, parser)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from animate.failure_note import read_note
 from animate.sampling.progress import duration, read_progress
+from animate.watch.overtaken import overtaken
 
 FINISHED, FAILED, SAMPLING, WAITING = "finished", "failed", "sampling", "waiting"
 
@@ -25,10 +26,12 @@ def standing(clip: str, results: Path, logs: Path, running_since: float | None) 
     """
     made = [results / clip / f"{clip}{suffix}" for suffix in (".mp4", ".html")]
     finished = _time(made[-1]) if all(path.is_file() for path in made) else 0.0
-    # Notes are removed when their job starts again; what is older than the result is of a stage
-    # that the clip no longer has.
+    # Notes are removed when their job starts again; what is older than the result, or was
+    # overtaken, is of a stage that the clip no longer has.
     for path in sorted(logs.glob(f"*/{clip}.failure.json"), key=_time, reverse=True):
         log = path.with_name(f"{clip}.log")
+        if overtaken(path.parent.name, _time(path), results / clip):
+            continue
         if note := read_note(log, since=finished):
             return Standing(FAILED, note.sentence, _there(log))
     if running_since is not None:

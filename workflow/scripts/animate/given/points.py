@@ -61,12 +61,13 @@ def openpose_frames(keypoints: Keypoints, timeline: Timeline) -> Iterator[dict[s
 def _of_npz(path: Path) -> Keypoints:
     try:
         keypoints = Keypoints.load(path)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, TypeError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ClipError(
             f"keypoints {path} is no keypoints.npz of this workflow ({error}); give one, or"
             " OpenPose JSON"
         ) from error
-    model = stack([None] * keypoints.found.size, [0] * keypoints.found.size)
+    count = max(keypoints.found.size, 1)
+    model = stack([None] * count, [0] * count)
     for name, wanted in vars(model).items():
         values = getattr(keypoints, name)
         numbers = values.dtype.kind in "biuf" and np.isfinite(values).all()
@@ -99,7 +100,8 @@ def _of_openpose(path: Path, timeline: Timeline) -> Keypoints:
     if len(seen) and outside.mean() > MOST_OUTSIDE:
         raise ClipError(
             f"keypoints {path}: {outside.mean():.0%} of the body's points lie outside the frame;"
-            " say in each file to which size they belong, as canvas_width and canvas_height"
+            " state in each file to which size they belong, as canvas_width and canvas_height, or"
+            " score them 0"
         )
     keypoints = stack(persons, [frame.people for frame in frames])
     bridged, doubted = (

@@ -23,6 +23,11 @@ class Prompt:
     labels: np.ndarray
     box: np.ndarray | None = None
 
+    @property
+    def says_where(self) -> bool:
+        """Whether it says where the object is, and not only where it is not."""
+        return self.box is not None or bool((self.labels == 1).any())
+
 
 # An object's prompts by frame.
 Prompts = dict[int, Prompt]
@@ -46,7 +51,8 @@ class ClipPoints:
 def save_marks(path: Path, file: Path, marks: MaskPoints, timeline: Timeline) -> None:
     """Write the marks of `file` by frames of the clip.
 
-    Raises ClipError for a second outside the clip and for what lies outside its frames.
+    Raises ClipError for a second outside the clip, for what lies outside its frames, and for an
+    object of which a frame has negative points alone: each frame's marks have to show it anew.
     """
     placed = {"person": [], "exclude": {}}
     for number, mark in enumerate(marks.person):
@@ -54,6 +60,14 @@ def save_marks(path: Path, file: Path, marks: MaskPoints, timeline: Timeline) ->
     for number, mark in enumerate(marks.exclude):
         entry = _placed(mark, f"{file}, exclude[{number}] ({mark.name})", timeline)
         placed["exclude"].setdefault(mark.name, []).append(entry)
+    for name, entries in placed["exclude"].items():
+        for frame, prompt in _prompts(entries).items():
+            if not prompt.says_where:
+                raise ClipError(
+                    f"points {file}, exclude ({name}): at {timeline.clock(frame, frame + 1)} only"
+                    " negative points are marked, which say where it is not; add a positive point"
+                    " or a box at the same second"
+                )
     with atomic_output(path) as temporary:
         temporary.write_text(json.dumps(placed) + "\n")
 

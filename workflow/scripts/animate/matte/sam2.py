@@ -55,7 +55,7 @@ def masks(
         }
         for frame, mark in within(marked, first, after).items():
             found[frame] = _beside(seen_points(points[frame]), mark, max(*sizes))
-        return [found]
+        return [{frame: prompt for frame, prompt in found.items() if prompt.says_where}]
 
     frames = iter(frames)
     front = next(frames, None)

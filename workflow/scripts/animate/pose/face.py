@@ -21,12 +21,14 @@ Box = tuple[int, int, int, int]
 def face_box(points: np.ndarray, frame_size: tuple[int, int]) -> Box | None:
     """Return the crop x1, y1, x2, y2 in pixels around the face, or None where there is no face.
 
-    `points` (69, 2 or more) are x and y in 0..1 of a frame of `frame_size` (width, height); the
-    first belongs to the heel and is left out. The bounding box grows to 1.3 times its area,
+    `points` (69, 2 or 3) are x and y in 0..1 of a frame of `frame_size` (width, height), and a
+    score; the first belongs to the heel and is left out, and so are those that score 0: they have
+    no place. The bounding box grows to 1.3 times its area,
     three quarters of the added height above it for the forehead, and is clipped to the frame.
     """
-    face = points[1:, :2] * frame_size
-    if not np.isfinite(face).all():
+    face = points[1:]
+    face = face[(face[:, 2:] > 0).all(axis=1), :2] * frame_size
+    if not len(face) or not np.isfinite(face).all():
         return None
     low, high = face.min(axis=0), face.max(axis=0)
     grow_x, grow_y = (high - low) * (np.sqrt(AREA_SCALE) - 1) / 2

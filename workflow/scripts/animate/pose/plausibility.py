@@ -93,8 +93,11 @@ def _steps(keypoints: Keypoints, frame_size: tuple[int, int]) -> np.ndarray:
 
 def _face_on_nose(keypoints: Keypoints) -> np.ndarray:
     """Return whether a face is seen, and the body's nose within half its size of it, (N,) bool."""
-    face, nose = keypoints.face[:, 1:, :2], keypoints.body[:, NOSE, :2]
-    low, high = face.min(axis=1), face.max(axis=1)
+    face, nose = keypoints.face[:, 1:], keypoints.body[:, NOSE, :2]
+    # What scores 0 has no place.
+    placed = face[..., 2:] > 0
+    low = np.min(face[..., :2], axis=1, where=placed, initial=np.inf)
+    high = np.max(face[..., :2], axis=1, where=placed, initial=-np.inf)
     margin = (high - low) / 2
     near = (nose >= low - margin) & (nose <= high + margin)
     return keypoints.face_found & near.all(axis=1)

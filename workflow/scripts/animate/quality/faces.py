@@ -18,7 +18,9 @@ def openings(keypoints: Keypoints, size: tuple[int, int]) -> tuple[np.ndarray, n
 
     `size` is the (width, height) of the frames whose points are in 0..1.
     """
-    points = keypoints.face[:, 1:, :2] * np.array(size)
+    points = keypoints.face[:, 1:, :2] * np.array(size, float)
+    # What scores 0 has no place.
+    points[keypoints.face[:, 1:, 2] == 0] = np.nan
     eyes = (_opening(points, RIGHT_EYE) + _opening(points, LEFT_EYE)) / 2
     mouth = _opening(points, MOUTH)
     hidden = ~keypoints.face_found

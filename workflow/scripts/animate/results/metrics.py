@@ -17,7 +17,7 @@ OF_THE_POSE = (
     *("body", "left_hand", "right_hand", "plausible", "held_or_blank", "longest_gap"),
     *("jumps", "blinks", "people", "shots_without_person"),
 )
-OF_THE_VIDEO = {"pose_video": OF_THE_POSE, "face_video": ("face",)}
+OF_THE_VIDEO = {"pose_video": OF_THE_POSE, "face_video": ("face",), "mask_video": ("mask",)}
 # A hand or a hip that is away for so long has blinked; what is away for longer was gone.
 BLINK_SECONDS = 0.5
 # The first frame, and the one after the last.
@@ -35,16 +35,15 @@ def pose_metrics(
     `held_or_blank` counts frames in which the person was not seen, `longest_gap` the most in a row,
     `jumps` frames in which the pose leaps; `people` is the most seen at once. `plausible` is the
     share of the frames with a body whose body holds as one; `blinks` says how often in ten seconds
-    a hand or a hip vanishes for up to half a second; `cuts` counts the changes of shot, `cut_rate`
-    those in ten seconds. A shorter clip counts as one of ten seconds.
+    a hand or a hip vanishes for up to half a second, a shorter clip counting as one of ten. The
+    figures of `cut_metrics` are among them.
 
     `frame_size` is (width, height) of the upright source, `frame_rate` in frames per second,
     `shots` the first frame of each shot.
     """
     lost, doubted = ~keypoints.found, int(keypoints.doubted.sum())
     in_shots = shot_slices(shots, len(keypoints))
-    return {
-        "frames": len(keypoints),
+    return cut_metrics(len(keypoints), frame_rate, shots) | {
         "body": _share(keypoints.found),
         "left_hand": _share(_seen(keypoints.left_hand) & keypoints.found),
         "right_hand": _share(_seen(keypoints.right_hand) & keypoints.found),
@@ -57,10 +56,17 @@ def pose_metrics(
             len(_blinks(keypoints, frame_rate, in_shots)), len(keypoints), frame_rate
         ),
         "people": int(keypoints.people.max(initial=0)),
-        "cuts": len(in_shots) - 1,
-        "cut_rate": _in_ten_seconds(len(in_shots) - 1, len(keypoints), frame_rate),
         "shots_without_person": sum(not keypoints.found[shot].any() for shot in in_shots),
     }
+
+
+def cut_metrics(frames: int, frame_rate: float, shots: Sequence[int]) -> dict[str, float | int]:
+    """Return how many `frames` a clip has, how often the shot changes, and that in ten seconds.
+
+    A shorter clip counts as one of ten seconds. Arguments are as in `pose_metrics`.
+    """
+    cuts = len(shots) - 1
+    return {"frames": frames, "cuts": cuts, "cut_rate": _in_ten_seconds(cuts, frames, frame_rate)}
 
 
 def mask_metrics(masks: Iterable[np.ndarray]) -> dict[str, float | int]:
@@ -158,7 +164,10 @@ def _jumps(keypoints: Keypoints, frame_size: tuple[int, int]) -> int:
     pixels = keypoints.body[..., :2] * frame_size
     width = np.linalg.norm(pixels[:, RIGHT_SHOULDER] - pixels[:, LEFT_SHOULDER], axis=1)
     step = np.linalg.norm(np.diff(pixels[:, NECK], axis=0), axis=1)
-    both = keypoints.found[1:] & keypoints.found[:-1]
+    # What scores 0 has no place.
+    placed = keypoints.body[:, [NECK, RIGHT_SHOULDER, LEFT_SHOULDER], 2] > 0
+    necks, known = keypoints.found & placed[:, 0], keypoints.found & placed.all(axis=1)
+    both = necks[1:] & necks[:-1]
     # A person who turns sideways has narrow shoulders: the clip's median is the measure.
-    unit = np.median(width[keypoints.found]) if keypoints.found.any() else 1
+    unit = np.median(width[known]) if known.any() else np.inf
     return int((both & (step > JUMP * unit)).sum())

@@ -1,7 +1,7 @@
 """Whether a clip's preparation is good enough to be sampled, in sentences that say what to do."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,16 @@ LIMB_DIFFERENCE = 1.2
 
 @dataclass(frozen=True)
 class Measure:
-    """A figure of metrics.json, what it says in words, and what to do about it."""
+    """A figure of metrics.json, what it says in words, and what to do about it.
+
+    `own` is what to do where it is one of the user's own points.
+    """
 
     figure: str
     says: str
     worst: str
     advice: str
+    own: str = ""
     # How often something is in ten seconds; other figures are shares of the frames.
     counts: bool = False
 
@@ -44,31 +48,36 @@ MEASURES = {
         "The person is found in {} of the frames",
         "longest without",
         "choose seconds that show the person well with start and end{pose}",
+        "correct the points that keypoints names, or choose other seconds with start and end",
     ),
     "face": Measure(
         "face",
         "A face is seen in {} of the frames",
         "longest without",
         "film the face larger and from the front, or ask for face=0 where no expression is needed",
+        "add the face to the points that keypoints names, or name a face_video, or ask for face=0"
+        " where no expression is needed",
     ),
     "mask": Measure(
         "mask",
         "There is a mask in {} of the frames, and the others stay as they are",
         "longest without",
-        "choose seconds that show the person throughout with start and end, or correct"
-        " person_mask.mp4{mask}",
+        "choose seconds that show the person throughout with start and end, or name a corrected"
+        " mask in mask_video{mask}",
     ),
     "plausible": Measure(
         "plausible",
         "{} of the bodies that were found hold as a body",
         "longest doubt",
         "name the one who is meant in person, or take a clearer video{pose}",
+        "correct the points that keypoints names",
     ),
     "blinks": Measure(
         "blinks",
         "Hands or hips vanish for a moment {} times in ten seconds",
         "most",
         "keep hands inside the frame and sharp{pose}",
+        "correct the points that keypoints names",
         counts=True,
     ),
     "cuts": Measure(
@@ -106,13 +115,15 @@ def judge(
     settings: VerdictSettings,
     timeline: Timeline,
     limbs: Mapping[str, float],
+    given: Collection[str] = (),
 ) -> Verdict:
     """Return the verdict on a clip.
 
     A figure on the wrong side of its threshold is bad. From half the fault that the threshold
     allows it is a warning: with `body: 0.8`, below 0.9; with `blinks: 5`, above 2.5. What
     `metrics`, the content of metrics.json, lacks is not judged. `limbs` are those of
-    `limb_ratios`, empty where the pose is not compared with the reference.
+    `limb_ratios`, empty where the pose is not compared with the reference; `given` are the columns
+    of the user's own files, which no backend can better.
     """
     if not settings.require.asks:
         return Verdict(NOT_JUDGED, [])
@@ -124,7 +135,8 @@ def judge(
     bad = [name for name, fault in faults.items() if fault > 1]
     worst = sorted(faults, key=faults.__getitem__, reverse=True)
     sentences = [
-        _sentence(name, faults[name], metrics, known[name], settings, timeline) for name in worst
+        _sentence(name, faults[name], metrics, known[name], settings, timeline, given)
+        for name in worst
     ]
     sentences += _limb_sentences(limbs)
     return Verdict(BAD if bad else WARNING if sentences else GOOD, sentences)
@@ -157,6 +169,7 @@ def _sentence(
     limit: float,
     settings: VerdictSettings,
     timeline: Timeline,
+    given: Collection[str],
 ) -> str:
     measure = MEASURES[name]
     value = metrics[measure.figure]
@@ -167,9 +180,10 @@ def _sentence(
     # What is not the best there is has something better to advise.
     pose = ", or set pose_backend: vitpose" if settings.pose_backend == "mediapipe" else ""
     mask = ", or set mask_backend: sam2" if settings.mask_backend == "mediapipe" else ""
+    advice = measure.own if measure.own and "keypoints" in given else measure.advice
     return (
         f"{measure.says.format(measure.text(value))}, {compared} the {measure.text(limit)} of"
-        f" require {name}{where}: {measure.advice.format(pose=pose, mask=mask)}."
+        f" require {name}{where}: {advice.format(pose=pose, mask=mask)}."
     )
 
 

@@ -27,6 +27,8 @@ EVEN_TOLERANCE = Fraction(1, 4)
 TYPICAL_SHARE = 0.9
 # A usual rate this near to the measured one is the one that was meant.
 RATE_TOLERANCE = 0.01
+# By so many seconds a printed time may be too early.
+ROUNDING = Fraction(1, 200)
 # Cuts are looked for in so many seconds more than the clip has, to judge those near its ends.
 CUT_SECONDS = 2
 
@@ -67,10 +69,15 @@ class Timeline:
         return self.frame_count / self.frame_rate
 
     def frame_at(self, second: float) -> int | None:
-        """Return the output frame shown at a second of the clip, None outside of it."""
+        """Return the output frame shown at a second of the clip, None outside of it.
+
+        A second that previews and pages print of a frame, rounded to hundredths, means that frame.
+        """
         if not 0 <= second <= self.duration:
             return None
-        return min(int(Fraction(str(second)) * self.frame_rate), self.frame_count - 1)
+        rounding = min(ROUNDING * self.frame_rate, Fraction(1, 2))
+        frame = int(Fraction(str(second)) * self.frame_rate + rounding)
+        return min(frame, self.frame_count - 1)
 
     def clock(self, first: int, stop: int) -> str:
         """Return frames `first` to `stop` - 1 as time from the clip's start: "0:03.2 to 0:05.0"."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from animate.failure_note import read_note
+from animate.watch.overtaken import overtaken
 
 
 @dataclass(frozen=True)
@@ -19,15 +20,18 @@ class Unfinished:
         return f"{self.clip}: {self.why}"
 
 
-def unfinished(clip: str, logs: Iterable[Path], waits_for: str = "") -> Unfinished:
+def unfinished(clip: str, logs: Iterable[Path], folder: Path, waits_for: str = "") -> Unfinished:
     """Return why a clip is not finished; `logs` are the log files of its jobs.
 
-    `waits_for` is the clip whose result is its driving video, while that is not there.
+    `folder` is where its files are, `waits_for` the clip whose result is its driving video, while
+    that is not there.
     """
     found = sorted(logs, key=lambda log: log.stat().st_mtime, reverse=True)
     for log in found:
         # A job that starts again removes its note.
-        if note := read_note(log, since=0):
+        note = read_note(log, since=0)
+        # The note was written with the log's last line.
+        if note and not overtaken(log.parent.name, log.stat().st_mtime, folder):
             return Unfinished(clip, note.sentence, log)
     if waits_for:
         return Unfinished(clip, f"waits for {waits_for}, whose result it takes", None)

@@ -39,9 +39,11 @@ def ignored_own_files(files: OwnFiles, mode: str) -> Iterator[str]:
 
 
 def frame_files(folder: str) -> list[str]:
-    """Return the JSON files of a folder, by name."""
+    """Return the JSON files of a folder, by name; hidden ones are of file managers."""
     with os.scandir(folder) as entries:
-        return sorted(entry.path for entry in entries if entry.name.endswith(JSON))
+        names = [entry.name for entry in entries]
+    shown = sorted(name for name in names if name.endswith(JSON) and not name.startswith("."))
+    return [f"{folder}/{name}" for name in shown]
 
 
 def _is_inside(path: str, folder: str) -> bool:

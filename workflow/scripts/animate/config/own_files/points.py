@@ -67,7 +67,7 @@ class MaskPoints(Declared):
 def read_points(path: Path) -> MaskPoints | list[Mistake]:
     """Return what a points file states, or every mistake of it, by its entry."""
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
         json.loads(text)
     except (ValueError, OSError) as error:
         return [Mistake("", f"cannot be read as JSON ({error})")]
