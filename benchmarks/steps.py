@@ -136,10 +136,10 @@ class Benchmark:
             frames = torch.rand(shape, device=device, generator=generator) * 2 - 1
             latents = torch.randn(1, 16, t - 1, h, w, device=device, generator=generator)
             for name, given in (("encode", frames), ("decode", latents)):
-                call = partial(getattr(theirs, name), given)
+                call, own = (partial(_whole, getattr(c, name), given) for c in (theirs, ours))
                 one = world.size == 1
                 expected = self.row(f"diffusers' {name}, {video}", call) if one else call()
-                self.row(f"{name}, {video}", partial(getattr(ours, name), given), expected)
+                self.row(f"{name}, {video}", own, expected)
 
     def job(self, name: str, planned: str, precision: str, compiling: str) -> None:
         """Measure the peak of a job that samples a whole clip of the last size."""
@@ -158,6 +158,12 @@ class Benchmark:
     def inputs(self, video: Video) -> dict[str, torch.Tensor]:
         """Return random inputs of a step."""
         return random_inputs(self._model, video, self._machine.device)
+
+
+def _whole(code: Callable, given: torch.Tensor) -> torch.Tensor:
+    """Return what a codec makes of a video or latents, the pieces of a video joined."""
+    made = code(given)
+    return made if isinstance(made, torch.Tensor) else torch.cat([*made], dim=2)
 
 
 def diffusers_step(model, inputs: dict[str, torch.Tensor]):

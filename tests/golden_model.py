@@ -3,6 +3,7 @@
 import json
 import math
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from animate.model.vae import in_range
 from animate.weights.convert import convert_transformer
 from whole_model import load_transformer
 
@@ -78,19 +80,20 @@ def relative_error(result: torch.Tensor, expected: torch.Tensor) -> float:
 class ToyCodec:
     """The golden data's VAE: block means and their repetition."""
 
-    def encode(self, video: torch.Tensor) -> torch.Tensor:
-        """Return latents (1, 16, 1 + F // 4, h / 8, w / 8) of a video (1, 3, F, h, w)."""
-        small = F.avg_pool3d(video.float(), (1, 8, 8))
+    def encode(self, *parts: torch.Tensor) -> torch.Tensor:
+        """Return latents (1, 16, 1 + F // 4, h / 8, w / 8) of a video's parts (1, 3, n, h, w)."""
+        video = torch.cat([in_range(part) for part in parts], dim=2)
+        small = F.avg_pool3d(video, (1, 8, 8))
         groups = small[:, :, 1:].unflatten(2, (-1, 4)).mean(3)
         small = torch.cat((small[:, :, :1], groups), dim=2)
         channels = [small[:, c % 3] * (1 + c / 16) * (-1) ** c for c in range(16)]
         return torch.stack(channels, dim=1)
 
-    def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Return the video of latents, enlarged and held."""
+    def decode(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Yield the video of latents, enlarged and held."""
         small = latents[:, :3].clamp(-1, 1)
         frames = torch.cat((small[:, :, :1], small[:, :, 1:].repeat_interleave(4, 2)), dim=2)
-        return enlarge(frames, 8)
+        yield enlarge(frames, 8)
 
 
 class RememberedMotion(nn.Module):

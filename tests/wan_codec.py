@@ -1,5 +1,7 @@
 """diffusers' own VAE as a codec: what ours is compared with."""
 
+from collections.abc import Iterator
+
 import torch
 from diffusers import AutoencoderKLWan
 
@@ -19,7 +21,7 @@ class WanCodec:
         latents = self._vae.encode(video).latent_dist.mode().float()
         return (latents - self._mean) / self._std
 
-    def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Return the video of `latents`; see `VideoCodec`."""
+    def decode(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Yield the whole video of `latents`; see `VideoCodec`."""
         latents = latents.float() * self._std + self._mean
-        return self._vae.decode(latents.to(self._vae.dtype)).sample.float().clamp(-1, 1)
+        yield self._vae.decode(latents.to(self._vae.dtype)).sample.float().clamp(-1, 1)

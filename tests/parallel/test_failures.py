@@ -132,7 +132,7 @@ class ConstantSampler(SegmentSampler):
 
 
 def test_not_a_number_names_segment_and_step():
-    codec = SimpleNamespace(decode=lambda latents: torch.zeros(1, 3, 13, 16, 16))
+    codec = SimpleNamespace(decode=lambda latents: [torch.zeros(1, 3, 13, 16, 16)])
     settings = SamplingSettings(segment_frames=13, steps=3)
     image = torch.zeros(1, 3, 16, 16)
     sampler = ConstantSampler(Model(), codec, settings, image, image, image)
@@ -143,7 +143,8 @@ def test_not_a_number_names_segment_and_step():
 
 
 def test_not_a_number_in_the_decoder_is_no_black_frame():
-    codec = SimpleNamespace(decode=lambda latents: torch.full((1, 3, 13, 16, 16), float("nan")))
+    pieces = [torch.full((1, 3, n, 16, 16), value) for n, value in ((5, float("nan")), (8, 0.0))]
+    codec = SimpleNamespace(decode=lambda latents: pieces)
     settings = SamplingSettings(segment_frames=13, steps=3)
     image = torch.zeros(1, 3, 16, 16)
     sampler = ConstantSampler(Model(), codec, settings, image, image, image)

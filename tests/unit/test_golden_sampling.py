@@ -10,7 +10,8 @@ import torch
 from animate.config.settings import SamplingSettings
 from animate.model.image import fit_reference
 from animate.model.transformer import SamplingTransformer
-from animate.sampling.conditions import SegmentFrames, to_video
+from animate.model.vae import in_range
+from animate.sampling.conditions import SegmentFrames, as_video
 from animate.sampling.loop import SegmentSampler, sample_segments
 from animate.sampling.segments import plan_segments
 from animate.sampling.solvers import make_solver
@@ -168,7 +169,7 @@ def sample_golden_run(transformer, data) -> torch.Tensor:
         transformer,
         ToyCodec(),
         settings,
-        to_video(reference[None])[:, :, 0],
+        in_range(as_video(reference[None]))[:, :, 0],
         torch.from_numpy(data["image_embeds"]),
         torch.from_numpy(data["prompt_embeds"])[None],
         torch.from_numpy(data["negative_prompt_embeds"])[None],
@@ -184,10 +185,14 @@ def sample_golden_run(transformer, data) -> torch.Tensor:
     segments = plan_segments(
         stored["frames"], settings.segment_frames, settings.conditioning_frames
     )
-    parts = [
-        frames[0, :, segment.overlap : segment.overlap + segment.new_frames]
-        for segment, frames in sample_segments(sampler, segments, map(read, segments))
-    ]
+    parts = []
+
+    def take(segment, first, piece):
+        begin, end = (max(0, place - first) for place in (segment.overlap, segment.end))
+        parts.append(piece[0, :, begin:end])
+
+    for _ in sample_segments(sampler, segments, map(read, segments), on_piece=take):
+        pass
     return torch.cat(parts, dim=1)
 
 

@@ -27,6 +27,18 @@ def test_the_next_item_is_made_while_one_is_in_use():
     assert list(stream) == [1]
 
 
+def test_the_first_item_is_made_before_it_is_asked_for():
+    begun = threading.Event()
+
+    def items():
+        begun.set()
+        yield 0
+
+    stream = prefetch(items())
+    assert begun.wait(10)
+    assert list(stream) == [0]
+
+
 def test_order_is_kept_and_no_more_than_one_is_made_ahead():
     made: list[int] = []
     for number in prefetch(counted(made, 50)):

@@ -9,16 +9,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKLWan
 
 import animate
 from animate.config.job import read_job
 from animate.config.settings import SamplingSettings
+from animate.demo.model import randomise
 from animate.errors import ClipError
 from animate.model.attention import attend_within_frames, attention
 from animate.model.image import fit_reference
 from animate.model.text import clean_prompt
+from animate.model.vae import as_pixels, in_range
+from animate.parallel.vae_split import SplitCodec
 from animate.sampling.color import match_colors, statistics
-from animate.sampling.conditions import SegmentFrames, background_mask, fold_mask
+from animate.sampling.conditions import SegmentFrames, as_video, background_mask, fold_mask
 from animate.sampling.loop import segment_noise, step_noise
 from animate.sampling.progress import Progress, duration
 from animate.sampling.segments import bounce, plan_segments, segment_lengths
@@ -284,6 +288,28 @@ def test_how_many_steps_are_guided(stated, steps, guided):
     settings = SamplingSettings(**stated)
     assert (settings.step_count, settings.guided_steps) == (steps, guided)
     assert settings.branches == (2 if guided else 1)
+
+
+def test_pixels_and_their_range_are_those_of_plain_arithmetic():
+    pixels = torch.arange(256, dtype=torch.uint8)
+    values = in_range(pixels)
+    assert torch.equal(values, pixels.float() / 127.5 - 1)
+    assert torch.equal(as_pixels(values), pixels)
+    assert in_range(values) is values
+
+
+def test_a_video_in_parts_has_the_latents_of_the_whole():
+    vae = AutoencoderKLWan(base_dim=8, num_res_blocks=1)
+    randomise(vae, 0)
+    codec = SplitCodec(vae)
+    frames = np.random.default_rng(0).integers(0, 256, (9, 16, 32, 3), np.uint8)
+    video = in_range(as_video(frames))
+    with torch.inference_mode():
+        whole = codec.encode(video)
+        assert torch.equal(codec.encode(as_video(frames)), whole)
+        assert torch.equal(codec.encode(video[:, :, :5], as_video(frames[5:])), whole)
+        shown = [piece.shape[2] for piece in codec.decode(whole)]
+    assert shown == [1, 4, 4]
 
 
 def test_color_match_moves_within_its_bound():

@@ -332,9 +332,9 @@ def test_a_clip_of_two_shots_goes_on_with_the_same_frames(two_shots, conditionin
 def test_a_shot_knows_nothing_of_the_one_before(two_shots, monkeypatch):
     given = []
 
-    def record(codec, previous, frames):
+    def record(codec, previous, *others):
         given.append(previous is not None)
-        return video_condition(codec, previous, frames)
+        return video_condition(codec, previous, *others)
 
     monkeypatch.setattr(loop, "video_condition", record)
     split, ignored = two_shots("split"), two_shots("ignored", cuts="ignore")

@@ -1,20 +1,27 @@
 """Make the next item of a stream while the last one is in use."""
 
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
 
 
 def prefetch(items: Iterable[Item]) -> Iterator[Item]:
-    """Yield `items`, each made on a thread of its own while the one before is in use.
+    """Return an iterator of `items`, each made on a thread while the one before is in use.
 
-    Two items are in memory at a time; what making one raises is raised in its turn.
+    The first is begun at once. Two items are in memory at a time; what making one raises is raised
+    in its turn.
     """
     iterator, end = iter(items), object()
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, iterator, end)
+    thread = ThreadPoolExecutor(1)
+    return _handed_on(iterator, end, thread, thread.submit(next, iterator, end))
+
+
+def _handed_on(
+    iterator: Iterator[Item], end: object, thread: ThreadPoolExecutor, coming: Future
+) -> Iterator[Item]:
+    with thread:
         while (item := coming.result()) is not end:
             coming = thread.submit(next, iterator, end)
             yield item

@@ -1,12 +1,13 @@
 """Where a clip's segments go on rank 0: into the journal at once, from there into the video.
 
-The journal is all that the sampler hands to the encoder: what a killed run left there is encoded
-while the model is loaded, and no more than one segment is in memory however far the encoder is
-behind.
+Frames are encoded as they are decoded, while the encoder keeps up. Else, and for what a killed run
+left, it takes whole segments from the journal: no more than one is in memory however far it is
+behind. A segment is stored while the next one begins.
 """
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from queue import SimpleQueue
@@ -22,10 +23,15 @@ from animate.video.files import VideoInfo, VideoWriter
 class Sink:
     """Takes the segments of a clip in order; see `open_sink`."""
 
-    def __init__(self, journal: Journal, finished: int, encoder: "_Encoder"):
+    def __init__(
+        self, journal: Journal, finished: int, encoder: "_Encoder", thread: ThreadPoolExecutor
+    ):
         self.finished = finished
-        self._journal, self._encoder = journal, encoder
+        self._journal, self._encoder, self._thread = journal, encoder, thread
         self._made_by: list[dict[str, Any]] = [journal.made_by(i) for i in range(finished)]
+        self._frames: list[torch.Tensor] = []
+        self._at_once = False
+        self._storing: Future | None = None
 
     @property
     def tail(self) -> torch.Tensor | None:
@@ -37,16 +43,39 @@ class Sink:
         """What each finished segment was sampled with and on."""
         return list(self._made_by)
 
-    def put(self, frames: torch.Tensor, tail: torch.Tensor, made_by: dict[str, Any]) -> None:
-        """Store the next segment's new frames and its tail; it is finished when this returns.
+    def add(self, frames: torch.Tensor) -> None:
+        """Take the next frames (n, h, w, 3) uint8 of the segment that comes next."""
+        if not self._frames:
+            # What is not stored yet may still have to be taken from the journal.
+            stored = self._storing is None or self._storing.done()
+            self._at_once = stored and self._encoder.idle
+        self._frames.append(frames)
+        if self._at_once:
+            self._encoder.take(frames)
+
+    def put(self, tail: torch.Tensor, made_by: dict[str, Any]) -> None:
+        """Have the segment stored whose frames have come; this returns before it is.
 
         Raises:
-            ClipError: the disk is full.
+            ClipError: the disk is full; it may be that of the segment before.
         """
-        self._journal.store(self.finished, frames, tail, made_by)
+        self.settle()
+        segment = self.finished, torch.cat(self._frames), tail, made_by
+        self._frames = []
+        self._storing = self._thread.submit(self._store, self._at_once, *segment)
         self._made_by.append(made_by)
-        self._encoder.take(self.finished)
         self.finished += 1
+        self._encoder.check()
+
+    def settle(self) -> None:
+        """Wait until all is stored; raises what went wrong with it."""
+        if self._storing:
+            self._storing.result()
+
+    def _store(self, encoded: bool, index: int, *segment: Any) -> None:
+        self._journal.store(index, *segment)
+        if not encoded:
+            self._encoder.take(index)
 
 
 @contextmanager
@@ -70,29 +99,42 @@ def open_sink(
             with (
                 VideoWriter(output, info.size, info.frame_rate, "result") as video,
                 _Encoder(journal, video) as encoder,
+                ThreadPoolExecutor(1, "journal") as thread,
             ):
                 for index in range(finished):
                     encoder.take(index)
-                yield Sink(journal, finished, encoder)
+                sink = Sink(journal, finished, encoder, thread)
+                yield sink
+                sink.settle()
         except OSError as error:
             raise full_disk(error, output.parent, journal.count(segments)) from error
 
 
 class _Encoder:
-    """A thread that writes finished segments into the video, in the order they are named."""
+    """A thread that writes frames into the video, and segments of the journal, as they come."""
 
     def __init__(self, journal: Journal, video: VideoWriter):
         self._journal, self._video = journal, video
-        self._queue: SimpleQueue[int | None] = SimpleQueue()
+        self._queue: SimpleQueue[int | torch.Tensor | None] = SimpleQueue()
+        self._taken = self._written = 0
         self._error: BaseException | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._work, name="encoder")
 
-    def take(self, index: int) -> None:
-        """Write a segment of the journal when its turn comes; raises what went wrong before."""
+    @property
+    def idle(self) -> bool:
+        """Whether all that it took is written."""
+        return self._taken == self._written
+
+    def take(self, part: int | torch.Tensor) -> None:
+        """Write frames (n, h, w, 3) uint8, or a segment of the journal, when their turn comes."""
+        self._taken += 1
+        self._queue.put(part)
+
+    def check(self) -> None:
+        """Raise what went wrong, if anything did."""
         if self._error:
             raise self._error
-        self._queue.put(index)
 
     def __enter__(self) -> "_Encoder":
         self._thread.start()
@@ -104,16 +146,18 @@ class _Encoder:
             self._stopped.set()
         self._queue.put(None)
         self._thread.join()
-        if error is None and self._error:
-            raise self._error
+        if error is None:
+            self.check()
 
     def _work(self) -> None:
         try:
-            while (index := self._queue.get()) is not None:
-                for frame in self._journal.frames(index).numpy():
+            while (part := self._queue.get()) is not None:
+                frames = self._journal.frames(part) if isinstance(part, int) else part
+                for frame in frames.numpy():
                     if self._stopped.is_set():
                         return
                     self._video.write(frame)
+                self._written += 1
         except BaseException as error:
             self._error = error
 

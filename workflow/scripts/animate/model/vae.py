@@ -1,5 +1,6 @@
 """The VAE: its weights, and what the sampler asks of it, videos to latents and back."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
@@ -15,11 +16,27 @@ from animate.weights.storage.stored import some_names, stored_tensors
 class VideoCodec(Protocol):
     """A VAE with 8x8 pixels and 4 frames (the first alone) per latent."""
 
-    def encode(self, video: torch.Tensor) -> torch.Tensor:
-        """Return latents (1, 16, 1 + F // 4, h / 8, w / 8) of a video (1, 3, F, h, w) in -1..1."""
+    def encode(self, *parts: torch.Tensor) -> torch.Tensor:
+        """Return latents (1, 16, 1 + F // 4, h / 8, w / 8), fp32, of a video of F frames.
 
-    def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Return the video (1, 3, F, h, w) of latents, clamped to -1..1, fp32."""
+        Its consecutive parts are (1, 3, n, h, w), on any device: pixels in uint8, or -1..1.
+        """
+
+    def decode(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Yield the video of latents, (1, 3, n, h, w) at a time, clamped to -1..1, fp32."""
+
+
+def in_range(video: torch.Tensor) -> torch.Tensor:
+    """Return pixels in uint8 as fp32 in -1..1, on the same device; floats as they are."""
+    if video.dtype != torch.uint8:
+        return video
+    # By a tensor: a GPU would multiply by the inverse of a number, and round other than a CPU.
+    return video.float().div_(torch.tensor(127.5, device=video.device)).sub_(1)
+
+
+def as_pixels(video: torch.Tensor) -> torch.Tensor:
+    """Return a video in -1..1 as pixels in uint8, on the same device."""
+    return ((video + 1) * 127.5).round().to(torch.uint8)
 
 
 def load_vae(folder: Path, dtype: torch.dtype, device: torch.device) -> AutoencoderKLWan:

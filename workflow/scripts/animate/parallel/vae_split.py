@@ -1,9 +1,12 @@
 """The sampler's VAE: each rank encodes and decodes its rows of the frames."""
 
+from collections.abc import Iterator
+
 import torch
 import torch.distributed as dist
 from diffusers import AutoencoderKLWan
 
+from animate.model.vae import in_range
 from animate.parallel.rows import SharedRows, WholeRows
 from animate.parallel.vae_stream import VaeStream
 
@@ -25,25 +28,31 @@ class SplitCodec:
         self._mean = torch.tensor(vae.config.latents_mean, device=vae.device)
         self._std = torch.tensor(vae.config.latents_std, device=vae.device)
 
-    def encode(self, video: torch.Tensor) -> torch.Tensor:
-        """Return latents (1, 16, 1 + F // 4, h / 8, w / 8) fp32 of (1, 3, F, h, w) in -1..1."""
-        rows = self._rows(video.shape[3] // STRIDE)
-        own = rows.take(video[0], 2, STRIDE).permute(1, 2, 3, 0)
-        own = own.to(self._device, self._dtype).contiguous()
+    def encode(self, *parts: torch.Tensor) -> torch.Tensor:
+        """Return latents (1, 16, 1 + F // 4, h / 8, w / 8) fp32 of a video's parts."""
+        rows = self._rows(parts[0].shape[3] // STRIDE)
+        own = torch.cat([self._taken(part, rows) for part in parts]).contiguous()
         latents = rows.gather(self._stream.encode(own, rows, PIECE).float(), 1)
         self._release()
         return ((latents - self._mean) / self._std).permute(3, 0, 1, 2)[None]
 
-    def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Return the video (1, 3, F, h, w) of latents, clamped to -1..1, fp32."""
+    def decode(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Yield the video of latents, (1, 3, n, h, w) at a time, clamped to -1..1, fp32."""
         rows = self._rows(latents.shape[3])
         self._release()
         own = rows.take(latents[0], 2).permute(1, 2, 3, 0).float() * self._std + self._mean
         own = own.to(self._dtype).contiguous()
-        parts = [part.clamp(-1, 1) for part in self._stream.decode(own, rows, PIECE)]
-        video = rows.gather(torch.cat(parts), 1).permute(3, 0, 1, 2)[None].float()
+        for part in self._stream.decode(own, rows, PIECE):
+            yield rows.gather(part.clamp(-1, 1), 1).permute(3, 0, 1, 2)[None].float()
         self._release()
-        return video
+
+    def _taken(self, part: torch.Tensor, rows: WholeRows) -> torch.Tensor:
+        """Return this rank's rows of a video's part as (n, h, w, 3), in range.
+
+        They travel as they are: pixels are a quarter of floats, which the GPU makes of them.
+        """
+        own = rows.take(part[0], 2, STRIDE).permute(1, 2, 3, 0).to(self._device)
+        return in_range(own).to(self._dtype)
 
     def _release(self) -> None:
         """Give back what the allocator keeps: the transformer asks for other sizes than the VAE."""

@@ -82,18 +82,16 @@ def segment_sampler(clip: SegmentedClip, models: Models) -> SegmentSampler:
 
 
 def frames_of(clip: SegmentedClip, finished: int, machine: Machine) -> Iterator[SegmentFrames]:
-    """Yield the frames of the segments after the first `finished`, each read one ahead.
+    """Return an iterator of the frames of the segments after the first `finished`.
 
-    Rank 0 decodes the videos, the others get the frames.
+    Rank 0 decodes the videos, one segment ahead and the first one from now on; the others get the
+    frames.
     """
     videos, left = _videos(clip.job), clip.segments[finished:]
-    world = machine.world
-    own = prefetch(read_frames(videos, left)) if world.leads else iter(())
-    for _ in left:
-        frames = next(own, None)
-        if world.size > 1:
-            frames = _shared(frames, list(videos), machine)
-        yield frames
+    own = prefetch(read_frames(videos, left)) if machine.world.leads else iter(())
+    if machine.world.size == 1:
+        return own
+    return (_shared(next(own, None), list(videos), machine) for _ in left)
 
 
 def _shared(frames: SegmentFrames | None, names: list[str], machine: Machine) -> SegmentFrames:

@@ -9,7 +9,8 @@ can differ by a visible step of at most the bound; a few milliseconds.
 
 import torch
 
-from animate.sampling.conditions import MASK_THRESHOLD, SegmentFrames, to_video
+from animate.model.vae import in_range
+from animate.sampling.conditions import MASK_THRESHOLD, SegmentFrames, as_video
 
 Statistics = tuple[torch.Tensor, torch.Tensor]
 
@@ -27,7 +28,7 @@ def match_colors(
     kept = torch.from_numpy(frames.mask[..., 0] <= MASK_THRESHOLD).to(sampled.device)
     if not kept.any():
         return sampled
-    wanted = to_video(frames.background)[0, :, kept.cpu()].to(sampled.device)
+    wanted = in_range(as_video(frames.background)[0, :, kept.cpu()].to(sampled.device))
     return move_colors(sampled, statistics(sampled[0, :, kept]), statistics(wanted), bound)
 
 

@@ -52,9 +52,9 @@ def read_frames(inputs: dict[str, Path], segments: Iterable[Segment]) -> Iterato
         )
 
 
-def to_video(frames: np.ndarray) -> torch.Tensor:
-    """Return frames (F, h, w, 3) uint8 as a video (1, 3, F, h, w) fp32 in -1..1."""
-    return torch.from_numpy(frames).permute(3, 0, 1, 2)[None].float() / 127.5 - 1
+def as_video(frames: np.ndarray) -> torch.Tensor:
+    """Return frames (F, h, w, 3) as a video (1, 3, F, h, w), uint8 as they are."""
+    return torch.from_numpy(frames).permute(3, 0, 1, 2)[None]
 
 
 def reference_condition(codec: VideoCodec, reference: torch.Tensor) -> torch.Tensor:
@@ -67,24 +67,24 @@ def video_condition(
     codec: VideoCodec,
     previous: torch.Tensor | None,
     frames: SegmentFrames,
+    device: torch.device,
 ) -> torch.Tensor:
     """Return mask and latents (1, 20, T, h / 8, w / 8) of what is given of the segment itself.
 
     Given are the frames sampled before, `previous` (1, 3, n, h, w) in -1..1 if any, and in
-    replacement the background outside the person's mask.
+    replacement the background outside the person's mask. What is not given is made on `device`.
     """
     length, height, width = frames.pose.shape[:3]
     known = 0 if previous is None else previous.shape[2]
     if frames.background is None:
-        video = torch.zeros(1, 3, length, height, width)
+        rest = torch.zeros(1, 1, 1, 1, 1, device=device).expand(1, 3, length, height, width)
         mask = torch.zeros(length, height // CELL, width // CELL)
     else:
-        video = to_video(frames.background)
+        rest = as_video(frames.background)
         mask = background_mask(frames.mask)
     if known:
-        video[:, :, :known] = previous.to(video)
         mask[:known] = 1
-    latents = codec.encode(video)
+    latents = codec.encode(*([previous] if known else []), rest[:, :, known:])
     return torch.cat((fold_mask(mask).to(latents), latents), dim=1)
 
 

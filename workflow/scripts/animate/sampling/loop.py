@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -10,12 +10,12 @@ import torch
 from animate.config.settings import SamplingSettings
 from animate.errors import ClipError
 from animate.model.transformer import SamplingTransformer
-from animate.model.vae import VideoCodec
+from animate.model.vae import VideoCodec, in_range
 from animate.sampling.color import match_colors
 from animate.sampling.conditions import (
     SegmentFrames,
+    as_video,
     reference_condition,
-    to_video,
     video_condition,
 )
 from animate.sampling.segments import Segment
@@ -24,6 +24,8 @@ from animate.sampling.solvers import make_solver
 LATENT_CHANNELS = 16
 
 OnStep = Callable[[int], None]
+# The number of a segment's frames before a piece, and the piece, (1, 3, n, h, w) fp32 in -1..1.
+OnPiece = Callable[[int, torch.Tensor], None]
 
 
 class NotFinite(Exception):
@@ -53,31 +55,46 @@ class SegmentSampler:
         noise: torch.Tensor,
         draw: torch.Generator,
         on_step: OnStep = lambda step: None,
+        on_piece: OnPiece = lambda first, piece: None,
     ) -> torch.Tensor:
-        """Return the segment's frames (1, 3, F, h, w) fp32 in -1..1.
+        """Return the segment's last conditioning frames (1, 3, n, h, w) fp32 in -1..1.
 
         `previous` are the last sampled frames (1, 3, n, h, w), None where a shot begins;
         `noise` is (1, 16, 1 + T, h / 8, w / 8); a solver that adds noise draws it from `draw`.
-        `on_step(k)` is called after k steps.
+        `on_step(k)` is called after k steps, `on_piece` with all frames as they are decoded, before
+        it is known that they are numbers.
         """
         # The constants are not kept, so that their memory is free while decoding.
         latents = self._denoise(
             noise.to(self.transformer.device), self._constants(frames, previous), draw, on_step
         )
-        video = self.codec.decode(latents[:, :, 1:])
-        if not torch.isfinite(video).all():
-            raise NotFinite("decoding")
+        pieces = self.codec.decode(latents[:, :, 1:])
         if self.settings.color_match:
-            video = match_colors(video, frames, self.reference, self.settings.color_match)
-        return video
+            bound = self.settings.color_match
+            pieces = [match_colors(_joined(pieces), frames, self.reference, bound)]
+        kept, first, tail, finite = self.settings.conditioning_frames, 0, None, True
+        for piece in pieces:
+            on_piece(first, piece)
+            first += piece.shape[2]
+            # Looked at in the end only, so that nothing waits for it.
+            finite = torch.isfinite(piece).all() & finite
+            tail = piece if tail is None else torch.cat((tail, piece), dim=2)
+            tail = tail[:, :, -kept:]
+        if not finite:
+            raise NotFinite("decoding")
+        return tail.clone()
+
+    @cached_property
+    def _reference_condition(self) -> torch.Tensor:
+        return reference_condition(self.codec, self.reference)
 
     def _constants(self, frames: SegmentFrames, previous: torch.Tensor | None) -> list:
         """Return the constants of the guided branch, and of the unguided one if there is one."""
         model, device = self.transformer, self.transformer.device
-        reference = reference_condition(self.codec, self.reference)
-        condition = torch.cat((reference, video_condition(self.codec, previous, frames)), dim=2)
-        pose = self.codec.encode(to_video(frames.pose))
-        face = to_video(frames.face).to(device)
+        given = video_condition(self.codec, previous, frames, device)
+        condition = torch.cat((self._reference_condition, given), dim=2)
+        pose = self.codec.encode(as_video(frames.pose))
+        face = in_range(as_video(frames.face).to(device))
         constants = model.segment_constants(
             condition.to(device),
             pose.to(device),
@@ -113,6 +130,12 @@ class SegmentSampler:
         return latents
 
 
+def _joined(pieces: Iterable[torch.Tensor]) -> torch.Tensor:
+    """Return the pieces of a video as one, laid out as they are: sums round by the order."""
+    frames = [piece[0].permute(1, 2, 3, 0) for piece in pieces]
+    return torch.cat(frames).permute(3, 0, 1, 2)[None]
+
+
 @torch.inference_mode()
 def sample_segments(
     sampler: SegmentSampler,
@@ -121,12 +144,14 @@ def sample_segments(
     finished: int = 0,
     tail: torch.Tensor | None = None,
     on_step: Callable[[int, int], None] = lambda segment, step: None,
+    on_piece: Callable[[Segment, int, torch.Tensor], None] = lambda segment, first, piece: None,
 ) -> Iterator[tuple[Segment, torch.Tensor]]:
-    """Yield each segment and its frames (1, 3, F, h, w), fp32 in -1..1.
+    """Yield each segment and its last conditioning frames (1, 3, n, h, w), fp32 in -1..1.
 
     The first `finished` segments are left out; `tail` are then the last conditioning frames of
     the last of them. `frames` are those of the segments that are left, in order.
-    `on_step(segment, step)` is called after each step.
+    `on_step(segment, step)` is called after each step, `on_piece(segment, first, piece)` with all
+    frames of a segment as they are decoded, from number `first` on, before the segment is yielded.
 
     Raises:
         ClipError: a step or the decoder gave NaN or infinity; it names segment and step.
@@ -142,16 +167,15 @@ def sample_segments(
             continue
         try:
             draw = step_noise(settings.seed, segment.index)
-            report = partial(on_step, segment.index)
+            told = partial(on_step, segment.index), partial(on_piece, segment)
             previous = tail if segment.overlap else None
-            video = sampler.sample(next(coming), previous, noise, draw, report)
+            tail = sampler.sample(next(coming), previous, noise, draw, *told)
         except NotFinite as error:
             raise ClipError(
                 f"segment {segment.index + 1} is no longer made of numbers after {error}:"
                 " check the model, its LoRAs and their weights, or use another precision"
             ) from error
-        tail = video[:, :, -settings.conditioning_frames :].clone()
-        yield segment, video
+        yield segment, tail
 
 
 def segment_noise(

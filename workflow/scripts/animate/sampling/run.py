@@ -6,16 +6,13 @@ import torch
 
 from animate.config.job import SamplingJob
 from animate.config.lora_choice import LoraFile
+from animate.devices.arrivals import Arrivals
 from animate.devices.machine import Machine
 from animate.journal.key import input_hashes, job_key
 from animate.journal.record import describe, write_record
 from animate.journal.sink import Sink, open_sink
-from animate.sampling.clip import (
-    SegmentedClip,
-    frames_of,
-    read_clip,
-    segment_sampler,
-)
+from animate.model.vae import as_pixels
+from animate.sampling.clip import SegmentedClip, frames_of, read_clip, segment_sampler
 from animate.sampling.loop import sample_segments
 from animate.sampling.models import KeptModels, job_workload
 from animate.sampling.progress import Progress
@@ -72,6 +69,8 @@ def _sample(
     if finished == len(clip.segments):
         return
     tail = world.share_tensor(sink and sink.tail, machine.device) if finished else None
+    # Read while the model is loaded.
+    frames = frames_of(clip, finished, machine)
     weights = machine.staged or job.model
     progress.stage("imports and inputs")
     longest = max(len(segment.sources) for segment in clip.segments)
@@ -80,21 +79,29 @@ def _sample(
     progress.stage("models")
     sampler = segment_sampler(clip, models)
     made_by = describe(machine) | models.made_by if sink else {}
-    frames = frames_of(clip, finished, machine)
+    arrivals = Arrivals(sink.add) if sink else None
+
+    def on_piece(segment: Segment, first: int, piece: torch.Tensor) -> None:
+        if arrivals:
+            arrivals.send(_new_frames(segment, first, piece))
+
     with stopping(world, progress.step) as on_step:
         begun = time.monotonic()
-        for segment, video in sample_segments(
-            sampler, clip.segments, frames, finished, tail, on_step
+        for _, last in sample_segments(
+            sampler, clip.segments, frames, finished, tail, on_step, on_piece
         ):
             if sink:
-                kept = video[:, :, -job.settings.conditioning_frames :].cpu()
+                arrivals.wait()
                 seconds = round(time.monotonic() - begun, 2)
-                sink.put(_new_frames(video, segment), kept, made_by | {"seconds": seconds})
+                sink.put(last.cpu(), made_by | {"seconds": seconds})
             begun = time.monotonic()
     progress.stage("segments")
 
 
-def _new_frames(video: torch.Tensor, segment: Segment) -> torch.Tensor:
-    """Return the frames (F, h, w, 3) uint8 that a sampled segment adds to the clip."""
-    new = video[0, :, segment.overlap : segment.overlap + segment.new_frames]
-    return ((new + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 3, 0).cpu()
+def _new_frames(segment: Segment, first: int, piece: torch.Tensor) -> torch.Tensor:
+    """Return the frames (n, h, w, 3) uint8 that a piece of a segment adds to the clip.
+
+    The piece is (1, 3, n, h, w) in -1..1, from the segment's frame `first` on.
+    """
+    begin, end = (max(0, place - first) for place in (segment.overlap, segment.end))
+    return as_pixels(piece[0, :, begin:end]).permute(1, 2, 3, 0)

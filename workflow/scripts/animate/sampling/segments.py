@@ -31,6 +31,11 @@ class Segment:
     new_frames: int
 
     @property
+    def end(self) -> int:
+        """One past the last frame it samples that belongs to the clip."""
+        return self.overlap + self.new_frames
+
+    @property
     def window(self) -> tuple[int, int]:
         """First and one past the last frame of the clip that the segment needs."""
         return min(self.sources), max(self.sources) + 1

@@ -1,0 +1,143 @@
+"""Frames on their way into the journal and the video: at once while the encoder keeps up."""
+
+import threading
+import time
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+
+from animate.devices.arrivals import Arrivals
+from animate.journal.segments import Journal
+from animate.journal.sink import open_sink
+from animate.video.files import VideoInfo, VideoWriter, read_video
+
+KEY = "0" * 64
+TAIL = torch.zeros(1, 3, 1, 16, 16)
+DEADLINE = 20
+
+
+def pieces(segment: int) -> list[torch.Tensor]:
+    """Return five grey frames, each segment and frame brighter, in two pieces."""
+    levels = torch.arange(5, dtype=torch.uint8) * 10 + 60 * segment
+    frames = levels.view(5, 1, 1, 1).expand(5, 16, 16, 3).contiguous()
+    return [frames[:1], frames[1:]]
+
+
+@pytest.fixture
+def opened(tmp_path):
+    """Return what opens a sink of a clip of so many segments."""
+
+    def open_it(segments: int):
+        info = VideoInfo(5 * segments, Fraction(25), (16, 16))
+        where = tmp_path / "journal", KEY, tmp_path / "clip.mp4", info, segments, print
+        return open_sink(*where)
+
+    return open_it
+
+
+@pytest.fixture
+def written(monkeypatch):
+    """Return the frames that the encoder has written, and an event that it waits for."""
+    frames, may = [], threading.Event()
+    may.set()
+    write = VideoWriter.write
+
+    def noted(self, frame):
+        assert may.wait(DEADLINE)
+        write(self, frame)
+        frames.append(int(frame[0, 0, 0]))
+
+    monkeypatch.setattr(VideoWriter, "write", noted)
+    return frames, may
+
+
+def wait_until(condition) -> None:
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_a_segment_is_encoded_before_it_is_whole(opened, written):
+    frames, _ = written
+    with opened(1) as sink:
+        first, rest = pieces(0)
+        sink.add(first)
+        wait_until(lambda: frames == [0])
+        sink.add(rest)
+        sink.put(TAIL, {})
+    assert frames == [0, 10, 20, 30, 40]
+
+
+def test_segments_wait_in_the_journal_for_an_encoder_that_is_behind(
+    opened, written, tmp_path, monkeypatch
+):
+    (frames, may), asked = written, []
+    may.clear()
+    read = Journal.frames
+    monkeypatch.setattr(Journal, "frames", lambda self, n: asked.append(n) or read(self, n))
+    with opened(3) as sink:
+        for segment in range(2):
+            for piece in pieces(segment):
+                sink.add(piece)
+            sink.put(TAIL, {"segment": segment})
+        sink.settle()
+        assert asked == []
+        may.set()
+        wait_until(lambda: sink._encoder.idle)
+        for piece in pieces(2):
+            sink.add(piece)
+        sink.put(TAIL, {"segment": 2})
+    levels = [10 * frame + 60 * segment for segment in range(3) for frame in range(5)]
+    assert frames == levels
+    shown = [frame.mean() for frame in read_video(tmp_path / "clip.mp4")]
+    assert np.allclose(shown, levels, atol=3)
+    assert asked == [1]
+    journal = Journal(tmp_path / "journal", KEY)
+    assert [journal.made_by(number)["segment"] for number in range(3)] == [0, 1, 2]
+    assert torch.equal(journal.frames(1), torch.cat(pieces(1)))
+
+
+def test_the_next_segment_begins_while_one_is_stored(opened, monkeypatch):
+    may, store = threading.Event(), Journal.store
+
+    def slow(*arguments):
+        assert may.wait(DEADLINE)
+        store(*arguments)
+
+    monkeypatch.setattr(Journal, "store", slow)
+    with opened(2) as sink:
+        sink.add(torch.cat(pieces(0)))
+        sink.put(TAIL, {})
+        sink.add(pieces(1)[0])
+        may.set()
+        sink.add(pieces(1)[1])
+        sink.put(TAIL, {})
+
+
+def test_what_was_put_is_stored_when_a_run_is_stopped(opened, tmp_path, monkeypatch):
+    store = Journal.store
+
+    def slow(*arguments):
+        time.sleep(0.3)
+        store(*arguments)
+
+    monkeypatch.setattr(Journal, "store", slow)
+    with pytest.raises(KeyboardInterrupt), opened(2) as sink:
+        sink.add(torch.cat(pieces(0)))
+        sink.put(TAIL, {})
+        raise KeyboardInterrupt
+    assert Journal(tmp_path / "journal", KEY).count(2) == 1
+
+
+def test_arrivals_keep_the_order_and_the_last_waits_to_be_asked_for():
+    came = []
+    arrivals = Arrivals(came.append)
+    for number in range(3):
+        arrivals.send(torch.tensor(number))
+    assert came == [0, 1]
+    arrivals.wait()
+    arrivals.wait()
+    assert came == [0, 1, 2]
