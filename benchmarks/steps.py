@@ -185,7 +185,7 @@ def diffusers_step(model, inputs: dict[str, torch.Tensor]):
 def force(placement: str, kernel: str | None) -> None:
     """Have models loaded with that placement, as if the GPUs had no memory for a faster one."""
 
-    def plan(model, device, world, workload) -> Plan:
+    def plan(model, device, world, workload, fresh=None) -> Plan:
         memory = None
         while True:
             build.free_memory = partial(lambda memory, device: memory, memory)

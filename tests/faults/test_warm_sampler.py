@@ -316,6 +316,15 @@ def test_two_ranks_stay_together(model, run, tmp_path):
     record = json.loads((tmp_path / "b" / "sampling.json").read_text())
     assert record["segments"][0]["made_by"]["ranks"] == 2
     assert np.array_equal(*map(result_frames, paths[:2]))
+    # A mistake that both meet does not part them.
+    wrong = write_clip(tmp_path / "wrong", model, 5)
+    (tmp_path / "wrong" / "src_face.mp4").unlink()
+    process = run.start(wrong, gpus=2)
+    said, _ = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 1 and "error: face input" in said
+    again = write_clip(tmp_path / "again", model, 5, segment_frames=5)
+    run.sample(again, gpus=2)
+    assert loads(again) == 0
     run.sample(paths[2], warm=1)
     assert loads(paths[2]) == 1
     until(lambda: len(waiting(idle_names(run.leases))) == 1)

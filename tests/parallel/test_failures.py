@@ -93,6 +93,33 @@ def test_the_killed_rank_is_named_before_those_it_left():
     assert run_ranks.explain(0, -15, told=15).startswith("rank 0 was ended by SIGTERM: run again")
 
 
+EARLY = """
+import os, signal, subprocess
+import run_ranks
+
+class Popen(subprocess.Popen):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        # Before anybody has the new process.
+        signal.raise_signal(signal.SIGTERM)
+
+subprocess.Popen = Popen
+code, told = run_ranks.run_alone(["-c", "import time; time.sleep(60)"])
+print(run_ranks.explain(0, code, told))
+"""
+
+
+def test_a_signal_before_the_rank_has_begun_is_named():
+    done = subprocess.run(
+        [sys.executable, "-c", EARLY],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "workflow/scripts")},
+    )
+    assert done.stdout.startswith("rank 0 was ended by SIGTERM: run again"), done.stderr
+
+
 def test_a_broken_input_is_told_on_the_console(tmp_path):
     path = write_clip(tmp_path / "owl", write_model(tmp_path / "model"), 5)
     (path.parent / "src_pose.mp4").write_text("no video")

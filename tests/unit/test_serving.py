@@ -13,10 +13,18 @@ from pathlib import Path
 import pytest
 
 from animate.devices.idle import reach, wait_as, waiting
+from animate.devices.machine import machine_of
+from animate.devices.world import ALONE
+from animate.errors import MemoryShort
+from animate.failure_note import Told
+from animate.parallel import build
+from animate.parallel.plan import GIB, Workload
+from animate.sampling import models
 from animate.serving import jobs
+from animate.serving.clips import serve
 from animate.serving.jobs import ServerWaits, sample_by_server, start_keeper
 from animate.serving.loaded import loaded_key
-from animate.serving.messages import TAKEN, receive, send
+from animate.serving.messages import TAKEN, pair, receive, send
 from animate.serving.outlets import MOST_PIECES, Outlet
 from animate.serving.servers import Run, server_names
 from sampler_clip import change_settings, write_clip, write_model
@@ -55,8 +63,26 @@ def test_what_is_loaded_counts_and_nothing_else(model, tmp_path):
     path = write_clip(tmp_path / "weights", model, 5)
     weights = next((model / "transformer").glob("*.safetensors"))
     os.utime(weights)
-    weights.write_bytes(weights.read_bytes() + b" ")
+    content = weights.read_bytes()
+    weights.write_bytes(content + b" ")
     assert loaded_key(path, RANKS) != plain
+    weights.write_bytes(content)
+
+
+def test_changed_files_of_a_lora_are_loaded_again(tmp_path):
+    model = write_model(tmp_path / "model")
+    lora = model / "relighting_lora.ckpt"
+    own = tmp_path / "own.ckpt"
+    own.write_bytes(lora.read_bytes())
+    lit = write_clip(tmp_path / "lit", model, 5, "replace")
+    plain = write_clip(tmp_path / "plain", model, 5, loras=[{"path": str(own)}])
+    keys = [(loaded_key(lit, RANKS), loaded_key(plain, RANKS))]
+    for file in (own, own.with_name("adapter_config.json"), lora):
+        with file.open("ab") as opened:
+            opened.write(b" ")
+        keys.append((loaded_key(lit, RANKS), loaded_key(plain, RANKS)))
+    assert [len(set(one)) for one in zip(*keys, strict=True)] == [2, 3]
+    assert keys[2][0] == keys[0][0] and keys[3][1] == keys[2][1]
 
 
 @pytest.mark.parametrize("fault", ["no JSON", "no LoRA", "no settings"])
@@ -96,6 +122,57 @@ def test_a_job_takes_the_server_that_becomes_free_while_it_waits_for_a_gpu(tmp_p
     assert sample_by_server(settings, names, start, print) == {"status": 0}
     server.join()
     assert seen == [(str(settings), 2)]
+
+
+@pytest.fixture
+def gpu_memory(monkeypatch):
+    """The free bytes that the ranks see, as if they had a GPU."""
+    memory = {"free": 1 << 40}
+    for module in (build, models):
+        monkeypatch.setattr(module, "free_memory", lambda device: memory["free"])
+    return memory
+
+
+def test_what_a_warm_process_has_taken_besides_tensors_is_not_counted_twice(model, gpu_memory):
+    machine, said = machine_of(ALONE, "cpu"), []
+    kept = models.KeptModels(machine)
+    small, large = Workload(32, 32, 5), Workload(64, 64, 9)
+    transformer = kept.get(model, [], large, said.append).transformer
+    needed = build.common_plan(transformer, machine.device, ALONE, large).peak
+    gpu_memory["free"] = needed
+    kept = models.KeptModels(machine)
+    kept.get(model, [], small, said.append)
+    gpu_memory["free"] = needed - GIB
+    kept.get(model, [], large, said.append)
+    assert said[-1] == "the model is loaded already"
+    # So much are libraries of no process.
+    gpu_memory["free"] = needed - 2 * GIB
+    with pytest.raises(MemoryShort, match="sampling needs"):
+        kept.get(model, [], small, said.append)
+
+
+def test_ranks_that_lack_memory_after_a_clip_leave_the_next_one_to_others(
+    model, tmp_path, gpu_memory
+):
+    first, second = (write_clip(tmp_path / name, model, 5, segment_frames=5) for name in "ab")
+    change_settings(second, guidance_scale=2.0)
+    machine, answers = machine_of(ALONE, "cpu"), []
+    keeper, theirs = pair()
+
+    def keep():
+        answers.append(receive(keeper)[0])
+        gpu_memory["free"] = 1
+        send(keeper, {"settings": str(second)})
+        answers.append(receive(keeper)[0])
+
+    with keeper, theirs:
+        keeping = threading.Thread(target=keep)
+        keeping.start()
+        with pytest.raises(Told, match="sampling needs"):
+            serve(first, machine, models.KeptModels(machine), theirs)
+        keeping.join()
+    assert answers[0] == {"status": 0} and "sampling needs" in answers[1]["failed"]
+    assert not second.with_name("progress.failure.json").exists()
 
 
 def test_a_run_that_has_ended_is_not_alive():

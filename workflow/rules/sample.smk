@@ -72,8 +72,6 @@ rule sample:
         record=f"{CLIP}/sampling.json",
     log:
         f"{LOGS}/sample/{{clip}}.log",
-    benchmark:
-        f"{LOGS}/sample/{{clip}}.tsv"
     conda:
         "../../envs/sample.yaml"
     threads: 4

@@ -22,7 +22,14 @@ from animate.cluster.launch import ranks_command, step_command
 from animate.devices.idle import end_idle, waiting
 from animate.devices.leases import lease, lease_folder, visible_devices
 from animate.errors import ClipError
-from animate.failure_note import FailureNote, log_of_sampler, note_of, remove_note, write_note
+from animate.failure_note import (
+    FailureNote,
+    add_note,
+    log_of_sampler,
+    note_of,
+    remove_note,
+    write_note,
+)
 from animate.sampling.progress import Progress
 from animate.serving.jobs import ServerWaits, sample_by_server, start_keeper
 from animate.serving.loaded import loaded_key
@@ -113,7 +120,7 @@ def _sample_by_server(
     keeper += [f"--run={arguments.run}", f"--warm-seconds={arguments.warm_seconds}"]
     answer = sample_by_server(arguments.settings, names, start, _say)
     if "failed" in answer:
-        write_note(log_of_sampler(arguments.settings), FailureNote(answer["failed"], final=False))
+        add_note(log_of_sampler(arguments.settings), FailureNote(answer["failed"], final=False))
         _say(f"clip {arguments.settings.parent.name}: error: {answer['failed']}")
     return answer.get("status", 1)
 

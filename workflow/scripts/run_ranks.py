@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from animate.devices.parent import LAUNCHER, die_with_parent
-from animate.failure_note import FailureNote, log_of_sampler, write_note
+from animate.failure_note import FailureNote, add_note, log_of_sampler
 from animate.serving.messages import send, take_standard_input
 from animate.weights.storage.warming import warm
 
@@ -84,20 +84,31 @@ def run_alone(program: list[str]) -> tuple[int, int | None]:
     """
     environment = os.environ | {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
     told: list[int] = []
-    with subprocess.Popen([sys.executable, "-u", *program], env=environment) as rank:
+    started: list[subprocess.Popen] = []
 
-        def end(number: int, frame: object) -> None:
-            told.append(number)
+    def end(number: int, frame: object) -> None:
+        told.append(number)
+        # Ctrl-C reaches the rank from the terminal.
+        for rank in started if number == signal.SIGTERM else ():
             rank.send_signal(number)
 
-        signal.signal(signal.SIGTERM, end)
-        # Ctrl-C reaches the rank from the terminal.
-        signal.signal(signal.SIGINT, lambda number, frame: told.append(number))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    with subprocess.Popen([sys.executable, "-u", *program], env=environment) as rank:
+        started.append(rank)
+        # What came before there was a rank.
+        for number in told[:1]:
+            rank.send_signal(number)
         return rank.wait(), told[0] if told else None
 
 
-def run_many(arguments: list[str]) -> tuple[int, int]:
-    """Have torchrun run the ranks; return the first that failed and its exit code, or zeros."""
+def run_many(arguments: list[str]) -> tuple[int, int, int | None]:
+    """Have torchrun run the ranks.
+
+    Returns the first that failed and its exit code, or zeros, and the signal that this process was
+    told to end with, if any.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import main
 
@@ -105,8 +116,10 @@ def run_many(arguments: list[str]) -> tuple[int, int]:
         main(arguments)
     except ChildFailedError as error:
         rank = culprit(error.failures)
-        return rank, error.failures[rank].exitcode
-    return 0, 0
+        return rank, error.failures[rank].exitcode, None
+    except SignalException as error:
+        return 0, -error.sigval, int(error.sigval)
+    return 0, 0, None
 
 
 if __name__ == "__main__":
@@ -119,17 +132,17 @@ if __name__ == "__main__":
     # On several nodes, each would read the whole model from the shared disk.
     if staged or "--standalone" in sys.argv:
         warm(Path(sys.argv[-1]), Path(staged) if staged else None)
-    rank, told = 0, None
+    rank = 0
     if sys.argv[1:3] == ALONE:
         code, told = run_alone(sys.argv[3:])
     else:
-        rank, code = run_many(sys.argv[1:])
+        rank, code, told = run_many(sys.argv[1:])
     if code:
         line = explain(rank, code, told)
         if line is not None and served:
             send(take_standard_input(), {"failed": line})
         elif line is not None:
             settings = Path(sys.argv[-1])
-            write_note(log_of_sampler(settings), FailureNote(line, final=False))
+            add_note(log_of_sampler(settings), FailureNote(line, final=False))
             print(f"clip {settings.parent.name}: error: {line}", flush=True)
         sys.exit(1)

@@ -11,3 +11,11 @@ class ClipError(Exception):
 
 class MachineError(ClipError):
     """Something went wrong on the machine, or beyond it: another attempt may go well."""
+
+
+class MemoryShort(ClipError):
+    """Too little memory is free, for a process that holds nothing yet, or for this one."""
+
+
+class HostMemoryShort(MemoryShort, MachineError):
+    """Too little of the host's memory is free, which may change."""

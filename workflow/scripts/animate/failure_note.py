@@ -46,6 +46,12 @@ def write_note(log: Path | None, note: FailureNote) -> None:
             temporary.replace(path)
 
 
+def add_note(log: Path | None, note: FailureNote) -> None:
+    """Write the note of a job unless there is one, of who knew more."""
+    if log is not None and not _note_file(log).exists():
+        write_note(log, note)
+
+
 def remove_note(log: Path | None) -> None:
     """Remove what an earlier attempt wrote."""
     if log is not None:

@@ -7,7 +7,7 @@ from animate.config.job import FEATURES, TIMELINE, SamplingJob
 from animate.config.lora_choice import LoraFile
 from animate.hashing import file_hash, value_hash
 from animate.weights.identity import model_identity, pinned_hash
-from animate.weights.lora.merge import adapter_config
+from animate.weights.layout import adapter_config
 
 # Raise it whenever a change makes other frames of the same inputs: clips under way then start
 # afresh. A test holds it against recorded frames.

@@ -8,6 +8,7 @@ import torch
 
 from animate.config.lora_choice import LoraFile
 from animate.devices.world import World
+from animate.errors import MemoryShort
 from animate.kernels.attention import choose_attention
 from animate.kernels.compile import compile_blocks, import_compiler, will_compile
 from animate.kernels.fp8 import check_fp8, convert_to_fp8
@@ -17,7 +18,15 @@ from animate.model.token_sharding import NoSharding, TokenSharding
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.loading import Resident, Store, fill_transformer
 from animate.parallel.offload import Offloaded
-from animate.parallel.plan import FSDP2, OFFLOAD, Plan, Workload, model_sizes, plan_memory
+from animate.parallel.plan import (
+    FSDP2,
+    OFFLOAD,
+    Plan,
+    Workload,
+    model_sizes,
+    overhead,
+    plan_memory,
+)
 from animate.parallel.ulysses import UlyssesSharding
 from animate.weights.checkpoint import empty_transformer
 from animate.weights.prepared import TRANSFORMER, transformer_folder
@@ -41,6 +50,7 @@ def build_transformer(
     say: Callable[[str], None] = print,
     compiling: str = "auto",
     early: EarlyWeights | None = None,
+    fresh: int | None = None,
 ) -> Built:
     """Return the transformer of a model folder, ready to sample on every rank.
 
@@ -54,6 +64,7 @@ def build_transformer(
         compiling: "auto", "on" or "off"; see `will_compile`.
         early: weights whose reading has begun, for a rank alone; taken where they are of the folder
             that is read.
+        fresh: see `common_plan`.
 
     Raises:
         ClipError: see `plan_memory`, `fill_transformer`, `UlyssesSharding`, `check_fp8` and
@@ -80,7 +91,7 @@ def build_transformer(
     model = SamplingTransformer(weights, sharding, ops)
 
     # Place.
-    plan = common_plan(model, device, world, workload)
+    plan = common_plan(model, device, world, workload, fresh)
     say(f"{world.size} {device.type} {way}, {plan}, {kernel} attention")
     store = place(plan, weights, model, device, world)
 
@@ -113,17 +124,37 @@ def share_tokens(heads: int, attend: Attention, world: World) -> tuple[str, Toke
 
 
 def common_plan(
-    model: SamplingTransformer, device: torch.device, world: World, workload: Workload
+    model: SamplingTransformer,
+    device: torch.device,
+    world: World,
+    workload: Workload,
+    fresh: int | None = None,
 ) -> Plan:
-    """Return the plan of rank 0, made for the GPU with the least free memory."""
-    free = world.gather(free_memory(device))
+    """Return the plan of rank 0, made for the GPU with the least free memory.
+
+    `fresh` are the bytes that were free when this process had not sampled yet. What CUDA and its
+    libraries have taken since then is part of any plan, and so counts as free.
+
+    Raises:
+        MemoryShort: on every rank; see `plan_memory`.
+    """
+    now = free_memory(device)
+    if None not in (now, fresh):
+        now = min(now + overhead(world.size), max(now, fresh))
+    free = world.gather(now)
     memory = None if None in free else min(free)
-    plan = None
+    plan = refusal = None
     if world.leads:
         segment = (workload.tokens, workload.width * workload.height, workload.frames)
         options = workload.branches, workload.vae_precision
-        plan = plan_memory(model_sizes(model), *segment, memory, world.size, *options)
-    return world.share(plan)
+        try:
+            plan = plan_memory(model_sizes(model), *segment, memory, world.size, *options)
+        except MemoryShort as error:
+            refusal = error
+    plan, refusal = world.share((plan, refusal))
+    if refusal:
+        raise refusal
+    return plan
 
 
 def place(

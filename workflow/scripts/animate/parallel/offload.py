@@ -14,7 +14,7 @@ from functools import partial
 import torch
 from torch import nn
 
-from animate.errors import MachineError
+from animate.errors import HostMemoryShort
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.loading import Resident
 from animate.weights.checkpoint import assign
@@ -116,7 +116,7 @@ def page_locked(size: int, device: torch.device) -> torch.Tensor:
     cuda, address = torch.cuda.cudart(), buffer.data_ptr()
     status = cuda.cudaHostRegister(address, size, 0)
     if int(status):
-        raise MachineError(
+        raise HostMemoryShort(
             f"{size / 2**30:.1f} GiB of host memory for the weights cannot be locked ({status}):"
             " free some, raise `ulimit -l`, or set gpus higher"
         )

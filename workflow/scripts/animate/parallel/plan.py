@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from animate.errors import ClipError
+from animate.errors import MemoryShort
 from animate.model.transformer import SamplingTransformer
 
 GIB = 2**30
@@ -85,7 +85,7 @@ def plan_memory(
         vae_precision: "bf16" or "fp32".
 
     Raises:
-        ClipError: nothing fits; it names what to change.
+        MemoryShort: nothing fits; it names what to change.
     """
     vae_work = VAE_WORK[vae_precision]
     work = _work(sizes, tokens, pixels, frames, ranks, branches, vae_work)
@@ -94,17 +94,22 @@ def plan_memory(
         weights[FSDP2] = sum(sizes.blocks) // ranks + sizes.rest + 3 * max(sizes.blocks)
     # Ranks gather a block while they hold the one in use and their share of the next.
     weights[OFFLOAD] = sizes.rest + (2 if ranks == 1 else 3) * max(sizes.blocks)
-    work += OVERHEAD + (SHARING if ranks > 1 else 0)
+    work += overhead(ranks)
     plans = [Plan(name, int(held + work)) for name, held in weights.items()]
     for plan in plans:
         if memory is None or plan.peak <= memory:
             return plan
     least = min(plans, key=lambda plan: plan.peak)
-    raise ClipError(
+    raise MemoryShort(
         f"sampling needs {least.peak / GIB:.1f} GiB of GPU memory ({least.placement}), but"
         f" {memory / GIB:.1f} GiB are free on each of {ranks} GPU{'s' if ranks > 1 else ''}: set"
         " segment_frames or resolution_area lower or gpus higher"
     )
+
+
+def overhead(ranks: int) -> int:
+    """Return the bytes of each of `ranks` GPUs that sampling takes besides tensors."""
+    return int(OVERHEAD + (SHARING if ranks > 1 else 0))
 
 
 def _work(

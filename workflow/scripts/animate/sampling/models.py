@@ -13,7 +13,7 @@ from animate.config.lora_choice import LoraFile
 from animate.devices.machine import Machine
 from animate.model.transformer import SamplingTransformer
 from animate.model.vae import VideoCodec, load_vae
-from animate.parallel.build import build_transformer, common_plan
+from animate.parallel.build import build_transformer, common_plan, free_memory
 from animate.parallel.plan import Workload
 from animate.parallel.vae_split import SplitCodec
 from animate.weights.checkpoint import model_index
@@ -40,10 +40,12 @@ def load_models(
     machine: Machine,
     say: Callable[[str], None],
     early: EarlyWeights | None = None,
+    fresh: int | None = None,
 ) -> Models:
     """Return the models of a folder with LoRAs merged; `workload` is that of the largest segment.
 
-    `early` are the transformer's weights, where their reading has begun.
+    `early` are the transformer's weights, where their reading has begun; `fresh` as `common_plan`
+    has it.
 
     Raises:
         ClipError: the folder is no model's, or see `build_transformer`.
@@ -59,6 +61,7 @@ def load_models(
         say,
         machine.compiling,
         early,
+        fresh,
     )
     exact = workload.vae_precision == "fp32"
     dtype = torch.float32 if exact else machine.dtype
@@ -76,6 +79,7 @@ class KeptModels:
         self._models: Models | None = None
         self._source: tuple | None = None
         self._workload: Workload | None = None
+        self._fresh: int | None = None
 
     def get(
         self, folder: Path, loras: list[LoraFile], workload: Workload, say: Callable[[str], None]
@@ -90,10 +94,14 @@ class KeptModels:
             say("the model is loaded already")
         else:
             say(f"loading the model from {folder}")
-            self._models = None
+            again, self._models = self._models is not None, None
             self._give_back()
+            if not again:
+                self._fresh = free_memory(self._machine.device)
             early, self._early = self._early, None
-            self._models = load_models(folder, loras, workload, self._machine, say, early)
+            self._models = load_models(
+                folder, loras, workload, self._machine, say, early, self._fresh if again else None
+            )
             say("the model is loaded")
         self._source, self._workload = source, workload
         return self._models
@@ -105,7 +113,8 @@ class KeptModels:
         # What the last sizes left would be in the way of the next ones.
         self._give_back()
         machine, transformer = self._machine, self._models.transformer
-        plan = common_plan(transformer, machine.device, machine.world, workload)
+        where = machine.device, machine.world
+        plan = common_plan(transformer, *where, workload, self._fresh)
         return plan.placement == self._models.made_by["placement"]
 
     def _give_back(self) -> None:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 from animate.config.job import read_job
 from animate.devices.machine import Machine
-from animate.errors import ClipError, MachineError
+from animate.errors import ClipError, MachineError, MemoryShort
 from animate.failure_note import Told, log_of_sampler, tell
 from animate.sampling.models import KeptModels
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
+from animate.serving.agreement import Agreement
 from animate.serving.messages import Message, receive, send
 
 
@@ -19,19 +20,33 @@ def serve(first: Path, machine: Machine, models: KeptModels, keeper: socket.sock
     Raises:
         Told: a clip went wrong in a way after which these ranks do not go on.
     """
-    world = machine.world
+    world, agreement = machine.world, Agreement(machine.world)
     order: Message | None = {"settings": str(first)}
+    warm = False
     while order is not None:
-        status = _sample(Path(order["settings"]), order.get("began"), machine, models)
+        try:
+            status = _sample(order, machine, models, agreement, warm)
+        except _Elsewhere as error:
+            if world.leads:
+                send(keeper, {"failed": str(error)})
+            raise
         # What every rank has printed comes before the end of the clip.
         world.gather(None)
         if world.leads:
             send(keeper, {"status": status})
         order = world.share(receive(keeper)[0] if world.leads else None)
+        warm = True
 
 
-def _sample(settings: Path, began: float | None, machine: Machine, models: KeptModels) -> int:
-    """Sample a clip and return its exit status."""
+class _Elsewhere(Told):
+    """Ranks that have sampled nothing yet may have the memory that these ones lack."""
+
+
+def _sample(
+    order: Message, machine: Machine, models: KeptModels, agreement: Agreement, warm: bool
+) -> int:
+    """Sample a clip and return its exit status; `warm` are ranks that it is not the first for."""
+    settings, began = Path(order["settings"]), order.get("began")
     quiet = not machine.world.leads
     progress = Progress(settings.stem, quiet=quiet)
     try:
@@ -39,9 +54,11 @@ def _sample(settings: Path, began: float | None, machine: Machine, models: KeptM
         progress = Progress(job.clip, job.progress, quiet=quiet, began=began)
         run_job(job, machine, progress, models)
     except ClipError as error:
+        if warm and isinstance(error, MemoryShort):
+            raise _Elsewhere(str(error)) from error
         tell(error, log_of_sampler(settings), progress.say)
         # Of several ranks, some may wait for the one that met it.
-        if isinstance(error, MachineError) or machine.world.size > 1:
+        if isinstance(error, MachineError) or not agreement.on(str(error)):
             raise Told(str(error)) from error
         return 1
     return 0

@@ -6,6 +6,7 @@ from typing import Any
 
 from animate.hashing import value_hash
 from animate.weights.identity import file_identity, model_identity
+from animate.weights.layout import adapter_config, relighting_lora
 
 LOADED = ("precision", "vae_precision")
 
@@ -20,16 +21,21 @@ def loaded_key(settings: Path, ranks: list[str]) -> str | None:
     try:
         job = json.loads(settings.read_text(encoding="utf-8"))
         values = {name: job["settings"].get(name) for name in LOADED}
-        loras = [_lora(lora) for lora in job["settings"].get("loras", ())]
+        loras = [[lora, _lora(Path(lora["path"]))] for lora in job["settings"].get("loras", ())]
         model = Path(job["model"])
-        found = [str(model.resolve()), model_identity(model), _relit(job), values, loras]
+        # One that is asked for and not there is the sampler's to say.
+        light = relighting_lora(model) if _relit(job) else None
+        loras.append(light and _lora(light))
+        found = [str(model.resolve()), model_identity(model), values, loras]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return value_hash([found, ranks, str(Path.cwd())])[:16]
 
 
-def _lora(lora: dict[str, Any]) -> list[Any]:
-    return [lora, file_identity(Path(lora["path"]))]
+def _lora(path: Path) -> list[str | None]:
+    """Return the identities of a LoRA's file and of its settings beside it, None without any."""
+    beside = adapter_config(path)
+    return [file_identity(path), file_identity(beside) if beside.is_file() else None]
 
 
 def _relit(job: dict[str, Any]) -> bool:

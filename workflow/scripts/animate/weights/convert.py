@@ -18,8 +18,12 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5Enco
 
 from animate.errors import ClipError
 from animate.weights.checkpoint import check_names, rename
-from animate.weights.layout import relighting_lora, write_model_index, write_schedule_and_processor
-from animate.weights.lora.merge import adapter_config
+from animate.weights.layout import (
+    adapter_config,
+    relighting_lora,
+    write_model_index,
+    write_schedule_and_processor,
+)
 from animate.weights.original_names import (
     Names,
     image_encoder_names,

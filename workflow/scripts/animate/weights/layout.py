@@ -23,6 +23,11 @@ RELIGHTING_LORA = "relighting_lora.ckpt"
 RELIGHTING_LORAS = ("relighting_lora/adapter_model.safetensors", RELIGHTING_LORA)
 
 
+def adapter_config(path: Path) -> Path:
+    """Return where PEFT keeps the settings, and so the alpha, of a LoRA file without its own."""
+    return path.with_name(ADAPTER_CONFIG)
+
+
 def relighting_lora(folder: Path) -> Path | None:
     """Return the relighting LoRA's file of a model folder, None when it has none."""
     return next((folder / name for name in RELIGHTING_LORAS if (folder / name).is_file()), None)

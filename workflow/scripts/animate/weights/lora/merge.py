@@ -18,7 +18,7 @@ from safetensors import safe_open
 
 from animate.config.lora_choice import LoraFile
 from animate.errors import ClipError
-from animate.weights.layout import ADAPTER_CONFIG
+from animate.weights.layout import adapter_config
 from animate.weights.lora.keys import LoraTensor, read_lora
 from animate.weights.original_names import Names
 from animate.weights.storage.stored import some_names
@@ -175,11 +175,6 @@ class LoraStack:
                 f" of the {self._shapes[PATCH_EMBEDDING][1]} input channels"
             )
         return "; ".join(faults)
-
-
-def adapter_config(path: Path) -> Path:
-    """Return where PEFT keeps the settings, and so the alpha, of a LoRA file without its own."""
-    return path.with_name(ADAPTER_CONFIG)
 
 
 def _underscored(name: str) -> str:
