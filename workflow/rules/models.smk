@@ -52,7 +52,7 @@ use rule download_diffusers as download_files with:
     output:
         sources=f"{MODELS}/{{model}}/sources.json",
     wildcard_constraints:
-        model=one_of("files"),
+        model=one_of("files", ONE_FILE),
 
 
 # Other contents mean another conversion, and so other samples.
@@ -107,7 +107,7 @@ rule prepare:
         **cpu_job("prepare", cpus=4, mb=asking.PREPARE_MB),
     params:
         model=lambda wildcards, input: os.path.dirname(input[0]),
-        weights=model_content,
+        weights=transformer_content,
         version=1,
     shell:
         'python "$SCRIPTS"/prepare_model.py --model {params.model:q} --output {output:q} --log {log:q}'

@@ -57,10 +57,21 @@ def model_content(wildcards):
     return pinned_content(CONFIG.model, parts_of(CONFIG.model, []))
 
 
+def transformer_content(wildcards):
+    """Return what the weights of the model's own transformer are, and all that comes with it."""
+    clips = [clip for clip in CLIPS.values() if not clip.settings.transformer_file]
+    parts = parts_of(CONFIG.model, clips)
+    return pinned_content(
+        CONFIG.model,
+        {n: p for n, p in parts.items() if p.when.keys() <= {"transformer_file"}},
+    )
+
+
 def sampler_content(wildcards):
     """Return what the weights are that a clip is sampled with: the model's, and its LoRAs'."""
     clip = clip_of(wildcards)
     found = pinned_content(CONFIG.model, parts_of(CONFIG.model, [clip]))
+    found = found + pinned_content(ONE_FILE, parts_of(ONE_FILE, [clip]))
     for name, files in hub_loras([clip]).items():
         parts = parts_of(name, [clip])
         found = found + pinned_content(name, {file: parts[file] for file in files})

@@ -50,7 +50,7 @@ rule reference_features:
 rule sample:
     input:
         model=MODEL_INDEX,
-        prepared=PREPARED_MODEL,
+        transformer=transformer_inputs,
         timeline=f"{CLIP}/timeline.json",
         pose=f"{CLIP}/src_pose.mp4",
         face=f"{CLIP}/src_face.mp4",

@@ -16,7 +16,10 @@ def sampler_job(wildcards, input, output):
         "record": str(output.record),
         "journal": f"{RESULTS}/{clip.name}/.journal",
         "progress": f"{LOGS}/sample/{clip.name}.log",
-        "settings": clip.settings.sampling(CONFIG.models),
+        "settings": {
+            **clip.settings.sampling(CONFIG.models),
+            "transformer_file": transformer_path(clip),
+        },
     }
     return json.dumps(job, ensure_ascii=False)
 

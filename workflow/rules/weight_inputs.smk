@@ -22,6 +22,20 @@ def own_loras(wildcards):
     return own + sorted(filter(os.path.exists, settings))
 
 
+def transformer_path(clip):
+    """Return where the one file with a clip's transformer is, "" where it has none."""
+    part = transformer_part(DECLARATION, clip)
+    return f"{MODELS}/{ONE_FILE}/{part[1]}" if part else clip.settings.own_transformer
+
+
+def transformer_inputs(wildcards):
+    """Return what a clip waits for before its transformer can be read, the model's index apart."""
+    clip = clip_of(wildcards)
+    if not clip.settings.transformer_file:
+        return PREPARED_MODEL
+    return clip.settings.own_transformer or ancient(folder_anchor(ONE_FILE))
+
+
 def hub_lora_anchors(wildcards):
     # The links may dangle once their clips are finished.
     return [ancient(folder_anchor(name)) for name in hub_loras([clip_of(wildcards)])]
@@ -30,7 +44,8 @@ def hub_lora_anchors(wildcards):
 def parts_beside_model(clip):
     """Return the parts that a clip uses of other folders than the model's, by the anchor."""
     used = hub_loras([clip])
-    used["preprocess"] = list(parts_of("preprocess", [clip]))
+    for name in (ONE_FILE, "preprocess"):
+        used[name] = list(parts_of(name, [clip]))
     return {folder_anchor(name): parts for name, parts in used.items() if parts}
 
 

@@ -3,7 +3,13 @@
 import shlex
 
 from animate.errors import ClipError
-from animate.hub.declared.declaration import hub_loras, read_declaration, with_loras
+from animate.hub.declared.declaration import (
+    ONE_FILE,
+    hub_loras,
+    read_declaration,
+    transformer_part,
+    with_loras,
+)
 
 MODELS = CONFIG.models
 # A workflow that uses this one as a module may leave the declaration as it is.
@@ -26,10 +32,24 @@ def parts_of(model, clips):
     return declared.needed_parts(clips) if declared else {}
 
 
+def refuse_unknown_transformers():
+    """Treat names of `transformer_file` that models.yaml does not declare as the table's mistakes."""
+    for clip in list(CLIPS.values()):
+        try:
+            transformer_part(DECLARATION, clip)
+        except ClipError as error:
+            # Of several seeds, the first refuses the row.
+            if clip.name in CLIPS:
+                TABLE.refuse(clip, "transformer_file", str(error))
+
+
+refuse_unknown_transformers()
+
+
 # The generation model, the preprocessing backends that the clips choose, and their LoRAs.
 NEEDED_PARTS = {
     name: parts
-    for name in (CONFIG.model, "preprocess", *hub_loras(CLIPS.values()))
+    for name in (CONFIG.model, ONE_FILE, "preprocess", *hub_loras(CLIPS.values()))
     if (parts := parts_of(name, CLIPS.values()))
 }
 MODEL_OPTIONS = shlex.join(
@@ -65,9 +85,8 @@ def one_of(*layouts):
 
 def folder_anchor(name):
     """Return the file that appears when a model's folder is complete."""
-    files_only = (
-        name in DECLARATION.models and DECLARATION.models[name].layout == "files"
-    )
+    declared = DECLARATION.models.get(name)
+    files_only = declared and declared.layout in ("files", ONE_FILE)
     return f"{MODELS}/{name}/{'sources' if files_only else 'model_index'}.json"
 
 

@@ -31,16 +31,16 @@ def main(arguments: argparse.Namespace) -> None:
     try:
         job = read_job(arguments.settings)
         progress = Progress(job.clip, job.progress, quiet=rank > 0)
-        model = arguments.staged or job.model
         with ExitStack() as beside:
             # Imported here so that a mistake in the settings does not wait for torch.
             from animate.devices.machine import choose_device, machine_of
             from animate.devices.world import ALONE, join_world
             from animate.sampling.weights import early_weights
 
-            device = choose_device(arguments.device, model)
+            device = choose_device(arguments.device, arguments.staged or job.model)
             alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
-            weights = early_weights(job, model, machine_of(ALONE, device).device)
+            own = machine_of(ALONE, device).device
+            weights = early_weights(job, arguments.staged, own)
             early = beside.enter_context(weights) if alone else None
             # What follows takes longest, and weights are read meanwhile.
             spare_imports("accelerate", "transformers")

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from animate.cluster.launch import ranks_command
+from animate.weights.identity import TRANSFORMER_FILE
 from animate.weights.storage.staging import stage_model
 
 SAMPLER = Path(__file__).with_name("sample.py")
@@ -17,8 +18,10 @@ def main(arguments: argparse.Namespace) -> None:
     """Become torchrun; SLURM's warning is ignored until there are ranks to pass it on to."""
     program = [str(SAMPLER), f"--device={arguments.device}", f"--compile={arguments.compile}"]
     if arguments.scratch:
-        model = Path(json.loads(arguments.settings.read_text("utf-8"))["model"])
-        program.append(f"--staged={stage_model(model, arguments.scratch, os.environ, _say)}")
+        job = json.loads(arguments.settings.read_text("utf-8"))
+        model, own = Path(job["model"]), job["settings"].get(TRANSFORMER_FILE)
+        where = arguments.scratch, os.environ, _say, Path(own) if own else None
+        program.append(f"--staged={stage_model(model, *where)}")
     program.append(str(arguments.settings))
     command = ranks_command(arguments.nodes, arguments.ranks, program)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)

@@ -58,6 +58,14 @@ def combination_mistakes(settings: ClipSettings) -> list[Mistake]:
     return mistakes
 
 
+def transformer_mistakes(settings: ClipSettings, config: Configuration) -> list[Mistake]:
+    """Return the mistake of one transformer's file for a model that is converted as a whole."""
+    if not settings.transformer_file or config.model != "wan2.2-animate-14b-original":
+        return []
+    problem = f"cannot be used with model {config.model}; set model to wan2.2-animate-14b"
+    return [Mistake("transformer_file", problem)]
+
+
 def ignored_settings(stated: Iterable[str], settings: ClipSettings, mode: str) -> Iterator[str]:
     """Yield those of the settings that a row states which its clip does not read, and why."""
     guidance = "above 1" if settings.guided else "1"

@@ -31,6 +31,8 @@ NEGATIVE_PROMPT = (
 )
 REPOSITORY = r"^[\w-][\w.-]*/[\w-][\w.-]*$"
 REPOSITORY_FILE = r"^[\w-][\w.-]*(/[\w-][\w.-]*)*$"
+TRANSFORMER_CHOICE = r"^([\w-][\w.-]*|.+\.(safetensors|gguf))?$"
+OWN_TRANSFORMER = (".safetensors", ".gguf")
 REVISION = r"^[\w-][\w.-]*$"
 NUMBER = r"[0-9]+(\.[0-9]*)?"
 PERSON = rf"^(largest|center|[1-9][0-9]*|{NUMBER} *, *{NUMBER}( *@ *{NUMBER})?)$"
@@ -356,6 +358,14 @@ class SamplingSettings(SegmentSettings):
         "auto, true or false",
     )
     loras: LoraFiles = setting((), "LoRA files merged into the weights", LORA_LIST)
+    transformer_file: str = setting(
+        "",
+        "One file with the transformer, in original naming, in place of the model's: safetensors"
+        " in bf16, fp16 or scaled fp8, or GGUF",
+        "a path of a .safetensors or .gguf file, absolute or relative to the table, or the name of"
+        " a part under `transformers` in models.yaml, such as fp8_scaled",
+        pattern=TRANSFORMER_CHOICE,
+    )
     precision: Literal["bf16", "fp8"] = setting(
         "bf16",
         "Arithmetic of the blocks' linear layers on a GPU; fp8 is faster, 2.6% from bf16 on random"
@@ -461,6 +471,19 @@ class ClipSettings(
         """The LoRAs that are merged, in this order."""
         return self.distillation_loras + self.loras
 
+    @property
+    def own_transformer(self) -> str:
+        """The path of the user's own transformer, "" where it is another."""
+        own = self.transformer_file.endswith(OWN_TRANSFORMER)
+        return self.transformer_file if own else ""
+
+    @property
+    def own_paths(self) -> dict[str, str]:
+        """The user's files that settings name by their path, LoRAs apart."""
+        paths = {name: getattr(self, name) for name in ("sam2_checkpoint", "points")}
+        paths["transformer_file"] = self.own_transformer
+        return {name: path for name, path in paths.items() if path}
+
     def text_for(self, stage: type[Declared]) -> str:
         """Return the values that a stage reads, as JSON text."""
         return self.model_dump_json(include=set(stage.model_fields))
@@ -481,9 +504,8 @@ class ClipSettings(
             name: tuple(lora.relative_to(table_folder) for lora in getattr(self, name))
             for name in ("loras", "distillation_loras")
         }
-        for name in ("sam2_checkpoint", "points"):
-            if path := getattr(self, name):
-                changed[name] = relative_to_table(path, table_folder)
+        for name, path in self.own_paths.items():
+            changed[name] = relative_to_table(path, table_folder)
         return self.model_copy(update=changed)
 
 

@@ -10,7 +10,12 @@ from typing import Any, Literal
 import pandas as pd
 from pydantic import ValidationError
 
-from animate.config.checks import combination_mistakes, ignored_settings, preset_mistakes
+from animate.config.checks import (
+    combination_mistakes,
+    ignored_settings,
+    preset_mistakes,
+    transformer_mistakes,
+)
 from animate.config.configuration import Configuration
 from animate.config.fields import Declared, setting
 from animate.config.mistakes import Mistake, find_mistakes, mistakes_of, nearest_name
@@ -273,7 +278,8 @@ def _read_row(
         return None, mistakes, []
     settings = resolve(row, config).relative_to(folder)
     mistakes += combination_mistakes(settings)
-    files = {name: [getattr(settings, name)] for name in ("sam2_checkpoint", "points")}
+    mistakes += transformer_mistakes(settings, config)
+    files = {name: [path] for name, path in settings.own_paths.items()}
     for name in ("loras", "distillation_loras"):
         files[name] = [lora.path for lora in getattr(settings, name)]
     mistakes += [

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from animate.atomic import atomic_output
 from animate.errors import ClipError
-from animate.hub.declared.declaration import INDEX, Declaration, Part
+from animate.hub.declared.declaration import INDEX, ONE_FILE, Declaration, Part
 from animate.hub.declared.lock import read_lock
 from animate.hub.files import (
     ModelFile,
@@ -23,7 +23,11 @@ from animate.hub.pin import pin
 from animate.hub.preflight import DESCRIPTIONS, check_before_fetching
 from animate.hub.progress import Progress, in_parallel
 from animate.hub.transfer import bring, replace_link
-from animate.weights.architecture import check_architecture, check_headers
+from animate.weights.architecture import (
+    check_architecture,
+    check_headers,
+    check_transformer_file,
+)
 from animate.weights.layout import RECORD
 
 
@@ -68,6 +72,8 @@ class Installation:
             check_headers(self.folder)
             if layout == "diffusers":
                 check_architecture(self.folder)
+            for file in files.values() if layout == ONE_FILE else ():
+                check_transformer_file(file.path)
         except ClipError as error:
             remedy = "run `snakemake verify_models`, or correct its source in config/models.yaml"
             raise ClipError(f"{error}; {remedy}") from error

@@ -10,25 +10,33 @@ from huggingface_hub import constants
 
 from animate.errors import ClipError
 from animate.hub.client import RangeIgnored, content, explained
-from animate.hub.declared.declaration import ORIGINAL
+from animate.hub.declared.declaration import ONE_FILE, ORIGINAL
 from animate.hub.files import ModelFile
-from animate.weights.architecture import check_architecture, check_headers, check_original
+from animate.weights.architecture import (
+    check_architecture,
+    check_headers,
+    check_original,
+    check_transformer_file,
+)
+from animate.weights.transformer_file.gguf import header_end
 
 WEIGHTS = ".safetensors"
 # The small files that the check reads whole.
 DESCRIPTIONS = "config.json", ".safetensors.index.json"
 LENGTH_BYTES = 8
+# Bytes of a GGUF file to look at, one after the other, until its header is among them.
+GGUF_HEADERS = 1 << 16, 1 << 19, 1 << 22, 1 << 25
 
 
 def check_before_fetching(layout: str, files: Mapping[str, ModelFile]) -> None:
-    """Check the safetensors files that are to be fetched for names, shapes, types and index.
+    """Check the weights that are to be fetched for names, shapes, types and index.
 
     `files` are by their names in the model's folder. Of each only the header is read; where a
     folder has some of its files, theirs are read from there. A server that sends whole files only
     is not asked for more.
 
     Raises:
-        ClipError: a file is no safetensors file, or not of the model; nothing large was fetched.
+        ClipError: a file is not sound, or not of the model; nothing large was fetched.
     """
     wanted = sorted(
         place
@@ -36,6 +44,10 @@ def check_before_fetching(layout: str, files: Mapping[str, ModelFile]) -> None:
         if file.commit and place.endswith((WEIGHTS, *DESCRIPTIONS))
     )
     try:
+        if layout == ONE_FILE:
+            for file in files.values():
+                _check_file(file)
+            return
         for folder, places in groupby(wanted, lambda place: str(PurePosixPath(place).parent)):
             _check_folder(layout, folder, {place: files[place] for place in places})
     except RangeIgnored as error:
@@ -70,6 +82,41 @@ def _check_folder(layout: str, folder: str, files: Mapping[str, ModelFile]) -> N
                 f"repository {weights[0].repository}, {weights[0].name}{more}:"
                 f" {str(error).replace(f'{root}/', '')}; correct its source in config/models.yaml"
             ) from error
+
+
+def _check_file(file: ModelFile) -> None:
+    """Check a stand-in for one file that holds a whole transformer, unless the file is there."""
+    if not file.commit or file.found():
+        return
+    with TemporaryDirectory() as root:
+        path = Path(root, PurePosixPath(file.name).name)
+        fetch = _fetch_gguf_header if path.suffix == ".gguf" else _fetch_header
+        fetch(file, path)
+        try:
+            check_transformer_file(path)
+        except ClipError as error:
+            raise ClipError(
+                f"repository {file.repository}, {file.name}: {str(error).replace(f'{root}/', '')};"
+                " correct its source in config/models.yaml"
+            ) from error
+
+
+def _fetch_gguf_header(file: ModelFile, path: Path) -> None:
+    """Write a GGUF file's beginning, and a hole after it, as below.
+
+    Nothing in it says how long its header is: as much is fetched as it turns out to take.
+    """
+    have = 0
+    path.touch()
+    for most in GGUF_HEADERS:
+        end = min(most, file.size)
+        with explained(file.repository, file.name), path.open("r+b") as target:
+            target.seek(have)
+            target.writelines(content(file, have, end))
+            target.truncate(file.size)
+        have = end
+        if header_end(path) <= have:
+            return
 
 
 def _fetch_header(file: ModelFile, path: Path) -> None:

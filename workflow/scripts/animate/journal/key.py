@@ -6,7 +6,7 @@ from pathlib import Path
 from animate.config.job import FEATURES, TIMELINE, SamplingJob
 from animate.config.lora_choice import LoraFile
 from animate.hashing import file_hash, value_hash
-from animate.weights.identity import model_identity, pinned_hash
+from animate.weights.identity import TRANSFORMER_FILE, file_identity, model_identity, pinned_hash
 from animate.weights.layout import adapter_config
 
 # Raise it whenever a change makes other frames of the same inputs: clips under way then start
@@ -30,20 +30,42 @@ def job_key(
     `loras` are the files that are merged, the relighting LoRA included; `inputs` are the
     `input_hashes`, of which the timeline counts by the `shots` that are sampled apart, and the
     features by what they are made of, reference and model. LoRA files count by content, the model
-    by its pinned hashes or the `file_identity` of its files. GPU, number of ranks and versions of
-    packages stay out: a clip may go on elsewhere, and its record says so.
+    by its pinned hashes or the `file_identity` of its files, or of one in its transformer's place.
+    GPU, number of ranks and versions of packages stay out: a clip may go on elsewhere, and its
+    record says so.
     """
-    settings = job.settings.model_dump(exclude={"loras", "relighting_lora", "cuts"})
+    # Files count by what they are.
+    files = {"loras", "relighting_lora", TRANSFORMER_FILE}
+    settings = job.settings.model_dump(exclude={*files, "cuts"})
     return value_hash(
         {
             "version": SAMPLER_VERSION,
             "settings": settings,
             "loras": [(_lora_digests(lora.path), lora.weight) for lora in loras],
             "inputs": {role: inputs[role] for role in inputs if role not in (FEATURES, TIMELINE)},
-            "model": model_identity(job.model),
+            "model": model_identity(job.model, own_transformer(job)),
         }
         | ({"shots": list(shots)} if len(shots) > 1 else {})
     )
+
+
+def own_transformer(job: SamplingJob) -> Path | None:
+    """Return the one file that stands in place of the model's transformer."""
+    path = job.settings.transformer_file
+    return Path(path) if path else None
+
+
+def transformer_record(job: SamplingJob) -> dict[str, dict[str, str]]:
+    """Return path and digest of the one file with the transformer, if the job has one.
+
+    The digest is the SHA-256 of a pinned file, of another its `file_identity`.
+    """
+    path = own_transformer(job)
+    if path is None:
+        return {}
+    pinned = pinned_hash(path)
+    digest = {"sha256": pinned} if pinned else {"identity": file_identity(path)}
+    return {TRANSFORMER_FILE: {"path": str(path), **digest}}
 
 
 def _lora_digests(path: Path) -> list[str]:

@@ -51,6 +51,7 @@ def build_transformer(
     compiling: str = "auto",
     early: EarlyWeights | None = None,
     fresh: int | None = None,
+    transformer_file: Path | None = None,
 ) -> Built:
     """Return the transformer of a model folder, ready to sample on every rank.
 
@@ -62,9 +63,10 @@ def build_transformer(
         loras: the LoRA files to merge.
         workload: of the largest segment that will be sampled.
         compiling: "auto", "on" or "off"; see `will_compile`.
-        early: weights whose reading has begun, for a rank alone; taken where they are of the folder
+        early: weights whose reading has begun, for a rank alone; taken where they are of the source
             that is read.
         fresh: see `common_plan`.
+        transformer_file: one file with the transformer, which is read in place of the folder's.
 
     Raises:
         ClipError: see `plan_memory`, `fill_transformer`, `UlyssesSharding`, `check_fp8` and
@@ -81,8 +83,8 @@ def build_transformer(
     # Build and convert on the meta device: placing needs the final sizes, but no weights.
     # What is rounded twice is not what is rounded once.
     once = dtype == torch.bfloat16 and not loras and not in_fp8
-    source = transformer_folder(folder, exact=not once)
-    weights = empty_transformer(source, dtype)
+    source = transformer_file or transformer_folder(folder, exact=not once)
+    weights = empty_transformer(folder / TRANSFORMER, dtype)
     if in_fp8:
         convert_to_fp8(weights, fused)
     kernel, attend = choose_attention(device, weights.config.attention_head_dim, world)
@@ -97,7 +99,7 @@ def build_transformer(
 
     # Load.
     compiler = import_compiler(device) if compiled else None
-    begun = early if early and early.folder == source else None
+    begun = early if early and early.source == source else None
     fill_transformer(weights, source, device, store, loras, say, world, begun)
     if early:
         early.close()
@@ -111,7 +113,7 @@ def build_transformer(
         "placement": plan.placement,
         "precision": workload.precision,
         "compiled": compiled,
-        "prepared": source != folder / TRANSFORMER,
+        "prepared": source not in (transformer_file, folder / TRANSFORMER),
     }
     return Built(model, how)
 

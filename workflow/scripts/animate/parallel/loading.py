@@ -50,7 +50,7 @@ class Resident:
 
 def fill_transformer(
     model: WanAnimateTransformer3DModel,
-    folder: Path,
+    source: Path,
     device: torch.device,
     store: Store,
     loras: Iterable[LoraFile] = (),
@@ -58,11 +58,11 @@ def fill_transformer(
     world: World = ALONE,
     early: EarlyWeights | None = None,
 ) -> None:
-    """Read a folder's tensors into `store`, and compute the model's constants on `device`.
+    """Read a folder's or file's tensors into `store`, and compute the model's constants.
 
     The ranks read about as many bytes each. A rank holds its next tensors and the one at hand
     besides the store's, so no second copy of the weights. LoRA files are merged on the way, each
-    with its factor, in fp32; fp8 weights are rounded from that. `early` are the folder's tensors on
+    with its factor, in fp32; fp8 weights are rounded from that. `early` are the source's tensors on
     their way to a rank alone.
 
     Raises:
@@ -75,7 +75,7 @@ def fill_transformer(
     stack = LoraStack(transformer_names(len(model.blocks), len(model.face_adapter)), expected)
     for lora in loras:
         stack.add(lora, say)
-    stored = fitting_tensors(model, folder, expected)
+    stored = fitting_tensors(model, source, expected)
     # The order is that of rank 0: another node's copy of the model may be cut into other files.
     readers = _readers({name: expected[name].numel() for name in world.share(list(stored))}, world)
     own = (stored[name] for name, reader in readers.items() if reader == world.rank)
@@ -85,7 +85,9 @@ def fill_transformer(
         if parameters[name].dtype == FP8:
             kept[scale_name(name)] = parameters[scale_name(name)]
         if reader == world.rank:
-            made = _rounded(stack.merge(name, next(coming)), [p.dtype for p in kept.values()])
+            # One file may store other axes of length one.
+            tensor = next(coming).reshape(expected[name])
+            made = _rounded(stack.merge(name, tensor), [p.dtype for p in kept.values()])
         else:
             made = [torch.empty(p.shape, dtype=p.dtype, device=device) for p in kept.values()]
         for target, tensor in zip(kept, made, strict=True):

@@ -41,11 +41,12 @@ def load_models(
     say: Callable[[str], None],
     early: EarlyWeights | None = None,
     fresh: int | None = None,
+    transformer_file: Path | None = None,
 ) -> Models:
     """Return the models of a folder with LoRAs merged; `workload` is that of the largest segment.
 
     `early` are the transformer's weights, where their reading has begun; `fresh` as `common_plan`
-    has it.
+    has it; `transformer_file` has the transformer where the folder does not.
 
     Raises:
         ClipError: the folder is no model's, or see `build_transformer`.
@@ -62,6 +63,7 @@ def load_models(
         machine.compiling,
         early,
         fresh,
+        transformer_file,
     )
     exact = workload.vae_precision == "fp32"
     dtype = torch.float32 if exact else machine.dtype
@@ -82,14 +84,19 @@ class KeptModels:
         self._fresh: int | None = None
 
     def get(
-        self, folder: Path, loras: list[LoraFile], workload: Workload, say: Callable[[str], None]
+        self,
+        folder: Path,
+        loras: list[LoraFile],
+        workload: Workload,
+        say: Callable[[str], None],
+        transformer_file: Path | None = None,
     ) -> Models:
         """Return the models of a folder, as `load_models` does; all ranks call it together.
 
         They are loaded when they are not yet, or are others, or the workload needs or allows
         another place for the weights.
         """
-        source = folder, *loras, workload.precision, workload.vae_precision
+        source = folder, transformer_file, *loras, workload.precision, workload.vae_precision
         if self._models and source == self._source and self._holds(workload):
             say("the model is loaded already")
         else:
@@ -99,9 +106,8 @@ class KeptModels:
             if not again:
                 self._fresh = free_memory(self._machine.device)
             early, self._early = self._early, None
-            self._models = load_models(
-                folder, loras, workload, self._machine, say, early, self._fresh if again else None
-            )
+            options = self._machine, say, early, self._fresh if again else None, transformer_file
+            self._models = load_models(folder, loras, workload, *options)
             say("the model is loaded")
         self._source, self._workload = source, workload
         return self._models

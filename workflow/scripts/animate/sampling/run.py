@@ -8,7 +8,7 @@ from animate.config.job import SamplingJob
 from animate.config.lora_choice import LoraFile
 from animate.devices.arrivals import Arrivals
 from animate.devices.machine import Machine
-from animate.journal.key import input_hashes, job_key
+from animate.journal.key import input_hashes, job_key, transformer_record
 from animate.journal.record import describe, write_record
 from animate.journal.sink import Sink, open_sink
 from animate.model.vae import as_pixels
@@ -18,7 +18,7 @@ from animate.sampling.models import KeptModels, job_workload
 from animate.sampling.progress import Progress
 from animate.sampling.segments import Segment
 from animate.sampling.stopping import stopping
-from animate.sampling.weights import job_loras
+from animate.sampling.weights import job_loras, job_transformer
 
 
 def run_job(
@@ -50,6 +50,7 @@ def run_job(
         _sample(clip, loras, machine, progress, sink, models)
     progress.stage("video")
     read = {role: {"path": str(job.inputs[role]), "sha256": hashes[role]} for role in hashes}
+    read |= transformer_record(job)
     write_record(job.record, key, read, progress.seconds, sink.made_by)
     progress.say(f"finished: {clip.info.frame_count} frames in {job.output}")
 
@@ -75,7 +76,8 @@ def _sample(
     progress.stage("imports and inputs")
     longest = max(len(segment.sources) for segment in clip.segments)
     workload = job_workload(job, clip.info.size, longest)
-    models = kept.get(weights, loras, workload, progress.say)
+    own = job_transformer(job, machine.staged)
+    models = kept.get(weights, loras, workload, progress.say, own)
     progress.stage("models")
     sampler = segment_sampler(clip, models)
     made_by = describe(machine) | models.made_by if sink else {}

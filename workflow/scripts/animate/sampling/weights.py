@@ -9,7 +9,7 @@ import torch
 from animate.config.job import SamplingJob
 from animate.config.lora_choice import LoraFile
 from animate.errors import ClipError
-from animate.weights.layout import RELIGHTING_LORA, relighting_lora
+from animate.weights.layout import RELIGHTING_LORA, relighting_lora, staged_file
 from animate.weights.prepared import transformer_folder
 from animate.weights.storage.early import EarlyWeights
 
@@ -30,18 +30,33 @@ def job_loras(job: SamplingJob) -> list[LoraFile]:
     return ([LoraFile(path)] if wanted else []) + own
 
 
+def job_transformer(job: SamplingJob, staged: Path | None = None) -> Path | None:
+    """Return the one file that holds a job's transformer, None where its model's folder has it.
+
+    A node's own copy of the model, `staged`, may have the file, too.
+    """
+    if not job.settings.transformer_file:
+        return None
+    path = Path(job.settings.transformer_file)
+    copy = staged and staged_file(staged, path)
+    return copy if copy and copy.is_file() else path
+
+
 @contextmanager
 def early_weights(
-    job: SamplingJob, model: Path, device: torch.device
+    job: SamplingJob, staged: Path | None, device: torch.device
 ) -> Iterator[EarlyWeights | None]:
-    """Read what a job's only rank will load from the folder `model`, inside the block.
+    """Read what a job's only rank will load of its transformer, inside the block.
+
+    `staged` is a copy of the model on a faster disk.
 
     Only a help: what is wrong with the files is left for those to say who load them.
     """
     rounded_once = device.type == "cuda" and job.settings.precision == "bf16"
     try:
         exact = not rounded_once or bool(job_loras(job))
-        early = EarlyWeights(transformer_folder(model, exact), device)
+        source = job_transformer(job, staged) or transformer_folder(staged or job.model, exact)
+        early = EarlyWeights(source, device)
     except ClipError:
         yield None
         return

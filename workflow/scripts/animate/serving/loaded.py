@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from animate.hashing import value_hash
-from animate.weights.identity import file_identity, model_identity
+from animate.weights.identity import TRANSFORMER_FILE, file_identity, model_identity
 from animate.weights.layout import adapter_config, relighting_lora
 
 LOADED = ("precision", "vae_precision")
@@ -26,7 +26,9 @@ def loaded_key(settings: Path, ranks: list[str]) -> str | None:
         # One that is asked for and not there is the sampler's to say.
         light = relighting_lora(model) if _relit(job) else None
         loras.append(light and _lora(light))
-        found = [str(model.resolve()), model_identity(model), values, loras]
+        own = job["settings"].get(TRANSFORMER_FILE)
+        weights = [own, model_identity(model, Path(own) if own else None)]
+        found = [str(model.resolve()), *weights, values, loras]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return value_hash([found, ranks, str(Path.cwd())])[:16]

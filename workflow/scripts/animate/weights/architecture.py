@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from animate.weights.storage.stored import StoredTensor
 
 COMPONENTS = {"transformer": "WanAnimateTransformer3DModel", "vae": "AutoencoderKLWan"}
+WEIGHTS = "*.safetensors*"
 FLOATS = frozenset({"F32", "F16", "BF16"})
 
 
@@ -43,7 +44,8 @@ def check_headers(folder: Path) -> None:
 def check_architecture(folder: Path) -> None:
     """Compare the transformer and VAE in a Diffusers folder with what their config.json builds.
 
-    Loading decides which tensors count: those that it leaves aside are no fault.
+    One that has no weights is left out: another file may hold them. Loading decides which tensors
+    count: those that it leaves aside are no fault.
 
     Raises:
         ClipError: tensors are missing, unexpected, misshapen or not of a type of `FLOATS`.
@@ -51,7 +53,7 @@ def check_architecture(folder: Path) -> None:
     from animate.weights.checkpoint import check_names, ignored_names
     from animate.weights.storage.stored import stored_tensors
 
-    for part in (folder / name for name in COMPONENTS if (folder / name).is_dir()):
+    for part in (folder / name for name in COMPONENTS if any((folder / name).glob(WEIGHTS))):
         stored = stored_tensors(part)
         module = _module(part / "config.json", COMPONENTS[part.name])
         expected = {name: parameter.shape for name, parameter in module.named_parameters()}
@@ -74,6 +76,20 @@ def check_original(folder: Path) -> None:
     stored = stored_tensors(folder)
     check_transformer(folder, stored, *original_transformer(folder, stored))
     _check_types(folder, stored)
+
+
+def check_transformer_file(path: Path) -> None:
+    """Check that one file holds a whole transformer in original naming.
+
+    Raises:
+        ClipError: it is damaged or cut, holds another model, or stores it in a form that cannot be
+            read.
+    """
+    from animate.weights.convert import check_transformer, original_transformer
+    from animate.weights.transformer_file.tensors import original_tensors
+
+    tensors = original_tensors(path)
+    check_transformer(path, tensors, *original_transformer(path, tensors))
 
 
 def _check_types(folder: Path, stored: dict[str, "StoredTensor"]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,7 +13,8 @@ from torch.overrides import TorchFunctionMode
 
 from animate.errors import ClipError
 from animate.weights.original_names import Names
-from animate.weights.storage.stored import StoredTensor, some_names, stored_tensors
+from animate.weights.storage.stored import StoredTensor, some_names
+from animate.weights.transformer_file.tensors import transformer_tensors
 
 Part = TypeVar("Part")
 
@@ -57,17 +59,29 @@ class _OnMeta(TorchFunctionMode):
 
 
 def fitting_tensors(
-    model: nn.Module, folder: Path, expected: dict[str, torch.Size]
+    model: nn.Module, source: Path, expected: dict[str, torch.Size]
 ) -> dict[str, StoredTensor]:
-    """Return a folder's tensors by name, file by file, checked to be those of a model's parameters.
+    """Return the tensors of a folder or one file, checked to be those of a model's parameters.
+
+    They come by name, in the order in which they lie on the disk. In one file, axes of length one
+    count as in other programs: not at all.
 
     Raises:
         ClipError: one is missing, unexpected or misshapen, or a file is damaged.
     """
     ignored = ignored_names(model)
-    stored = {name: t for name, t in stored_tensors(folder).items() if not ignored.search(name)}
-    check_names(str(folder), expected, {name: tensor.shape for name, tensor in stored.items()})
+    found = transformer_tensors(source).items()
+    stored = {name: tensor for name, tensor in found if not ignored.search(name)}
+    for name, tensor in stored.items() if source.is_file() else ():
+        if name in expected and same_but_for_ones(tensor.shape, expected[name]):
+            stored[name] = replace(tensor, shape=expected[name])
+    check_names(str(source), expected, {name: tensor.shape for name, tensor in stored.items()})
     return stored
+
+
+def same_but_for_ones(shape: torch.Size, other: torch.Size) -> bool:
+    """Return whether two shapes differ in axes of length one alone."""
+    return [size for size in shape if size != 1] == [size for size in other if size != 1]
 
 
 def ignored_names(model: nn.Module) -> re.Pattern:

@@ -7,7 +7,6 @@ less memory than twice the largest file.
 import shutil
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import count
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +16,7 @@ from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
 from animate.errors import ClipError
-from animate.weights.checkpoint import check_names, rename
+from animate.weights.checkpoint import check_names, rename, same_but_for_ones
 from animate.weights.layout import (
     adapter_config,
     relighting_lora,
@@ -27,6 +26,7 @@ from animate.weights.layout import (
 from animate.weights.original_names import (
     Names,
     image_encoder_names,
+    layer_count,
     text_encoder_names,
     transformer_names,
     vae_names,
@@ -104,7 +104,7 @@ def original_transformer(source: Path | str, tensors: Shaped) -> tuple[nn.Module
             f"{source} is not a Wan2.2-Animate checkpoint: {head_norm} has {head_width} numbers,"
             f" which do not divide the width, {width}"
         )
-    layers = _count(tensors, "blocks.")
+    layers = layer_count(tensors, "blocks.")
     with torch.device("meta"):
         model = WanAnimateTransformer3DModel(
             num_attention_heads=width // head_width,
@@ -137,7 +137,7 @@ def convert_text_encoder(source: Path, target: Path) -> None:
 
 def original_text_encoder(source: Path, tensors: Shaped) -> tuple[UMT5EncoderModel, Names]:
     """Return the encoder, on the meta device, that original tensors are for, and their names."""
-    layers = _count(tensors, "blocks.")
+    layers = layer_count(tensors, "blocks.")
     vocabulary, width = _shape(source, tensors, "token_embedding.weight", 2)
     buckets, heads = _shape(source, tensors, "blocks.0.pos_embedding.embedding.weight", 2)
     config = UMT5Config(
@@ -165,7 +165,7 @@ def original_image_encoder(
     source: Path, tensors: Shaped, heads: int = IMAGE_HEADS
 ) -> tuple[CLIPVisionModel, Names]:
     """Return the encoder, on the meta device, that the image tower is for, and its names."""
-    layers = _count(tensors, "transformer.")
+    layers = layer_count(tensors, "transformer.")
     width, _, patch, _ = _shape(source, tensors, "patch_embedding.weight", 4)
     cells = _shape(source, tensors, "pos_embedding", 3)[1] - 1
     config = CLIPVisionConfig(
@@ -212,12 +212,6 @@ def _shape(source: Path | str, tensors: Shaped, name: str, axes: int) -> torch.S
     return shape
 
 
-def _count(tensors: Shaped, prefix: str) -> int:
-    """Return how many layers are stored, from number 0 on, as `{prefix}{number}.`."""
-    numbers = {k.removeprefix(prefix).split(".")[0] for k in tensors if k.startswith(prefix)}
-    return next(n for n in count() if str(n) not in numbers)
-
-
 def _expected(model: nn.Module) -> dict[str, torch.Size]:
     return {name: parameter.shape for name, parameter in model.named_parameters()}
 
@@ -256,7 +250,7 @@ def _converted(
         known = _splits(names, old, tensor)
         for name, part in rename(names, old, tensor) if known else [(old, tensor)]:
             shape = expected.get(name)
-            fits = shape is not None and _squeezed(part.shape) == _squeezed(shape)
+            fits = shape is not None and same_but_for_ones(part.shape, shape)
             yield name, part.reshape(shape) if fits else part
 
 
@@ -265,10 +259,6 @@ def _splits(names: Names, name: str, tensor: torch.Tensor) -> bool:
     if not names.get(name):
         return name in names
     return tensor.ndim > 0 and tensor.shape[0] % len(names[name]) == 0
-
-
-def _squeezed(shape: torch.Size) -> list[int]:
-    return [size for size in shape if size != 1]
 
 
 def _weights_name(model: nn.Module) -> str:

@@ -9,23 +9,38 @@ from animate.weights.layout import RECORD
 
 MIB = 1 << 20
 WHOLE_FILE_LIMIT = 64 * MIB
-PARTS = ("transformer", "vae", "image_encoder")
+TRANSFORMER = "transformer"
+PARTS = (TRANSFORMER, "vae", "image_encoder")
+CONFIG = "config.json"
+# The setting, and what one file is called among a model's.
+TRANSFORMER_FILE = "transformer_file"
 
 
-def model_identity(folder: Path) -> dict[str, str]:
-    """Return the identity of each file that a sampler loads of a model folder, by its name."""
+def model_identity(folder: Path, transformer_file: Path | None = None) -> dict[str, str]:
+    """Return the identity of each file that a sampler loads of a model folder, by its name.
+
+    That of a file in place of the folder's transformer is under `TRANSFORMER_FILE`, whatever the
+    file is called.
+    """
     pinned = pinned_hashes(folder / RECORD)
-    names = {str(path.relative_to(folder)): path for path in model_files(folder)}
-    return {name: pinned.get(name) or file_identity(path) for name, path in names.items()}
+    files = model_files(folder, transformer_file is not None)
+    names = {str(path.relative_to(folder)): path for path in files}
+    found = {name: pinned.get(name) or file_identity(path) for name, path in names.items()}
+    if transformer_file:
+        found[TRANSFORMER_FILE] = pinned_hash(transformer_file) or file_identity(transformer_file)
+    return found
 
 
-def model_files(folder: Path) -> list[Path]:
-    """Return the weights and configurations that a sampler loads of a model folder."""
-    patterns = ("config.json", "*.safetensors", "*.safetensors.index.json")
+def model_files(folder: Path, other_transformer: bool = False) -> list[Path]:
+    """Return the weights and configurations that a sampler loads of a model folder.
+
+    With `other_transformer`, it loads only the configuration of the folder's transformer.
+    """
+    weights = ("*.safetensors", "*.safetensors.index.json")
     return sorted(
         path
         for part in PARTS
-        for pattern in patterns
+        for pattern in (CONFIG, *(() if other_transformer and part == TRANSFORMER else weights))
         for path in (folder / part).glob(pattern)
         if path.is_file()
     )

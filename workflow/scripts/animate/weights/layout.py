@@ -33,6 +33,11 @@ def relighting_lora(folder: Path) -> Path | None:
     return next((folder / name for name in RELIGHTING_LORAS if (folder / name).is_file()), None)
 
 
+def staged_file(staged: Path, path: Path) -> Path:
+    """Return where a copy of the model on a node's disk has the one file of its transformer."""
+    return staged / f"one_file{path.suffix}"
+
+
 def write_schedule_and_processor(folder: Path) -> None:
     """Write the parts without weights: the UniPC flow scheduler and CLIP's image processor."""
     # Imported here because both packages take seconds to load.

@@ -4,6 +4,9 @@ A table maps each original name to the new names. Two or three new names mean th
 split evenly along its first axis; an empty tuple, that the parameter is not used for sampling.
 """
 
+from collections.abc import Iterable
+from itertools import count
+
 Names = dict[str, tuple[str, ...]]
 
 TRANSFORMER_LAYERS = {
@@ -44,6 +47,12 @@ BLOCK_WEIGHTS = {
     "cross_attn.norm_k_img.weight": "attn2.norm_added_k.weight",
     "modulation": "scale_shift_table",
 }
+
+
+def layer_count(names: Iterable[str], prefix: str) -> int:
+    """Return how many layers names tell of, from number 0 on, as `{prefix}{number}.`."""
+    numbers = {n.removeprefix(prefix).split(".")[0] for n in names if n.startswith(prefix)}
+    return next(n for n in count() if str(n) not in numbers)
 
 
 def transformer_names(num_layers: int, num_face_blocks: int) -> Names:

@@ -9,10 +9,9 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from animate.weights.identity import pinned_hashes
+from animate.weights.identity import TRANSFORMER, pinned_hashes
 from animate.weights.layout import RECORD
 
-TRANSFORMER = "transformer"
 COPY = Path("prepared", "bf16")
 COPY_RECORD = "copy.json"
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 INDEX = "model_index.json"
 ORIGINAL = "original"
+# The model whose parts are one file each, and their layout.
+ONE_FILE = "transformers"
 
 
 def _absolute(path: Any) -> Any:
@@ -55,8 +57,9 @@ class Part(Declared):
     """Files of one repository that serve one purpose.
 
     Each of `files` is a pattern, or a list of which the first that has a match counts; `optional`
-    patterns need none. With `convert` they have the published layout. `when` has the values of a
-    clip's settings with which it needs the part.
+    patterns need none. With `convert` they have the published layout; with `transformer` it is one
+    file that takes the place of a model's transformer. `when` has the values of a clip's settings
+    with which it needs the part.
     """
 
     purpose: str
@@ -64,6 +67,7 @@ class Part(Declared):
     files: Annotated[list[Choices], Field(min_length=1)]
     optional: list[Text] = Field([])
     convert: bool = False
+    transformer: bool = False
     when: dict[str, list[Any]] = Field({})
 
     @property
@@ -107,9 +111,14 @@ class Model(Declared):
 
     @property
     def layout(self) -> str:
-        """How the weights come: `diffusers`, `original` (to be converted), or plain `files`."""
+        """How the weights come.
+
+        `diffusers`, `original` (to be converted), `transformers` (one file each), or plain `files`.
+        """
         if any(part.convert for part in self.parts.values()):
             return "original"
+        if any(part.transformer for part in self.parts.values()):
+            return ONE_FILE
         index = any(INDEX in part.patterns for part in self.parts.values())
         return "diffusers" if index else "files"
 
@@ -149,6 +158,32 @@ def read_declaration(path: Path) -> Declaration:
     if mistakes:
         raise ClipError(f"{path}: {'; '.join(map(str, mistakes))}")
     return declaration
+
+
+def transformer_part(declaration: Declaration, clip: "Clip") -> tuple[str, str] | None:
+    """Return name and file of the part that a clip's `transformer_file` names, None for a path.
+
+    Raises:
+        ClipError: there is no such part, or it is not one file.
+    """
+    wanted, own = clip.settings.transformer_file, clip.settings.own_transformer
+    if not wanted or own:
+        return None
+    model = declaration.models.get(ONE_FILE)
+    parts = {n: p for n, p in model.parts.items() if p.when} if model else {}
+    for name, part in parts.items():
+        if part.serves(clip):
+            if len(part.files) == 1 and part.transformer:
+                return name, part.files[0][0]
+            raise ClipError(
+                f"'{wanted}' is no single file: give its part in models.yaml one entry in `files`,"
+                " and `transformer: true`"
+            )
+    known = ", ".join(parts) or "none"
+    raise ClipError(
+        f"'{wanted}' is neither a .safetensors or .gguf file nor a part under"
+        f" `models.{ONE_FILE}.parts` in models.yaml, which has {known}"
+    )
 
 
 def hub_loras(clips: Iterable["Clip"]) -> dict[str, list[str]]:

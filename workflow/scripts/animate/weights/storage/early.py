@@ -6,22 +6,23 @@ from pathlib import Path
 import torch
 
 from animate.weights.storage.reading import AHEAD, Reading
-from animate.weights.storage.stored import StoredTensor, stored_tensors
+from animate.weights.storage.stored import StoredTensor
+from animate.weights.transformer_file.tensors import transformer_tensors
 
 # Of a GPU's free memory, what they may fill before anybody has planned it.
 SHARE = 1 / 3
 
 
 class EarlyWeights:
-    """The tensors of a transformer's folder, read from the moment this is made.
+    """The tensors of a transformer's folder or file, read from the moment this is made.
 
     Raises:
-        ClipError: see `stored_tensors`.
+        ClipError: see `transformer_tensors`.
     """
 
-    def __init__(self, folder: Path, device: torch.device):
-        self.folder = folder
-        tensors = list(stored_tensors(folder).values())
+    def __init__(self, source: Path, device: torch.device):
+        self.source = source
+        tensors = list(transformer_tensors(source).values())
         self._names = iter([tensor.name for tensor in tensors])
         ahead = AHEAD
         if device.type == "cuda":
@@ -39,7 +40,7 @@ class EarlyWeights:
         self._coming.close()
 
     def read(self, wanted: Iterable[StoredTensor]) -> Iterator[torch.Tensor]:
-        """Yield some of the folder's tensors, asked for in the order of `stored_tensors`."""
+        """Yield some of the tensors, asked for in the order of `transformer_tensors`."""
         for stored in wanted:
             for name, tensor in zip(self._names, self._coming, strict=False):
                 if name == stored.name:

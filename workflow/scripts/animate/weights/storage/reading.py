@@ -7,7 +7,7 @@ and keeps the host memory small and fixed. On a CPU they are read to where they 
 import json
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -16,7 +16,7 @@ from typing import BinaryIO, NamedTuple
 import torch
 
 from animate.errors import ClipError, MachineError
-from animate.weights.storage.stored import StoredTensor
+from animate.weights.storage.stored import Place, StoredTensor
 
 PIECE = 16 << 20
 THREADS = 8
@@ -36,9 +36,9 @@ TYPES = {
 class Reading:
     """Stored tensors on their way to a device, from the moment this is made.
 
-    An iterator of the tensors, whole, in their stored types and in the order given. At most `ahead`
-    bytes of them are on their way or wait; one tensor may be larger. Iterating raises a `ClipError`
-    when a file cannot be read or ends early, or a tensor has a type that is no float.
+    An iterator of the tensors, whole, in their stored types or as decoded, in the order given. At
+    most `ahead` bytes of them are on their way or wait; one tensor may be larger. Iterating raises
+    a `ClipError` when a file cannot be read or ends early, or a tensor has a type that is no float.
     """
 
     def __init__(self, tensors: Iterable[StoredTensor], device: torch.device, ahead: int):
@@ -104,10 +104,11 @@ def stored_type(tensor: StoredTensor) -> torch.dtype:
 
 
 class _Coming(NamedTuple):
-    """A tensor on its way, and the reading of its pieces."""
+    """A tensor on its way, the reading of its pieces, and what is then made of it."""
 
     target: torch.Tensor
     pieces: list[Future]
+    decode: Callable[[torch.Tensor], torch.Tensor] | None
 
 
 class _Buffer(NamedTuple):
@@ -123,7 +124,9 @@ class _Reader:
     def __init__(self, device: torch.device):
         self._device = device
         self._cuda = device.type == "cuda"
-        self._files: dict[Path, tuple[BinaryIO, dict[str, int]]] = {}
+        self._files: dict[Path, BinaryIO] = {}
+        # Where each of their tensors starts.
+        self._starts: dict[Path, dict[str, int]] = {}
         self._buffers: SimpleQueue[_Buffer] = SimpleQueue()
         if not self._cuda:
             self._pool = ThreadPoolExecutor(THREADS)
@@ -138,26 +141,26 @@ class _Reader:
     def close(self) -> None:
         """Start no more pieces, and wait for those under way."""
         self._pool.shutdown(cancel_futures=True)
-        for file, _ in self._files.values():
+        for file in self._files.values():
             file.close()
         # Page-locked memory.
         self._buffers = SimpleQueue()
 
     def start(self, stored: StoredTensor) -> _Coming:
         """Have a tensor read; its memory is taken now."""
-        target = torch.empty(stored.shape, dtype=stored_type(stored), device=self._device)
+        place = stored.place or self._place(stored)
+        target = torch.empty(place.shape, dtype=place.dtype, device=self._device)
         data = target.reshape(-1).view(torch.uint8)
-        file, starts = self._opened(stored.file)
+        file = self._opened(stored.file)
         free = None
         if self._cuda:
             # The memory may have been another tensor's, which the device still works with.
             free = torch.cuda.current_stream(self._device).record_event()
-        begin = starts[stored.name]
         pieces = [
-            self._pool.submit(self._read, data[at : at + PIECE], file, begin + at, free)
+            self._pool.submit(self._read, data[at : at + PIECE], file, place.start + at, free)
             for at in range(0, len(data), PIECE)
         ]
-        return _Coming(target, pieces)
+        return _Coming(target, pieces, place.decode)
 
     def finish(self, coming: _Coming) -> torch.Tensor:
         """Return a tensor that was started, once all of it was read; copies may be under way."""
@@ -165,7 +168,7 @@ class _Reader:
             piece.result()
         if self._cuda:
             torch.cuda.current_stream(self._device).wait_stream(self._stream)
-        return coming.target
+        return coming.decode(coming.target) if coming.decode else coming.target
 
     def _read(
         self, target: torch.Tensor, file: BinaryIO, start: int, free: torch.cuda.Event | None
@@ -186,11 +189,15 @@ class _Reader:
         finally:
             self._buffers.put(buffer)
 
-    def _opened(self, path: Path) -> tuple[BinaryIO, dict[str, int]]:
-        """Return an open file and where in it each tensor starts."""
+    def _place(self, stored: StoredTensor) -> Place:
+        """Return where a safetensors file has a tensor of the model's own name."""
+        if stored.file not in self._starts:
+            self._starts[stored.file] = _starts(self._opened(stored.file))
+        return Place(self._starts[stored.file][stored.name], stored.shape, stored_type(stored))
+
+    def _opened(self, path: Path) -> BinaryIO:
         if path not in self._files:
-            file = path.open("rb", buffering=0)
-            self._files[path] = file, _starts(file)
+            self._files[path] = path.open("rb", buffering=0)
         return self._files[path]
 
 

@@ -10,6 +10,7 @@ from string import Template
 
 from animate.hashing import value_hash
 from animate.weights.identity import model_files, model_identity
+from animate.weights.layout import staged_file
 from animate.weights.prepared import TRANSFORMER, transformer_folder
 
 # Room that is left for others, in bytes.
@@ -17,12 +18,17 @@ SPARE = 1 << 30
 
 
 def stage_model(
-    model: Path, scratch: str, environment: Mapping[str, str], say: Callable[[str], None]
+    model: Path,
+    scratch: str,
+    environment: Mapping[str, str],
+    say: Callable[[str], None],
+    transformer_file: Path | None = None,
 ) -> Path:
     """Return the folder to read the model from: its copy below `scratch`, or `model` itself.
 
     `scratch` may name variables as $SLURM_TMPDIR. Without room, or without the folder, the model
-    is read where it is, and `say` gets the reason: slower, but the same frames.
+    is read where it is, and `say` gets the reason: slower, but the same frames. `transformer_file`
+    is copied, too, in the transformer's place.
     """
     try:
         folder = Path(Template(scratch).substitute(environment))
@@ -30,32 +36,33 @@ def stage_model(
         say(f"scratch: {missing.args[0]} is not set on this node; reading {model} in place")
         return model
     transformer = str(transformer_folder(model, exact=False).relative_to(model))
-    copy = folder / f"wan-animate-{value_hash([model_identity(model), transformer])[:16]}"
+    identity = model_identity(model, transformer_file)
+    copy = folder / f"wan-animate-{value_hash([identity, transformer])[:16]}"
     try:
-        return _copied_once(model, copy)
+        return _copied_once(model, copy, transformer_file)
     except OSError as error:
         reason = "no space left" if error.errno == errno.ENOSPC else str(error)
         say(f"scratch {folder}: {reason}; reading {model} in place")
         return model
 
 
-def _copied_once(model: Path, copy: Path) -> Path:
+def _copied_once(model: Path, copy: Path, transformer_file: Path | None) -> Path:
     with open(copy.with_suffix(".lock"), "w") as lock:  # noqa: PTH123
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not copy.is_dir():
             partial = copy.with_suffix(".part")
             shutil.rmtree(partial, ignore_errors=True)
             try:
-                _copy_parts(model, partial)
+                _copy_parts(model, partial, transformer_file)
                 partial.rename(copy)
             finally:
                 shutil.rmtree(partial, ignore_errors=True)
     return copy
 
 
-def _copy_parts(model: Path, partial: Path) -> None:
+def _copy_parts(model: Path, partial: Path, transformer_file: Path | None) -> None:
     """Copy what a sampler reads, times included: they are part of the model's identity."""
-    files = _files(model)
+    files = _files(model, transformer_file)
     needed = sum(file.stat().st_size for file in files)
     if needed + SPARE > shutil.disk_usage(partial.parent).free:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -65,11 +72,15 @@ def _copy_parts(model: Path, partial: Path) -> None:
         shutil.copy2(file, target)
 
 
-def _files(model: Path) -> dict[Path, Path]:
+def _files(model: Path, transformer_file: Path | None) -> dict[Path, Path]:
     """Return the files that a sampler reads, and their names in the copy.
 
     A transformer that was prepared for sampling takes the place of the one that it was made from.
     """
+    if transformer_file:
+        files = [*model_files(model, other_transformer=True), *model.glob("*.json")]
+        place = staged_file(Path(), transformer_file)
+        return {file: file.relative_to(model) for file in files} | {transformer_file: place}
     original, read = model / TRANSFORMER, transformer_folder(model, exact=False)
     files = [*model_files(model), *model.glob("*.json")]
     others = {file: file.relative_to(model) for file in files if file.parent != original}

@@ -22,13 +22,27 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a tensor's bytes start in its file, as what they are read, and what decodes that."""
+
+    start: int
+    shape: torch.Size
+    dtype: torch.dtype
+    decode: Callable[[torch.Tensor], torch.Tensor] | None = None
+
+
+@dataclass(frozen=True)
 class StoredTensor:
-    """A tensor in a file, and what the file's header says of it."""
+    """A tensor in a file, and what the file's header says of it.
+
+    One without a `place` is a safetensors file's tensor of this very name.
+    """
 
     name: str
     file: Path
     shape: torch.Size
     dtype: str
+    place: Place | None = None
 
     def read(self, rows: slice = slice(None)) -> torch.Tensor:
         """Return the rows (of the first axis), memory-mapped, on the CPU."""

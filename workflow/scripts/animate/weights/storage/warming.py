@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from animate.weights.identity import TRANSFORMER_FILE
+from animate.weights.layout import staged_file
 from animate.weights.prepared import transformer_folder
 
 PIECE, THREADS = 16 << 20, 4
@@ -31,9 +33,14 @@ def warm(settings: Path, staged: Path | None) -> None:
 
 def _warm(settings: Path, staged: Path | None) -> None:
     try:
-        model = staged or Path(json.loads(settings.read_text("utf-8"))["model"])
-        folders = [transformer_folder(model, exact=False), *(model / p for p in OTHER_PARTS)]
-        files = [f for folder in folders for f in sorted(folder.glob("*.safetensors"))]
+        job = json.loads(settings.read_text("utf-8"))
+        model = staged or Path(job["model"])
+        own = job.get("settings", {}).get(TRANSFORMER_FILE)
+        copy = staged_file(staged, Path(own)) if own and staged else None
+        files = [copy if copy and copy.is_file() else Path(own)] if own else []
+        folders = [] if own else [transformer_folder(model, exact=False)]
+        folders += [model / part for part in OTHER_PARTS]
+        files += [f for folder in folders for f in sorted(folder.glob("*.safetensors"))]
         sizes = {file: file.stat().st_size for file in files}
         if sum(sizes.values()) > MOST_MEMORY * _free_memory():
             return
