@@ -7,20 +7,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import AutoencoderKLWan, WanAnimateTransformer3DModel
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
 from animate.demo.model import randomise, tiny_tokenizer
 from animate.weights import convert
 from animate.weights.layout import RELIGHTING_LORAS, write_model_index, write_schedule_and_processor
 from animate.weights.original_names import (
-    Names,
     image_encoder_names,
     text_encoder_names,
     transformer_names,
     vae_names,
 )
 from onnx_files import write_detector, write_pose
+from transformer_files import original_naming
 
 WIDTH, HEADS, LAYERS, TEXT, FFN, FREQUENCIES, IMAGE = 32, 2, 5, 32, 64, 32, 1280
 # Files of the pose network: the network, and its weights beside it.
@@ -80,11 +80,11 @@ def write_original(diffusers: Path, folder: Path) -> None:
     config = {"_class_name": "WanAnimateModel", "dim": WIDTH, "num_heads": HEADS}
     (folder / "config.json").write_text(json.dumps(config))
     names = transformer_names(LAYERS, LAYERS // convert.FACE_BLOCK_EVERY)
-    _write_shards(_original(diffusers / "transformer", names), folder)
-    text = _original(diffusers / "text_encoder", text_encoder_names(2))
+    _write_shards(original_naming(diffusers / "transformer", names), folder)
+    text = original_naming(diffusers / "text_encoder", text_encoder_names(2))
     torch.save(text, folder / convert.TEXT_ENCODER)
-    torch.save(_original(diffusers / "vae", vae_names()), folder / convert.VAE)
-    visual = _original(diffusers / "image_encoder", image_encoder_names(2))
+    torch.save(original_naming(diffusers / "vae", vae_names()), folder / convert.VAE)
+    visual = original_naming(diffusers / "image_encoder", image_encoder_names(2))
     visual["pos_embedding"] = visual["pos_embedding"][None]
     clip = {f"visual.{name}": tensor for name, tensor in visual.items()}
     clip |= {"textual.head.0.weight": torch.zeros(2, 2), "log_scale": torch.zeros(())}
@@ -141,12 +141,3 @@ def files_of(folder: Path) -> dict[str, bytes]:
     """Return every file of a folder by its name there."""
     paths = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
-
-
-def _original(folder: Path, names: Names) -> dict[str, torch.Tensor]:
-    weights = {k: v for path in folder.glob("*.safetensors") for k, v in load_file(path).items()}
-    return {
-        old: torch.cat([weights[name] for name in new]) if len(new) > 1 else weights[new[0]].clone()
-        for old, new in names.items()
-        if new and new[0] in weights
-    }

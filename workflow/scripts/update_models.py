@@ -7,7 +7,10 @@ from animate.stage import run_stage
 
 def main(args) -> None:
     """Rewrite the lock file."""
-    for line in update_pins(declared(args), args.lock_file):
+    declaration = declared(args)
+    parts = [(declaration.models[name].parts, chosen) for name, chosen in args.needs]
+    needed = {found[part].repository for found, chosen in parts for part in chosen}
+    for line in update_pins(declaration, args.lock_file, needed):
         print(line, flush=True)
 
 

@@ -1,6 +1,6 @@
 """From a branch or tag to a commit whose every file has a known size and SHA-256."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -45,9 +45,17 @@ def pin(declaration: Declaration, lock_path: Path, parts: Iterable[Part]) -> lis
     return names
 
 
-def update_pins(declaration: Declaration, lock_path: Path) -> Iterator[str]:
-    """Look up every repository that is not used in place, and yield what changed, as lines."""
+def update_pins(
+    declaration: Declaration, lock_path: Path, needed: Collection[str]
+) -> Iterator[str]:
+    """Look up the repositories that are pinned or needed, and yield what changed, as lines.
+
+    Those that are used in place are not looked up.
+    """
+    pinned = read_lock(lock_path)
     for name, repository in declaration.repositories.items():
+        if name not in pinned and name not in needed:
+            continue
         if repository.path:
             yield f"{name}: used in place at {repository.path}"
             continue
