@@ -1,6 +1,7 @@
 """Whether a model is the right one, from the headers of its files, before the files are fetched."""
 
 import logging
+import os
 from collections.abc import Mapping
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -26,6 +27,8 @@ DESCRIPTIONS = "config.json", ".safetensors.index.json"
 LENGTH_BYTES = 8
 # Bytes of a GGUF file to look at, one after the other, until its header is among them.
 GGUF_HEADERS = 1 << 16, 1 << 19, 1 << 22, 1 << 25
+# More than any such file has; a hole takes no space.
+MOST_BYTES = 1 << 37
 
 
 def check_before_fetching(layout: str, files: Mapping[str, ModelFile]) -> None:
@@ -113,10 +116,12 @@ def _fetch_gguf_header(file: ModelFile, path: Path) -> None:
         with explained(file.repository, file.name), path.open("r+b") as target:
             target.seek(have)
             target.writelines(content(file, have, end))
-            target.truncate(file.size)
+            # Whether the tensors are whole is not asked yet.
+            target.truncate(MOST_BYTES)
         have = end
         if header_end(path) <= have:
-            return
+            break
+    os.truncate(path, file.size)
 
 
 def _fetch_header(file: ModelFile, path: Path) -> None:
