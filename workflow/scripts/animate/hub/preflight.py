@@ -19,7 +19,6 @@ from animate.weights.architecture import (
     check_original,
     check_transformer_file,
 )
-from animate.weights.transformer_file.gguf import header_end
 
 WEIGHTS = ".safetensors"
 # The small files that the check reads whole.
@@ -109,6 +108,9 @@ def _fetch_gguf_header(file: ModelFile, path: Path) -> None:
 
     Nothing in it says how long its header is: as much is fetched as it turns out to take.
     """
+    # Imported here because PyTorch takes seconds to load.
+    from animate.weights.transformer_file.gguf import header_end
+
     have = 0
     path.touch()
     for most in GGUF_HEADERS:
