@@ -262,6 +262,8 @@ def test_a_missing_table_is_explained(config):
         ("segment_frames,conditioning_frames", "5,5", "fewer than segment_frames"),
         ("loras", '"[{path: none.safetensors}]"', "no such file"),
         ("sam2_checkpoint", "none.pt", "no such file"),
+        ("transformer_file", "none.gguf", "no such file"),
+        ("transformer_file", "none/x.pth", "a path of a .safetensors or .gguf file"),
         ("loras", '"[{path: character.png, wait: 1}]"', "did you mean 'weight'?"),
         ("loras", '"[{path: character.png, strict: maybe}]"', "allowed: true or false"),
         ("loras", '"[{repo: a/b, file: x, strict: 1}]"', "allowed: true or false"),
@@ -275,6 +277,18 @@ def test_lora_paths_and_weights_are_completed(read, tmp_path):
     table = read(f'{HEADER},loras\n{GOOD},"[{{path: character.png}}]"\n')
     (lora,) = table.clips["dance"].settings.loras
     assert (lora.location("models"), lora.weight) == (str(tmp_path / "character.png"), 1.0)
+
+
+def test_a_transformers_file_is_a_path_and_a_declared_part_a_name(read, tmp_path):
+    (tmp_path / "wan.gguf").touch()
+    for cell, own in (("wan.gguf", str(tmp_path / "wan.gguf")), ("fp8_scaled", "")):
+        text = f"{HEADER},transformer_file\n{GOOD},{cell}\n"
+        settings = read(text).clips["dance"].settings
+        assert (settings.own_transformer, settings.transformer_file) == (own, own or cell)
+        mistake = only_mistake(read(text, model="wan2.2-animate-14b-original"))
+        assert (
+            "'transformer_file': cannot be used with model wan2.2-animate-14b-original" in mistake
+        )
 
 
 def test_a_lora_of_the_hub_is_a_file_below_the_models(read):
