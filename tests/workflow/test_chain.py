@@ -68,7 +68,9 @@ def duet(tmp_path_factory):
     project.rows = [second, first]
     project.write_table(*project.rows)
     # Nothing of the second row can be made yet, and nothing is looked for.
-    assert "first" in project.pending_jobs("previews")
+    jobs = project.pending_jobs("previews", "export_keypoints")
+    assert jobs["first"]["export_clip_keypoints"] == jobs["first"]["verdict"] == 1
+    assert jobs.keys() - {""} == {"first"} and "sample" not in jobs["first"]
     project.snakemake("results/first/sampled.mp4")
     project.first = as_by_a_trained_model(project.folder / "results/first")
     project.console = project.snakemake("all", "results/second/preview.mp4").stderr

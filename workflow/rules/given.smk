@@ -152,6 +152,7 @@ rule export_keypoints:
         [
             f"{RESULTS}/{name}/exported_keypoints.json"
             for name, clip in CLIPS.items()
-            if clip.own.has_points(clip.mode)
+            # Of another clip's result there are points only after hours of sampling.
+            if clip.own.has_points(clip.mode) and not clip.source
         ],
         refused_rows,
