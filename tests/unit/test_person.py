@@ -168,6 +168,10 @@ def test_mask_covers_the_person_and_not_the_passer_by():
         left = 100 + 2 * number
         assert mask[200:, left + 80 : left + 200].mean() > 0.8
         assert mask[:, 430:].mean() < 0.02
+    # Points of the user's may lack a neck.
+    body[:, NECK] = 0
+    *_, other = matte("mediapipe").masks(frames, body)
+    assert (other != mask).mean() < 0.02
 
 
 def test_still_person_does_not_tremble():

@@ -10,7 +10,9 @@ from animate.pose.drawing import LIMBS, SCORE_THRESHOLD
 
 CONFIDENCE = 0.5
 NECK = 1
-# How far the neck may lie from the middle of the trunk, in units of the trunk's square.
+# Shoulders, nose and hips: without a neck, the first of them that is known says whose body it is.
+BESIDE_NECK = (2, 5, 0, 8, 11)
+# How far it may lie from the middle of the trunk, in units of the trunk's square.
 MAX_DISTANCE = 0.8
 
 
@@ -41,12 +43,17 @@ def masks(
 
 
 def _is_person(person: Person | None, points: np.ndarray) -> bool:
-    """Say whether the body points are those of the person: their neck is on the trunk's top."""
+    """Say whether the body points are those of the person: their neck is on the trunk's top.
+
+    Points of the user's may lack a neck; then another point of the trunk is as good.
+    """
     if person is None:
         return False
     side = person.trunk[2] - person.trunk[0]
     middle = (person.trunk[:2] + person.trunk[2:]) / 2
-    return np.linalg.norm(points[NECK, :2] - middle) < MAX_DISTANCE * side
+    known = [] if points[NECK, 2] > 0 else [p for p in BESIDE_NECK if points[p, 2] > 0]
+    apart = np.linalg.norm(points[[NECK, *known[:1]], :2] - middle, axis=1)
+    return apart.min() < MAX_DISTANCE * side
 
 
 def _crossed(mask: np.ndarray, points: np.ndarray) -> np.ndarray:
