@@ -23,6 +23,7 @@ from animate.weights.checkpoint import empty_transformer
 from animate.weights.original_names import transformer_names
 from animate.weights.prepared import TRANSFORMER
 from animate.weights.storage.staging import stage_model
+from animate.weights.transformer_file.glance import fault_at_a_glance
 from golden_model import original_weights, transformer_part
 from sampler_clip import change_settings, result_frames, write_clip, write_model
 from transformer_files import (
@@ -187,6 +188,26 @@ def test_damaged_file_is_refused_by_name(bare, weights, tmp_path, kind, cut):
     path.write_bytes(content[: ends[cut]] if cut in ends else bytes(10_000))
     with pytest.raises(ClipError, match=rf"{path} is not a sound (GGUF|safetensors) file"):
         loaded(bare, path)
+
+
+@pytest.mark.parametrize("kind", ["prefixed", "fp8", "Q8_0"])
+def test_glance_passes_a_whole_file_and_tells_a_cut_or_foreign_one(weights, tmp_path, kind):
+    path = tmp_path / ("x.gguf" if kind in GGUF_LEVELS else "x.safetensors")
+    write(path, kind, weights)
+    assert fault_at_a_glance(path) == ""
+    content = path.read_bytes()
+    other = tmp_path / f"other{path.suffix}"
+    other.write_bytes(b"<html>" + content[6:])
+    assert "is no" in fault_at_a_glance(other)
+    if kind in GGUF_LEVELS:
+        return
+    for name, end in (("cut", len(content) - 1), ("header", 1000), ("nothing", 0)):
+        cut = path.with_stem(name)
+        cut.write_bytes(content[:end])
+        assert fault_at_a_glance(cut).endswith("get the file again")
+    video = {name: t for name, t in weights.items() if not name.startswith("face_adapter.")}
+    write_plain(path.with_stem("i2v"), video, torch.bfloat16)
+    assert "has no face_adapter.fuser_blocks.0" in fault_at_a_glance(path.with_stem("i2v"))
 
 
 def test_file_of_neither_form_is_refused(bare, tmp_path):

@@ -10,6 +10,7 @@ from animate.hub.declared.declaration import (
     transformer_part,
     with_loras,
 )
+from animate.weights.transformer_file.glance import fault_at_a_glance
 
 MODELS = CONFIG.models
 # A workflow that uses this one as a module may leave the declaration as it is.
@@ -32,15 +33,24 @@ def parts_of(model, clips):
     return declared.needed_parts(clips) if declared else {}
 
 
+def transformer_problem(clip):
+    """Return what is wrong with a clip's `transformer_file`, "" when nothing is to be seen."""
+    try:
+        transformer_part(DECLARATION, clip)
+        own = clip.settings.own_transformer
+        fault = own and fault_at_a_glance(Path(own))
+        return f"{own} {fault}" if fault else ""
+    except (ClipError, OSError) as error:
+        return str(error)
+
+
 def refuse_unknown_transformers():
-    """Treat names of `transformer_file` that models.yaml does not declare as the table's mistakes."""
+    """Treat a `transformer_file` that is none, or is not declared, as a mistake of the table."""
     for clip in list(CLIPS.values()):
-        try:
-            transformer_part(DECLARATION, clip)
-        except ClipError as error:
-            # Of several seeds, the first refuses the row.
-            if clip.name in CLIPS:
-                TABLE.refuse(clip, "transformer_file", str(error))
+        problem = transformer_problem(clip)
+        # Of several seeds, the first refuses the row.
+        if problem and clip.name in CLIPS:
+            TABLE.refuse(clip, "transformer_file", problem)
 
 
 refuse_unknown_transformers()
