@@ -423,6 +423,18 @@ def test_settings_that_a_clip_does_not_read_are_named(read):
     }
 
 
+def test_the_backend_of_a_reference_is_read_though_the_points_are_given(read, tmp_path):
+    """Or its weights would not be there when the verdict compares limbs."""
+    (tmp_path / "mine.npz").touch()
+    columns = ",pose_backend,keypoints,require"
+    for require, reads in (("", True), ("body=0.5", True), ("none", False)):
+        table = read(f"{HEADER}{columns}\n{GOOD},vitpose,mine.npz,{require}\n")
+        (clip,) = table.clips.values()
+        assert clip.compares_limbs == reads
+        assert ("pose_backend" not in clip.unread) == reads == (not table.ignored)
+        assert "person" in clip.unread
+
+
 def test_settings_survive_the_way_to_the_scripts(read):
     settings = read(f"{HEADER}\n{GOOD}\n").clips["dance"].settings
     for stage in (*ClipSettings.__bases__, ClipSettings):

@@ -110,11 +110,7 @@ def excludes(wildcards):
 
 
 def compares_limbs(wildcards):
-    """Tell whether the verdict may recommend to retarget."""
-    clip = clip_of(wildcards)
-    drawn = clip.own.has_points(clip.mode) and not clip.own.pose_video
-    fixed = replaces(wildcards) or retargets(wildcards)
-    return clip.settings.require.asks and drawn and not fixed
+    return clip_of(wildcards).compares_limbs
 
 
 def driving_video(wildcards):

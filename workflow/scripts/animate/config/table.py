@@ -88,9 +88,16 @@ class Clip:
         return drawn and self.settings.retarget != "none"
 
     @property
+    def compares_limbs(self) -> bool:
+        """Whether the verdict may recommend to retarget, by points found in the reference."""
+        drawn = self.own.has_points(self.mode) and not self.own.pose_video
+        fixed = self.mode == "replace" or self.retargets
+        return self.settings.require.asks and drawn and not fixed
+
+    @property
     def unread(self) -> dict[str, str]:
         """The settings that nobody reads because of own files, each with their columns."""
-        return self.own.unread(self.mode, self.retargets)
+        return self.own.unread(self.mode, self.retargets or self.compares_limbs)
 
 
 def with_seed(clip: Clip, seed: int) -> Clip:

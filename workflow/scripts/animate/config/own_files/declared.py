@@ -62,16 +62,16 @@ class OwnFiles(Declared):
         """Return whether the person's points are left to find."""
         return self.needs_points(mode) and not self.keypoints
 
-    def unread(self, mode: str, retargets: bool) -> dict[str, str]:
+    def unread(self, mode: str, reads_reference: bool) -> dict[str, str]:
         """Return the settings that no stage is left to read, each with the columns that do it.
 
-        `retargets` tells whether points are found in the reference, too.
+        `reads_reference` tells whether points are found in the reference, too.
         """
         columns = self.columns
         found = {name: column for column in columns for name in FOUND_BY.get(column, ())}
         if not self.finds_points(mode):
             by = "keypoints" if self.keypoints else ", ".join(columns)
             found["person"] = by
-            if self.pose_video or not retargets:
+            if not reads_reference:
                 found["pose_backend"] = by
         return found
