@@ -8,7 +8,7 @@ from pathlib import Path
 FIELD = re.compile(r"(?:^|\s)(\w+)=(\S*)")
 CLIP = re.compile(r"--target-jobs '\w+:clip=(\w+)'")
 
-GROUPS = "prepare", "detect", "complete", "finish"
+GROUPS = "prepare", "detect", "complete", "sample", "finish"
 UNITS = {"M": 1, "G": 1024}
 
 

@@ -173,12 +173,18 @@ def gpu_job():
         **{name: request(name) for name in SITE.gpu_request(1)},
         **SITE.gpu_options,
         **own_tasks(),
+        **one_at_a_time(),
     }
     return {
         "mem_mb": asked_memory(memory),
         GPUS: of_gpus(int),
         **(submitted if SUBMITS else {}),
     }
+
+
+def one_at_a_time():
+    """Return the resource of which a job of several clips has one for each in turn."""
+    return {"samplers": 1} if SITE.clips_per_job > 1 else {}
 
 
 def detector(stage, clip):

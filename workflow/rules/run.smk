@@ -45,6 +45,9 @@ def on_fault(numbers, fault):
     """Say why jobs failed, and have no attempt follow that would meet the same mistake."""
     running = set(workflow.scheduler.running)
     job = next(job for job in running if numbers & numbers_of(job))
+    if job.is_group() and PACKS and all(map(alike, job.jobs)):
+        # Clips of one job do not fail together.
+        job = next(one for one in job.jobs if one.jobid in numbers)
     if fault.number in HOPELESS or (fault.note and fault.note.final):
         job.attempt = job.restart_times + 1
     again = job.attempt <= job.restart_times

@@ -31,7 +31,8 @@ def launch_options(wildcards, output, resources):
     if in_slurm_job():
         options += [f"--nodes={resources.nodes}", f"--cpus={resources.cpus_per_task}"]
         options += ["--scratch", SITE.scratch] if SITE.scratch else []
-    elif not workflow.remote_exec:
+        options += [f"--stop-before={SITE.warning_seconds}"] if IN_PACK else []
+    if IN_PACK or not workflow.remote_exec:
         # Ranks stay for the next clip of this run.
         options += [f"--warm-seconds={CONFIG.warm_seconds}", f"--run={os.getpid()}"]
     return options

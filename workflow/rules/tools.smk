@@ -10,10 +10,11 @@ rule plan:
     params:
         config=CONFIG_TEXT,
         auto_gpus=lambda wildcards: gpus_of_auto_clips(),
+        in_a_row=clips_in_a_row,
         output=PLAN,
     shell:
         'python "$SCRIPTS"/plan.py --log {log:q} --config {params.config:q}'
-        " --auto-gpus {params.auto_gpus} --output {params.output:q}"
+        " --auto-gpus {params.auto_gpus} --in-a-row {params.in_a_row} --output {params.output:q}"
 
 
 rule gallery:

@@ -5,20 +5,24 @@ too few free waits. The command is replaced by torchrun, so the locks last as lo
 --warm-seconds the ranks and their locks outlive it, and take the next clip like this one: see
 `animate.serving`.
 In a job that SLURM gave its GPUs, --nodes says over how many nodes srun spreads them instead. In a
-container that has no srun, a clip on one node is started without.
+container that has no srun, a clip on one node is started without. With --warm-seconds, too, the job
+samples several clips on one node, each told to stop --stop-before seconds before the job's end.
 """
 
 import argparse
 import json
 import os
 import shutil
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from functools import partial
 from pathlib import Path
 
-from animate.cluster.launch import ranks_command, step_command
+from animate.cluster.launch import ranks_command, seconds_left, step_command
 from animate.devices.idle import end_idle, waiting
 from animate.devices.leases import lease, lease_folder, visible_devices
 from animate.errors import ClipError
@@ -34,7 +38,8 @@ from animate.sampling.progress import Progress
 from animate.serving.jobs import ServerWaits, sample_by_server, start_keeper
 from animate.serving.loaded import loaded_key
 from animate.serving.outlets import Outlet
-from animate.serving.servers import Run, server_names
+from animate.serving.servers import Run, end_others, server_names
+from animate.weights.storage.staging import stage_model
 
 HERE = Path(__file__).parent
 SAY_SECONDS = 5
@@ -66,14 +71,22 @@ def main(arguments: argparse.Namespace) -> None:
     environment = dict(os.environ)
     ranks = arguments.gpus // (arguments.nodes or 1)
     os.environ |= rank_environment(environment, ranks, arguments.settings)
-    if arguments.nodes:
+    if arguments.nodes and not arguments.warm_seconds:
         announce(arguments.settings, f"on {arguments.gpus} GPUs of {arguments.nodes} nodes")
         _become(_task_on_nodes(arguments))
-    devices = [] if arguments.device == "cpu" else visible_devices(environment)
+    # SLURM's GPUs are nobody else's.
+    leased = arguments.device != "cpu" and not arguments.nodes
+    devices = visible_devices(environment) if leased else []
+    if arguments.nodes:
+        _stop_in_time(arguments)
+        _stage(arguments)
     if arguments.warm_seconds and not IN_CONTAINER & environment.keys():
         served = _ranks(arguments, ranks, "--serve")
         if key := loaded_key(arguments.settings, served):
-            names = server_names(lease_folder(environment), Run.of(arguments.run), key)
+            run = Run.of(arguments.run)
+            names = server_names(lease_folder(environment), run, key)
+            if arguments.nodes:
+                end_others(lease_folder(environment), run, names)
             sys.exit(_sample_by_server(arguments, devices, names, served))
     with ExitStack() as stack:
         _take_gpus(arguments, devices, stack)
@@ -85,6 +98,33 @@ def _ranks(arguments: argparse.Namespace, ranks: int, *more: str) -> list[str]:
     return ranks_command(1, ranks, [str(HERE / "sample.py"), *_sampler_options(arguments), *more])
 
 
+def _stop_in_time(arguments: argparse.Namespace) -> None:
+    """Warn this process before the job's end, as SLURM warns a job of one clip.
+
+    With control groups, SLURM's own warning reaches no more than the Snakemake around it.
+    """
+    left = seconds_left(os.environ)
+    if left is None:
+        return
+    left -= arguments.stop_before
+    if left <= 0:
+        print(f"clip {arguments.settings.parent.name}: is left to another job: no time in this one")
+        sys.exit(1)
+    warning = threading.Timer(left, os.kill, (os.getpid(), signal.SIGUSR1))
+    warning.daemon = True
+    warning.start()
+
+
+def _stage(arguments: argparse.Namespace) -> None:
+    """Find the model on this node's own disk, where it is copied once."""
+    # The sampler reports wrong settings itself.
+    with suppress(OSError, ValueError, KeyError):
+        if arguments.scratch:
+            model = Path(json.loads(arguments.settings.read_text(encoding="utf-8"))["model"])
+            say = partial(print, file=sys.stderr, flush=True)
+            arguments.staged = stage_model(model, arguments.scratch, os.environ, say)
+
+
 def _take_gpus(
     arguments: argparse.Namespace,
     devices: list[str],
@@ -92,7 +132,7 @@ def _take_gpus(
     meanwhile: Callable[[Path], None] = end_idle,
 ) -> None:
     """Have the processes that this one starts see the clip's GPUs, which they hold."""
-    where = "without GPUs of its own"
+    where = f"on {arguments.gpus} GPUs of its job" if arguments.nodes else "without GPUs of its own"
     if devices:
         folder = lease_folder(os.environ)
         held = stack.enter_context(lease(devices, arguments.gpus, folder, meanwhile=meanwhile))
@@ -161,7 +201,8 @@ def _task_on_nodes(arguments: argparse.Namespace) -> list[str]:
 
 
 def _sampler_options(arguments: argparse.Namespace) -> list[str]:
-    return [f"--device={arguments.device}", f"--compile={arguments.compile}"]
+    options = [f"--device={arguments.device}", f"--compile={arguments.compile}"]
+    return [*options, *([f"--staged={arguments.staged}"] if arguments.staged else [])]
 
 
 def _become(command: list[str]) -> None:
@@ -180,8 +221,9 @@ if __name__ == "__main__":
     parser.add_argument("--compile", default="auto", help="auto, on or off")
     parser.add_argument("--warm-seconds", type=float, default=0, help="ranks wait for more clips")
     parser.add_argument("--run", type=int, help="process number of the Snakemake they end with")
+    parser.add_argument("--stop-before", type=float, default=0, help="seconds before a job's end")
     parser.add_argument("settings", type=Path)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(namespace=argparse.Namespace(staged=None))
     log = log_of_sampler(arguments.settings)
     remove_note(log)
     try:

@@ -17,7 +17,8 @@ def main(args) -> None:
     table = read_table(config.clips, config)
     site, model = Site.of(config), config.model
     nodes = ask_nodes() if site.check_nodes else []
-    lines = plan_clips(table, config.results, site, model, args.auto_gpus, nodes)
+    options = args.auto_gpus, nodes, args.in_a_row
+    lines = plan_clips(table, config.results, site, model, *options)
     rows = table_rows(list(lines))
     write_plan(args.output, rows)
     print(aligned(rows))
@@ -29,5 +30,8 @@ if __name__ == "__main__":
         "--config", type=Configuration.model_validate_json, required=True, help="as JSON text"
     )
     parser.add_argument("--auto-gpus", type=int, default=1, help="GPUs of clips with gpus: auto")
+    parser.add_argument(
+        "--in-a-row", type=float, default=1, help="like clips that are sampled with one load"
+    )
     parser.add_argument("--output", type=Path, required=True, help=".tsv file to write")
     run_stage(main, parser)

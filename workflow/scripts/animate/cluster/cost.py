@@ -18,9 +18,10 @@ ENCODE, DECODE = 1.16, 1.86
 # Two GPUs are 0.97 x 2 times as fast, and this much is taken off again at each doubling: with four,
 # 0.94 was measured with FSDP2 and 0.97 with replicated weights.
 EFFICIENCY = 0.97
-# From the command to the first step: 32 s were measured with a local disk and compiled kernels. A
-# shared disk that reads 35 GB at 0.5 GB/s and a first compilation take about this long.
-START = 150
+# From the command to the first step: 31 s were measured with a local disk, a prepared copy that was
+# not in memory, and compiled kernels; with SLOW_START, a shared disk that reads 35 GB at 0.5 GB/s
+# and a first compilation. Of a clip that follows another one on the same ranks: not measured.
+START, SLOW_START, WARM_START = 31, 150, 5
 # The tiny model on a CPU, in seconds: start of the ranks, and of one token in one step.
 TINY_START, TINY_TOKEN = 20, 1e-4
 # Core seconds of a frame.
@@ -77,14 +78,21 @@ class Cost:
         return self.seconds * self.gpus / 60
 
 
-def sampling_cost(work: Work, gpus: int, speed: float, model: str) -> Cost:
-    """Return what sampling costs on `gpus` GPUs that are `speed` times as fast as an H200."""
+def sampling_cost(
+    work: Work, gpus: int, speed: float, model: str, start: float | None = None
+) -> Cost:
+    """Return what sampling costs on `gpus` GPUs that are `speed` times as fast as an H200.
+
+    `start`: seconds before the first step; those of a clip that loads the model when None.
+    """
     if model == "tiny":
         tokens = sum(map(work.tokens_of, work.segment_lengths))
-        seconds = TINY_START + work.steps * tokens * TINY_TOKEN
+        loading, sampling = TINY_START, work.steps * tokens * TINY_TOKEN
     else:
+        loading = START
         sampling = sum(segment_seconds(work, frames) for frames in work.segment_lengths)
-        seconds = START + sampling / (speed * speed_up(gpus))
+        sampling /= speed * speed_up(gpus)
+    seconds = sampling + (loading if start is None else start)
     return Cost(seconds, gpus, disk_bytes(work))
 
 

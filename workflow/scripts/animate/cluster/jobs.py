@@ -1,9 +1,15 @@
 """What a job asks of SLURM: minutes, MB and CPUs, more of them with each attempt."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from animate.cluster.cost import detector_seconds, sampling_cost, stage_seconds
+from animate.cluster.cost import (
+    SLOW_START,
+    WARM_START,
+    detector_seconds,
+    sampling_cost,
+    stage_seconds,
+)
 from animate.cluster.site import Site
 from animate.cluster.work import Work
 
@@ -31,9 +37,22 @@ def sampling_minutes(work: Work, gpus: int, site: Site, model: str, attempt: int
 
     A clip that takes longer than the limit goes on in its next attempt.
     """
-    seconds = sampling_cost(work, gpus, site.gpu_speed, model).seconds * HEADROOM
-    seconds += site.warning_seconds
-    return _within(site, attempt * max(math.ceil(seconds / 60), site.min_minutes))
+    return _within(site, series_minutes([work], gpus, site, model, attempt))
+
+
+def series_minutes(works: Sequence[Work], gpus: int, site: Site, model: str, attempt: int) -> int:
+    """Return the time limit of sampling clips one after the other, whatever the site allows.
+
+    The model is loaded for the first.
+    """
+    first = None if model == "tiny" else SLOW_START
+    starts = [first, *[WARM_START] * (len(works) - 1)]
+    costs = [
+        sampling_cost(work, gpus, site.gpu_speed, model, start)
+        for work, start in zip(works, starts, strict=True)
+    ]
+    seconds = sum(cost.seconds for cost in costs) * HEADROOM + site.warning_seconds
+    return attempt * max(math.ceil(seconds / 60), site.min_minutes)
 
 
 def stage_minutes(

@@ -1,11 +1,16 @@
 """The commands that start a clip's ranks in a SLURM job: one task a node, torchrun in each."""
 
 import os
+import subprocess
 import sys
+import time
 from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 
 FIRST_PORT, PORTS = 20_000, 20_000
+PATIENCE_SECONDS = 20
 RUN_RANKS = Path(__file__).parents[2] / "run_ranks.py"
 
 
@@ -46,3 +51,15 @@ def ranks_command(
         meeting = [f"--nnodes={nodes}", "--rdzv-backend=c10d", f"--rdzv-id={job}"]
         meeting += [f"--rdzv-endpoint={address}:{port}"]
     return [sys.executable, str(RUN_RANKS), *meeting, f"--nproc-per-node={ranks}", *program]
+
+
+def seconds_left(environment: Mapping[str, str]) -> float | None:
+    """Return the seconds until the time limit of this process's SLURM job, None if unknown."""
+    command = ["squeue", "--noheader", "--format=%e", f"--jobs={environment.get('SLURM_JOB_ID')}"]
+    asked = dict(environment) | {"SLURM_TIME_FORMAT": "standard"}
+    options = {"capture_output": True, "text": True, "env": asked, "timeout": PATIENCE_SECONDS}
+    # Without an answer, SLURM ends the job when it is time.
+    with suppress(OSError, subprocess.TimeoutExpired, ValueError):
+        end = subprocess.run(command, **options).stdout.strip()
+        return datetime.fromisoformat(end).timestamp() - time.time()
+    return None

@@ -37,6 +37,13 @@ class ClusterConfig(Declared):
         "GPUs that this project may hold at once; `gpus: auto` shares them among the clips",
         ge=1,
     )
+    clips_per_job: int = setting(
+        1,
+        "Clips that one job samples one after the other, with the model loaded once; they have the"
+        " same LoRAs, precision and number of GPUs",
+        ge=1,
+        le=1000,
+    )
     max_minutes: int = setting(
         1440,
         "Longest time limit of the partition; a longer clip goes on in its next attempt",
@@ -100,8 +107,9 @@ class Configuration(Declared):
     )
     warm_seconds: int = setting(
         60,
-        "Without a cluster: how long a sampler stays loaded, and holds its GPUs, for the run's next"
-        " clip with the same model, LoRAs, precision and `gpus`; 0 loads the model for each clip",
+        "How long a sampler stays loaded, and holds its GPUs, for the run's next clip with the same"
+        " model, LoRAs, precision and `gpus`; 0 loads the model for each clip. On a cluster only"
+        " within a job, see `clips_per_job`",
         ge=0,
     )
     defaults: ClipSettings = setting(

@@ -20,11 +20,11 @@ def loaded_key(settings: Path, ranks: list[str]) -> str | None:
     """
     try:
         job = json.loads(settings.read_text(encoding="utf-8"))
-        values = {name: job["settings"].get(name) for name in LOADED}
-        loras = [[lora, _lora(Path(lora["path"]))] for lora in job["settings"].get("loras", ())]
+        relit, values, loras = loaded_settings(job["mode"], job["settings"])
+        loras = [[lora, _lora(Path(lora["path"]))] for lora in loras]
         model = Path(job["model"])
         # One that is asked for and not there is the sampler's to say.
-        light = relighting_lora(model) if _relit(job) else None
+        light = relighting_lora(model) if relit else None
         loras.append(light and _lora(light))
         own = job["settings"].get(TRANSFORMER_FILE)
         weights = [own, model_identity(model, Path(own) if own else None)]
@@ -34,13 +34,17 @@ def loaded_key(settings: Path, ranks: list[str]) -> str | None:
     return value_hash([found, ranks, str(Path.cwd())])[:16]
 
 
+def loaded_settings(mode: str, settings: dict[str, Any]) -> list[Any]:
+    """Return what of a clip's mode and its sampler's settings decides what ranks load.
+
+    Whether the relighting LoRA is merged, where the model has one; the precisions; own LoRAs.
+    """
+    relit = settings.get("relighting_lora", "auto")
+    values = {name: settings.get(name) for name in LOADED}
+    return [mode == "replace" if relit == "auto" else relit, values, settings.get("loras", [])]
+
+
 def _lora(path: Path) -> list[str | None]:
     """Return the identities of a LoRA's file and of its settings beside it, None without any."""
     beside = adapter_config(path)
     return [file_identity(path), file_identity(beside) if beside.is_file() else None]
-
-
-def _relit(job: dict[str, Any]) -> bool:
-    """Return whether the relighting LoRA is merged where the model has one."""
-    wanted = job["settings"].get("relighting_lora", "auto")
-    return job["mode"] == "replace" if wanted == "auto" else wanted

@@ -2,10 +2,11 @@
 
 import socket
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from animate.devices.idle import idle_names, reach, waiting
+from animate.devices.idle import END, idle_names, reach, waiting
 from animate.serving.messages import is_own
 
 
@@ -32,7 +33,15 @@ def server_names(leases: Path, run: Run, key: str) -> str:
 
     `leases` is the folder of the GPUs' locks.
     """
-    return f"{idle_names(leases)}{run.pid}.{run.started}/{key}/"
+    return f"{_names_of(leases, run)}{key}/"
+
+
+def end_others(leases: Path, run: Run, names: str) -> None:
+    """Ask those of a run's servers to end that wait and whose names do not begin with `names`."""
+    for name in waiting(_names_of(leases, run)):
+        if not name.startswith(names) and (connection := reach(name)):
+            with connection, suppress(OSError):
+                connection.send(END)
 
 
 def waiting_servers(names: str) -> Iterator[socket.socket]:
@@ -43,6 +52,10 @@ def waiting_servers(names: str) -> Iterator[socket.socket]:
             with connection:
                 if is_own(connection):
                     yield connection
+
+
+def _names_of(leases: Path, run: Run) -> str:
+    return f"{idle_names(leases)}{run.pid}.{run.started}/"
 
 
 def _started(pid: int) -> int | None:

@@ -1,0 +1,70 @@
+"""Samplers of like clips that are submitted together; one is loaded once, and has them in turn."""
+
+import math
+
+from animate.serving.loaded import loaded_settings
+from animate.watch.packing import Packing, go_on_after_failures
+
+PACKS = SITE.clips_per_job > 1 and SUBMITS
+# Snakemake itself knows its targets only once it has read the rules.
+TARGETS = [word for word in sys.argv if re.match(r"\w*sample:clip=", word)]
+IN_PACK = workflow.remote_exec and len(TARGETS) > 1
+
+
+@functools.cache
+def likeness(name):
+    """Return what clips have in common that one job can sample, None for a clip on several nodes."""
+    clip = CLIPS[name]
+    wanted = clip.settings.gpus
+    gpus = gpus_of_auto_clips() if wanted == AUTO else wanted
+    loaded = loaded_settings(clip.mode, clip.settings.sampling(CONFIG.models))
+    return None if nodes(gpus) > 1 else json.dumps([gpus, loaded])
+
+
+def alike(job):
+    samples = job.rule.name.endswith("sample")
+    return likeness(job.wildcards.clip) if samples else None
+
+
+@functools.cache
+def places():
+    return {name: number for number, name in enumerate(CLIPS)}
+
+
+def place(job):
+    return places()[job.wildcards.clip]
+
+
+def minutes_of(jobs, attempt):
+    """Return the time limit of clips that one job samples; a user's own limits are added up."""
+    own = workflow.resource_settings.overwrite_resources.get(jobs[0].rule.name, {})
+    if "runtime" in own:
+        return sum(job.resources.runtime for job in jobs)
+    works = [work_of(job.wildcards) for job in jobs]
+    gpus = gpus_of(jobs[0].wildcards)
+    return asking.series_minutes(works, gpus, SITE, CONFIG.model, attempt)
+
+
+def clips_in_a_row(wildcards):
+    """Return how many like clips are sampled with one load of the model."""
+    if SUBMITS:
+        return SITE.clips_per_job
+    return math.inf if CONFIG.warm_seconds else 1
+
+
+def pack_samplers():
+    # What was submitted together is so again for the step that SLURM starts in the job.
+    limits = (
+        (math.inf, math.inf)
+        if workflow.remote_exec
+        else (SITE.clips_per_job, SITE.max_minutes)
+    )
+    most, longest = limits
+    Packing(alike, place, most, minutes_of, longest).install()
+
+
+if PACKS:
+    pack_samplers()
+if IN_PACK:
+    workflow.register_resource("samplers", 1)
+    go_on_after_failures()
