@@ -21,6 +21,7 @@ keep-going: true
 """
 SITE = "cluster: {max_gpus: 2, network: nodes, clips_per_job: 3}\n"
 FILES = {"video": "../demo/driving.mp4", "reference": "../demo/character.png"}
+ROW = {"clip": "a", **FILES, "mode": "animate", "end": "0.2", "seed": "1..6"}
 CLIPS = ["a", *(f"a~seed{seed}" for seed in range(2, 7))]
 VIDEOS = [f"results/{clip}/sampled.mp4" for clip in CLIPS]
 TARGETS = re.compile(r"sample:clip=([\w~]+)")
@@ -40,19 +41,19 @@ def project(tmp_path):
     quick = project.folder / "quick.yaml"
     quick.write_text(quick.read_text() + SITE)
     write_demo(project.folder / "demo")
-    project.write_table({"clip": "a", **FILES, "mode": "animate", "end": "0.2", "seed": "1..6"})
+    project.write_table(ROW)
     project.snakemake(*VIDEOS, "--omit-from", "sample")
     project.profile = ("--profile", "shell")
     return project
 
 
 def submissions(project):
-    """Return the clips of each submission so far, and forget them."""
+    """Return the clips of each submission that samples, and forget them."""
     found = []
     for script in project.folder.glob("submitted.*"):
-        found.append(TARGETS.findall(script.read_text()))
+        found.append(sorted(TARGETS.findall(script.read_text())))
         script.unlink()
-    return sorted(found)
+    return sorted(filter(None, found))
 
 
 def log_of(project, clip):
@@ -71,10 +72,16 @@ def test_six_clips_are_two_submissions_with_one_load_each_and_a_failure_is_its_c
     assert [sum(log_of(project, c).count(LOAD) for c in pack) for pack in packs] == [1, 1]
     finished = [clip for clip in CLIPS if "finished: " in log_of(project, clip)]
     assert finished == [clip for clip in CLIPS if clip != "a~seed2"]
-    assert said.returncode == 1 and "1 of 1 clips failed" in said.stderr, said.stderr
+    assert said.returncode == 1 and "1 of 6 clips failed" in said.stderr, said.stderr
     logs = {clip: log_of(project, clip) for clip in finished}
     broken.unlink()
     broken.symlink_to(target)
-    project.snakemake(*VIDEOS, "--rerun-triggers", "mtime")
+    # A clip like it cannot be prepared, and is not waited for once that is known.
+    (project.folder / "text.png").write_text("no picture")
+    bad = ROW | {"clip": "bad", "reference": "../text.png", "seed": "0"}
+    project.write_table(ROW, bad)
+    videos = [*VIDEOS, "results/bad/sampled.mp4"]
+    said = project.snakemake(*videos, "--rerun-triggers", "mtime", check=False)
+    assert said.returncode == 1 and "bad: reference text.png" in said.stderr, said.stderr
     assert submissions(project) == [["a~seed2"]] and "finished: " in log_of(project, "a~seed2")
     assert {clip: log_of(project, clip) for clip in finished} == logs
