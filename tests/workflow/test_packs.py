@@ -1,5 +1,6 @@
 """Clips that share a submission: here to a shell on this machine, which starts what it is given."""
 
+import os
 import re
 
 import pytest
@@ -61,11 +62,12 @@ def log_of(project, clip):
 
 
 def test_six_clips_are_two_submissions_with_one_load_each_and_a_failure_is_its_clips(project):
-    # Of one clip, what the sampler reads is no video.
+    # Of one clip, what the sampler reads is no video; as old as the video was.
     broken = project.folder / "results/a~seed2/src_pose.mp4"
-    target = broken.resolve()
+    target, then = broken.resolve(), broken.stat().st_mtime_ns
     broken.unlink()
     broken.write_text("no video")
+    os.utime(broken, ns=(then, then))
     said = project.snakemake(*VIDEOS, "--rerun-triggers", "mtime", check=False)
     packs = submissions(project)
     assert packs == [CLIPS[:3], CLIPS[3:]]
