@@ -10,7 +10,7 @@ from datetime import datetime
 
 import pytest
 
-from animate.cluster.cost import START, WARM_START, sampling_cost
+from animate.cluster.cost import SLOW_START, START, WARM_START, sampling_cost
 from animate.cluster.jobs import HEADROOM, sampling_minutes, series_minutes
 from animate.cluster.launch import seconds_left
 from animate.cluster.plan import plan_clips
@@ -35,6 +35,8 @@ def test_the_limits_of_clips_in_a_row_are_summed_with_one_load():
     warm = HEADROOM * sampling_cost(LONG, 1, SITE.gpu_speed, FULL, WARM_START).seconds / 60
     assert two - one == pytest.approx(warm, abs=1) and five - one == pytest.approx(4 * warm, abs=1)
     assert series_minutes([LONG] * 5, 1, SITE, FULL, 3) == 3 * five
+    loading = series_minutes([LONG] * 5, 1, SITE, FULL, 1, warm=False)
+    assert loading - five == pytest.approx(4 * HEADROOM * (SLOW_START - WARM_START) / 60, abs=1)
     assert series_minutes([LONG] * 500, 1, SITE, FULL, 1) > SITE.max_minutes
 
 

@@ -2,6 +2,8 @@
 
 import math
 
+from snakemake.settings.types import DeploymentMethod
+
 from animate.serving.loaded import loaded_settings
 from animate.watch.packing import Packing, go_on_after_failures
 
@@ -42,14 +44,22 @@ def minutes_of(jobs, attempt):
         return sum(job.resources.runtime for job in jobs)
     works = [work_of(job.wildcards) for job in jobs]
     gpus = gpus_of(jobs[0].wildcards)
-    return asking.series_minutes(works, gpus, SITE, CONFIG.model, attempt)
+    return asking.series_minutes(
+        works, gpus, SITE, CONFIG.model, attempt, stays_loaded()
+    )
+
+
+def stays_loaded():
+    """Tell whether ranks outlive a clip: where they are started in a container, they do not."""
+    methods = workflow.deployment_settings.deployment_method
+    return CONFIG.warm_seconds > 0 and DeploymentMethod.APPTAINER not in methods
 
 
 def clips_in_a_row(wildcards):
     """Return how many like clips are sampled with one load of the model."""
-    if SUBMITS:
-        return SITE.clips_per_job
-    return math.inf if CONFIG.warm_seconds else 1
+    if not stays_loaded():
+        return 1
+    return SITE.clips_per_job if SUBMITS else math.inf
 
 
 def pack_samplers():

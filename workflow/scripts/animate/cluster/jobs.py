@@ -40,13 +40,15 @@ def sampling_minutes(work: Work, gpus: int, site: Site, model: str, attempt: int
     return _within(site, series_minutes([work], gpus, site, model, attempt))
 
 
-def series_minutes(works: Sequence[Work], gpus: int, site: Site, model: str, attempt: int) -> int:
+def series_minutes(
+    works: Sequence[Work], gpus: int, site: Site, model: str, attempt: int, warm: bool = True
+) -> int:
     """Return the time limit of sampling clips one after the other, whatever the site allows.
 
-    The model is loaded for the first.
+    `warm` tells whether the model is loaded for the first only.
     """
     first = None if model == "tiny" else SLOW_START
-    starts = [first, *[WARM_START] * (len(works) - 1)]
+    starts = [first, *[WARM_START if warm else first] * (len(works) - 1)]
     costs = [
         sampling_cost(work, gpus, site.gpu_speed, model, start)
         for work, start in zip(works, starts, strict=True)

@@ -5,6 +5,7 @@ So jobs are put together here when they are submitted, and taken apart when the 
 each is then finished, or failed, or was not begun and is submitted again with others.
 """
 
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from snakemake.iocontainers import ResourceList
 from snakemake.jobs import GroupJob, Job
 from snakemake.scheduling.job_scheduler import JobScheduler
 
+# Submissions that are considered of a kind each time: clips may be ten thousand.
+AT_ONCE = 50
 Signature = tuple[int, int, int] | None
 
 
@@ -80,8 +83,11 @@ class Packing:
             else:
                 kinds.setdefault(kind, []).append(job)
         for kind, jobs in kinds.items():
-            *full, last = self.shares(sorted(jobs, key=self.place))
-            if len(last) >= self.most or not self._others_come(kind, set(jobs), scheduler):
+            ranked = sorted(jobs, key=self.place)
+            some = ranked[: int(min(self.most * AT_ONCE, len(ranked)))]
+            *full, last = self.shares(some)
+            few = len(last) < self.most and len(some) == len(ranked)
+            if not few or not self._others_come(kind, set(jobs), scheduler):
                 full.append(last)
             for share in full:
                 yield share[0] if len(share) == 1 else Pack(share, self.minutes)
@@ -89,16 +95,17 @@ class Packing:
     def shares(self, jobs: Sequence[Job]) -> list[list[Job]]:
         """Return the jobs of each submission."""
         found: list[list[Job]] = []
-        for job in jobs:
-            wider = [*found[-1], job] if found else []
-            if wider and len(wider) <= self.most and self._lasts(wider) <= self.longest:
-                found[-1] = wider
-            else:
-                found.append([job])
-        return found
+        left = list(jobs)
 
-    def _lasts(self, jobs: Sequence[Job]) -> int:
-        return self.minutes(jobs, _attempt(jobs))
+        def lasts(count: int) -> int:
+            return self.minutes(left[:count], _attempt(left[:count]))
+
+        while left:
+            counts = range(2, int(min(self.most, len(left))) + 1)
+            count = 1 + bisect_right(counts, self.longest, key=lasts)
+            found.append(left[:count])
+            left = left[count:]
+        return found
 
     def _others_come(self, kind: str, ready: set[Job], scheduler: JobScheduler) -> bool:
         """Tell whether a job of a kind may become ready without any job like it."""
