@@ -87,6 +87,8 @@ def seconds_of_parts(lines: list[Line], end: float) -> dict[str, float]:
 def main(arguments: argparse.Namespace) -> None:
     """Print a row for each clip, and what sampled them."""
     model, video = arguments.model, TINY if arguments.tiny else FULL
+    if arguments.size:
+        video = Video(*arguments.size)
     # Where the launcher has compiled code kept.
     compiled = model.resolve().parent / ".compiled"
     table = Table(COLUMNS)
@@ -127,6 +129,7 @@ if __name__ == "__main__":
     parser.add_argument("--rounds", type=int, default=2, help="of each clip, in a row")
     parser.add_argument("--cold", action="store_true", help="first rounds read the model from disk")
     parser.add_argument("--tiny", action="store_true", help="clips for a CPU")
+    parser.add_argument("--size", nargs=3, type=int, help="width, height and frames of the clips")
     parser.add_argument("--folder", type=Path, help="for the clips; the system's temporary one")
     parser.add_argument("--output", type=Path, help="JSON file to write")
     main(parser.parse_args())

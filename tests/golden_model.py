@@ -89,6 +89,10 @@ class ToyCodec:
         channels = [small[:, c % 3] * (1 + c / 16) * (-1) ** c for c in range(16)]
         return torch.stack(channels, dim=1)
 
+    def encode_both(self, one, other) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the latents of two videos."""
+        return self.encode(*one), self.encode(*other)
+
     def decode(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:
         """Yield the video of latents, enlarged and held."""
         small = latents[:, :3].clamp(-1, 1)

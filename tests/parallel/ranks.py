@@ -208,6 +208,45 @@ def check_vae() -> None:
             assert relative_error(*decoded) < 1e-5
 
 
+@torch.inference_mode()
+def check_messages() -> None:
+    """A segment's videos are encoded to one rank's bits, and ranks tell each other little."""
+    vae = AutoencoderKLWan(base_dim=8, num_res_blocks=1)
+    randomise(vae, 0)
+    count = dist.get_world_size()
+    alone, split = SplitCodec(vae), SplitCodec(vae, count)
+    generator = torch.Generator().manual_seed(3)
+    one, other = (torch.rand(1, 3, 13, 64, 32, generator=generator) * 2 - 1 for _ in range(2))
+    calls = {"all_gather": 0, "batch_isend_irecv": 0}
+    called = {name: getattr(dist, name) for name in calls}
+
+    def counting(name: str):
+        def call(*arguments):
+            calls[name] += 1
+            return called[name](*arguments)
+
+        return call
+
+    for name in calls:
+        setattr(dist, name, counting(name))
+    # Pieces of 1, 4, 4 and 4 frames; the middle's attention is over all rows.
+    pieces = 4
+    both = split.encode_both([one[:, :, :5], one[:, :, 5:]], [other])
+    if count == 2:
+        assert calls == {"all_gather": 1, "batch_isend_irecv": 0}, calls
+    else:
+        assert calls["all_gather"] == 2 * (pieces + 1), calls
+    for latents, video in zip(both, (one, other), strict=True):
+        error = relative_error(latents, alone.encode(video))
+        assert error == 0 if count == 2 else error < 1e-5, error
+    calls["all_gather"] = 0
+    for _ in split.decode(both[0]):
+        pass
+    assert calls["all_gather"] == 2 * pieces, calls
+    for name, function in called.items():
+        setattr(dist, name, function)
+
+
 def check_rows() -> None:
     """The rows of all ranks are the picture, for counts that do not divide or do not suffice."""
     for units in (7, 2):
@@ -241,6 +280,7 @@ CHECKS = {
     "load": check_load,
     "agree": check_agree,
     "vae": lambda folder: check_vae(),
+    "messages": lambda folder: check_messages(),
     "rows": lambda folder: check_rows(),
     "golden": check_golden,
 }

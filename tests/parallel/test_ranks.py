@@ -41,8 +41,8 @@ def python(*arguments: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize(
     ("count", "checks"),
     [
-        (2, ("rows", "vae", "agree", "load", "forward", "golden")),
-        (5, ("rows", "vae")),
+        (2, ("rows", "vae", "messages", "agree", "load", "forward", "golden")),
+        (5, ("rows", "vae", "messages")),
         pytest.param(3, ("rows", "vae"), marks=pytest.mark.slow),
         pytest.param(1, ("rows", "vae", "load", "forward", "golden"), marks=pytest.mark.slow),
         pytest.param(4, ("rows", "vae", "load", "forward", "golden"), marks=pytest.mark.slow),

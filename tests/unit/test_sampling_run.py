@@ -25,7 +25,7 @@ from animate.parallel import vae_stream
 from animate.parallel.plan import Workload
 from animate.sampling import loop
 from animate.sampling.clip import read_clip
-from animate.sampling.conditions import video_condition
+from animate.sampling.conditions import given_video
 from animate.sampling.models import load_models
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
@@ -332,11 +332,11 @@ def test_a_clip_of_two_shots_goes_on_with_the_same_frames(two_shots, conditionin
 def test_a_shot_knows_nothing_of_the_one_before(two_shots, monkeypatch):
     given = []
 
-    def record(codec, previous, *others):
+    def record(previous, *others):
         given.append(previous is not None)
-        return video_condition(codec, previous, *others)
+        return given_video(previous, *others)
 
-    monkeypatch.setattr(loop, "video_condition", record)
+    monkeypatch.setattr(loop, "given_video", record)
     split, ignored = two_shots("split"), two_shots("ignored", cuts="ignore")
     sample(split)
     assert given == [False, True, False, True]

@@ -1,6 +1,6 @@
 """The VAE: its weights, and what the sampler asks of it, videos to latents and back."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -21,6 +21,11 @@ class VideoCodec(Protocol):
 
         Its consecutive parts are (1, 3, n, h, w), on any device: pixels in uint8, or -1..1.
         """
+
+    def encode_both(
+        self, one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the latents of two videos of one shape, each given in parts as to `encode`."""
 
     def decode(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:
         """Yield the video of latents, (1, 3, n, h, w) at a time, clamped to -1..1, fp32."""

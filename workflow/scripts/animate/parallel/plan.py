@@ -123,4 +123,6 @@ def _work(
     messages = 8 * sizes.width * (ranks - 1) // ranks
     constants = branches * len(sizes.blocks) * 2 * 770 * sizes.width * 2
     transformer = -(-tokens // ranks) * (max(attention, hidden) + messages) + constants
-    return max(transformer, pixels * (vae_work // ranks + VAE_FRAME * frames))
+    # Each of two ranks encodes a whole video.
+    sharers = 1 if ranks == 2 else ranks
+    return max(transformer, pixels * (vae_work // sharers + VAE_FRAME * frames))

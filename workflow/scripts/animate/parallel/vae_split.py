@@ -1,6 +1,6 @@
 """The sampler's VAE: each rank encodes and decodes its rows of the frames."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.distributed as dist
@@ -30,7 +30,23 @@ class SplitCodec:
 
     def encode(self, *parts: torch.Tensor) -> torch.Tensor:
         """Return latents (1, 16, 1 + F // 4, h / 8, w / 8) fp32 of a video's parts."""
-        rows = self._rows(parts[0].shape[3] // STRIDE)
+        return self._encode(parts, self._rows(parts[0].shape[3] // STRIDE))
+
+    def encode_both(
+        self, one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the latents of two videos of one shape; of two ranks, each encodes one of them.
+
+        So they tell each other nothing until both are done. More ranks share the rows of both.
+        """
+        if not self._shared or self._ranks != 2:
+            return self.encode(*one), self.encode(*other)
+        own = self._encode((one, other)[dist.get_rank()], WholeRows()).contiguous()
+        both = torch.empty_like(own), torch.empty_like(own)
+        dist.all_gather(list(both), own)
+        return both
+
+    def _encode(self, parts: Sequence[torch.Tensor], rows: WholeRows) -> torch.Tensor:
         own = torch.cat([self._taken(part, rows) for part in parts]).contiguous()
         latents = rows.gather(self._stream.encode(own, rows, PIECE).float(), 1)
         self._release()
@@ -59,5 +75,9 @@ class SplitCodec:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
 
+    @property
+    def _shared(self) -> bool:
+        return self._ranks > 1 and dist.is_initialized()
+
     def _rows(self, units: int) -> WholeRows:
-        return SharedRows(units) if self._ranks > 1 and dist.is_initialized() else WholeRows()
+        return SharedRows(units) if self._shared else WholeRows()

@@ -63,16 +63,16 @@ def reference_condition(codec: VideoCodec, reference: torch.Tensor) -> torch.Ten
     return torch.cat((torch.ones_like(latents[:, :4]), latents), dim=1)
 
 
-def video_condition(
-    codec: VideoCodec,
+def given_video(
     previous: torch.Tensor | None,
     frames: SegmentFrames,
     device: torch.device,
-) -> torch.Tensor:
-    """Return mask and latents (1, 20, T, h / 8, w / 8) of what is given of the segment itself.
+) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Return what is given of the segment itself: its mask (1, 4, T, h / 8, w / 8) and its parts.
 
-    Given are the frames sampled before, `previous` (1, 3, n, h, w) in -1..1 if any, and in
-    replacement the background outside the person's mask. What is not given is made on `device`.
+    The parts are what a `VideoCodec` encodes: the frames sampled before, `previous`
+    (1, 3, n, h, w) in -1..1 if any, and in replacement the background outside the person's mask.
+    What is not given is made on `device`.
     """
     length, height, width = frames.pose.shape[:3]
     known = 0 if previous is None else previous.shape[2]
@@ -84,8 +84,7 @@ def video_condition(
         mask = background_mask(frames.mask)
     if known:
         mask[:known] = 1
-    latents = codec.encode(*([previous] if known else []), rest[:, :, known:])
-    return torch.cat((fold_mask(mask).to(latents), latents), dim=1)
+    return fold_mask(mask), [*([previous] if known else []), rest[:, :, known:]]
 
 
 def background_mask(mask: np.ndarray) -> torch.Tensor:

@@ -15,8 +15,8 @@ from animate.sampling.color import match_colors
 from animate.sampling.conditions import (
     SegmentFrames,
     as_video,
+    given_video,
     reference_condition,
-    video_condition,
 )
 from animate.sampling.segments import Segment
 from animate.sampling.solvers import make_solver
@@ -91,9 +91,10 @@ class SegmentSampler:
     def _constants(self, frames: SegmentFrames, previous: torch.Tensor | None) -> list:
         """Return the constants of the guided branch, and of the unguided one if there is one."""
         model, device = self.transformer, self.transformer.device
-        given = video_condition(self.codec, previous, frames, device)
+        mask, parts = given_video(previous, frames, device)
+        latents, pose = self.codec.encode_both(parts, [as_video(frames.pose)])
+        given = torch.cat((mask.to(latents), latents), dim=1)
         condition = torch.cat((self._reference_condition, given), dim=2)
-        pose = self.codec.encode(as_video(frames.pose))
         face = in_range(as_video(frames.face).to(device))
         constants = model.segment_constants(
             condition.to(device),
