@@ -54,6 +54,12 @@ def test_clips_of_one_run_are_timed_with_a_model_that_is_loaded_once(model, tmp_
         assert parts == pytest.approx(row["all"])
 
 
+def test_what_the_host_does_between_steps_is_timed(tmp_path):
+    run("between.py", "--tiny", "--decoding", 0.2, "--output", tmp_path / "rows.json")
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert len(rows) == 4 and all(row["seconds"] > 0 for row in rows)
+
+
 def test_steps_are_timed_and_compared_with_the_plain_forward_and_diffusers(model, tmp_path):
     options = ["--tiny", "--repeats", 1, "--parts", "diffusers", "vae", "steps", "job"]
     run("steps.py", model, *options, "--output", tmp_path / "rows.json")
