@@ -12,6 +12,8 @@ OVERHEAD, SHARING = 1.5 * GIB, 1.5 * GIB
 # Bytes per pixel of a rank that the VAE works in, and per pixel and frame of the whole video that
 # each rank puts together; measured, with the compiled forward in bf16; fp32 by arithmetic alone.
 VAE_WORK, VAE_FRAME = {"bf16": 6800, "fp32": 2 * 6800}, 30
+# Bytes per pixel and frame of the video that is encoded.
+ENCODED_FRAME = {"bf16": 6, "fp32": 12}
 REPLICATED, FSDP2, OFFLOAD = "replicated", "fsdp2", "offload"
 
 
@@ -87,8 +89,7 @@ def plan_memory(
     Raises:
         MemoryShort: nothing fits; it names what to change.
     """
-    vae_work = VAE_WORK[vae_precision]
-    work = _work(sizes, tokens, pixels, frames, ranks, branches, vae_work)
+    work = _work(sizes, tokens, pixels, frames, ranks, branches, vae_precision)
     weights = {REPLICATED: sizes.whole}
     if ranks > 1:
         weights[FSDP2] = sum(sizes.blocks) // ranks + sizes.rest + 3 * max(sizes.blocks)
@@ -113,7 +114,7 @@ def overhead(ranks: int) -> int:
 
 
 def _work(
-    sizes: Sizes, tokens: int, pixels: int, frames: int, ranks: int, branches: int, vae_work: int
+    sizes: Sizes, tokens: int, pixels: int, frames: int, ranks: int, branches: int, vae: str
 ) -> int:
     """Return the bytes of activations: the larger of the transformer's and the VAE's."""
     # Residual stream and condition tokens in fp32; what attention or the hidden layer holds.
@@ -123,6 +124,8 @@ def _work(
     messages = 8 * sizes.width * (ranks - 1) // ranks
     constants = branches * len(sizes.blocks) * 2 * 770 * sizes.width * 2
     transformer = -(-tokens // ranks) * (max(attention, hidden) + messages) + constants
+    decoding = pixels * (VAE_WORK[vae] // ranks + VAE_FRAME * frames)
     # Each of two ranks encodes a whole video.
-    sharers = 1 if ranks == 2 else ranks
-    return max(transformer, pixels * (vae_work // sharers + VAE_FRAME * frames))
+    whole = pixels * (VAE_WORK[vae] + ENCODED_FRAME[vae] * frames)
+    encoding = whole if ranks == 2 else 0
+    return max(transformer, decoding, encoding)
