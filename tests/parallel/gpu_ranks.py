@@ -20,6 +20,7 @@ from animate.devices.world import ALONE, World, join_world
 from animate.kernels.compile import missing_for_compiling
 from animate.kernels.fp8 import convert_to_fp8
 from animate.model.transformer import SamplingTransformer
+from animate.model.vae import as_pixels, in_range
 from animate.parallel import build
 from animate.parallel.build import build_transformer
 from animate.parallel.plan import Workload, model_sizes, plan_memory
@@ -77,6 +78,14 @@ def check_compiling(world: World, device: torch.device, folder: Path) -> None:
         results = [loaded(folder, device, world, precision, None, way) for way in ("on", "off")]
         error = relative_error(*results)
         assert error < COMPILED[precision], (precision, error)
+
+
+def check_pixels(world: World, device: torch.device, folder: Path) -> None:
+    """Every pixel has the same number on the GPU as on the CPU, and the way back, too."""
+    pixels = torch.arange(256, dtype=torch.uint8)
+    values = in_range(pixels.to(device))
+    assert torch.equal(values.cpu(), in_range(pixels))
+    assert torch.equal(as_pixels(values).cpu(), pixels)
 
 
 def check_clips(world: World, device: torch.device, folder: Path) -> None:
@@ -170,6 +179,7 @@ def write_inputs(folder: Path) -> None:
 CHECKS = {
     "placements": check_placements,
     "compiling": check_compiling,
+    "pixels": check_pixels,
     "clips": check_clips,
 }
 
