@@ -85,6 +85,14 @@ def test_one_file_with_a_list_is_as_good_as_a_folder(keypoints, tmp_path):
     np.testing.assert_array_equal(drawn(back, False), drawn(keypoints, False))
 
 
+def test_hidden_files_of_file_managers_are_no_frames_and_no_edits(keypoints, tmp_path):
+    folder = exported(keypoints, tmp_path / "points")
+    for name in ("._000000.json", ".DS_Store"):
+        (folder / name).write_bytes(b"\0\5\26\7")
+    assert len(given_keypoints(folder, TIMELINE)) == FRAMES
+    exported(keypoints, folder)
+
+
 def test_files_are_in_the_order_of_their_numbers(keypoints, tmp_path):
     folder = exported(keypoints, tmp_path / "points")
     for number in range(FRAMES):

@@ -59,12 +59,15 @@ def write_frames(folder: Path, frames: Iterable[dict[str, Any]]) -> int:
 
 
 def _users_files(folder: Path) -> list[str]:
-    """Return the names of a folder's files that are not as they were written."""
+    """Return the names of a folder's files that are not as they were written.
+
+    Hidden ones are of file managers.
+    """
     if not folder.is_dir():
         return []
     record = folder / RECORD
     hashes = json.loads(record.read_text("utf-8")) if record.is_file() else {}
-    files = sorted(file for file in folder.iterdir() if file != record)
+    files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
     return [f.name for f in files if not f.is_file() or file_hash(f) != hashes.get(f.name)]
 
 
