@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from animate.config.job import read_job
-from animate.devices.idle import end_idle, idle_names, wait_as, waiting
+from animate.devices.idle import end_idle, end_idle_while, idle_names, wait_as, waiting
 from animate.devices.machine import machine_of
 from animate.devices.world import ALONE
 from animate.sampling.progress import Progress
@@ -160,9 +160,17 @@ def test_a_clip_with_other_weights_gets_ranks_of_its_own(model, run, tmp_path):
     for path in (animate, replace, again):
         run.sample(path)
     assert [loads(path) for path in (animate, replace, again)] == [1, 1, 0]
-    # As a job does that waits for GPUs.
     until(lambda: len(waiting(idle_names(run.leases))) == 2)
-    end_idle(run.leases)
+    # They hold no GPU.
+    end_idle(run.leases, {"_0.lock"}, 1)
+    assert len(waiting(idle_names(run.leases))) == 2
+    # As a job does that lacks memory.
+    shortages = [True, False]
+    end_idle_while(run.leases, lambda: shortages.pop(0))
+    until(lambda: len(run.family("keep_sampler.py")) == 1)
+    assert len(waiting(idle_names(run.leases))) == 1
+    end_idle_while(run.leases, lambda: True)
+    assert not waiting(idle_names(run.leases))
     until(lambda: not run.family())
 
 

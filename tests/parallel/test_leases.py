@@ -1,5 +1,6 @@
 """Jobs on one machine never share a device, and a dead holder's devices are free."""
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from animate.devices.idle import END, idle_names, wait_as
+from animate.devices.idle import ASK, END, HOLDS, held_locks, idle_names, wait_as
 from animate.devices.leases import lease, lease_folder, visible_devices
 from animate.errors import ClipError
 
@@ -89,30 +90,55 @@ def test_killed_holder_frees_its_devices(tmp_path):
         assert held == DEVICES
 
 
-def hold_while_idle(device, folder, events):
-    """Hold a device until somebody asks for it, as a sampler does between two clips."""
-    with lease([device], 1, folder), wait_as(f"{idle_names(folder)}1") as listener:
+def hold_while_idle(devices, folder, events):
+    """Hold devices until somebody asks for them, as a sampler does between two clips."""
+    name = f"{idle_names(folder)}{os.getpid()}"
+    with lease(devices, len(devices), folder), wait_as(name) as listener:
         events.put("waits")
-        with listener.accept()[0] as asking:
-            events.put(asking.recv(100))
+        while True:
+            asking, _ = listener.accept()
+            asked = asking.recv(100)
+            if asked == END:
+                break
+            assert asked == ASK
+            asking.send(json.dumps({HOLDS: held_locks(folder)}).encode())
+            asking.close()
 
 
-def test_who_holds_a_device_without_work_is_asked_to_end(tmp_path):
-    events = PROCESSES.Queue()
-    idle, other = tmp_path / "idle", tmp_path / "other"
-    holders = [
-        PROCESSES.Process(target=hold_while_idle, args=(DEVICES[0], folder, events))
-        for folder in (idle, other)
-    ]
-    for holder in holders:
-        holder.start()
-        assert events.get(timeout=TIMEOUT) == "waits"
-    with lease(DEVICES[:1], 1, idle) as held:
-        assert held == DEVICES[:1] and events.get(timeout=TIMEOUT) == END
-    holders[0].join(TIMEOUT)
-    # It holds no device of that folder.
-    assert [holder.exitcode for holder in holders] == [0, None]
-    holders[1].kill()
+@pytest.fixture
+def idle():
+    """A function that has processes hold devices, by the locks of a folder, without work."""
+    events, started = PROCESSES.Queue(), []
+
+    def start(folder, *held):
+        for devices in held:
+            arguments = (devices, folder, events)
+            started.append(PROCESSES.Process(target=hold_while_idle, args=arguments))
+            started[-1].start()
+            assert events.get(timeout=TIMEOUT) == "waits"
+
+    def ended():
+        """Return who has ended, of those that were asked to a moment ago."""
+        time.sleep(0.2)
+        return [process.exitcode == 0 for process in started]
+
+    start.ended = ended
+    yield start
+    for process in started:
+        process.kill()
+
+
+def test_the_fewest_who_hold_devices_without_work_are_asked_to_end(idle, tmp_path):
+    idle(tmp_path, ["0"], ["1", "2"], ["3"], ["4", "5", "6"])
+    idle(tmp_path / "other", ["1"])
+    with lease(["0", "1", "2", "3"], 2, tmp_path) as held:
+        assert held == ["1", "2"]
+    assert idle.ended() == [False, True, False, False, False]
+    with lease(["0", "3", "7"], 1, tmp_path) as held:
+        assert held == ["7"]
+    with lease(["0", "3", "7"], 3, tmp_path) as held:
+        assert held == ["0", "3", "7"]
+    assert idle.ended() == [True, True, True, False, False]
 
 
 def test_more_than_there_are(tmp_path):

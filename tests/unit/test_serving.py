@@ -8,11 +8,13 @@ import sys
 import threading
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from animate.devices.idle import reach, wait_as, waiting
+from animate.devices.idle import end_idle_while, reach, wait_as, waiting
+from animate.devices.leases import lease
 from animate.devices.machine import machine_of
 from animate.devices.world import ALONE
 from animate.errors import MemoryShort
@@ -40,6 +42,34 @@ def model(tmp_path_factory):
 
 def change_job(path: Path, **values) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+# Ranks that have nothing to sample.
+READY = "import socket; s = socket.socket(fileno=0); s.send(b'{\"status\": 0}'); s.recv(1)"
+
+
+def test_a_server_gives_its_gpu_to_who_waits_for_it_and_stays_for_others(tmp_path, monkeypatch):
+    leases = tmp_path / "leases"
+    monkeypatch.setenv("WAN_ANIMATE_LEASES", str(leases))
+    names = {d: server_names(leases, Run.of(os.getpid()), f"gpu{d}") for d in "01"}
+
+    def start(device):
+        with lease([device], 1, leases):
+            options = [f"--name={names[device]}", f"--run={os.getpid()}", "--warm-seconds=60"]
+            command = [sys.executable, str(SCRIPTS / "keep_sampler.py"), *options, "--"]
+            return start_keeper([*command, sys.executable, "-c", READY])
+
+    for device in "01":
+        done = sample_by_server(tmp_path / "clip", names[device], partial(start, device), print)
+        assert done == {"status": 0}
+    for text in (b"{", b"7", b"["):
+        with reach(*waiting(names["0"])) as stranger:
+            stranger.send(text)
+            assert not stranger.recv(1)
+    with lease(["1"], 1, leases) as held:
+        assert held == ["1"] and waiting(names["0"]) and not waiting(names["1"])
+    end_idle_while(leases, lambda: True)
+    assert not waiting(names["0"])
 
 
 def test_what_is_loaded_counts_and_nothing_else(model, tmp_path):

@@ -60,6 +60,11 @@ def test_weights_that_would_fill_the_memory_are_not(job, monkeypatch):
     monkeypatch.setattr(warming, "_free_memory", lambda: BYTES)
     warming._warm(settings, None)
     assert resident(weights) < 0.1
+    # A CPU needs twice as much.
+    assert warming.is_short(settings)
+    monkeypatch.setattr(warming, "_free_memory", lambda: 2 * BYTES)
+    assert not warming.is_short(settings)
+    assert not warming.is_short(settings.with_name("none"))
 
 
 def test_the_process_ends_before_all_is_read(tmp_path):

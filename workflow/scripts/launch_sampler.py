@@ -17,14 +17,14 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Set
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
 from animate.cluster.launch import ranks_command, seconds_left, step_command
-from animate.devices.idle import end_idle, waiting
-from animate.devices.leases import lease, lease_folder, visible_devices
+from animate.devices.idle import end_idle, end_idle_while, waiting
+from animate.devices.leases import Meanwhile, lease, lease_folder, visible_devices
 from animate.errors import ClipError
 from animate.failure_note import (
     FailureNote,
@@ -40,6 +40,7 @@ from animate.serving.loaded import loaded_key
 from animate.serving.outlets import Outlet
 from animate.serving.servers import Run, end_others, server_names
 from animate.weights.storage.staging import stage_model
+from animate.weights.storage.warming import is_short
 
 HERE = Path(__file__).parent
 SAY_SECONDS = 5
@@ -129,12 +130,17 @@ def _take_gpus(
     arguments: argparse.Namespace,
     devices: list[str],
     stack: ExitStack,
-    meanwhile: Callable[[Path], None] = end_idle,
+    meanwhile: Meanwhile = end_idle,
 ) -> None:
-    """Have the processes that this one starts see the clip's GPUs, which they hold."""
+    """Have the processes that this one starts see the clip's GPUs, which they hold.
+
+    On a CPU, others' models make room when the memory is too small for one more.
+    """
     where = f"on {arguments.gpus} GPUs of its job" if arguments.nodes else "without GPUs of its own"
+    folder = lease_folder(os.environ)
+    if not devices and not arguments.nodes:
+        end_idle_while(folder, partial(is_short, arguments.settings))
     if devices:
-        folder = lease_folder(os.environ)
         held = stack.enter_context(lease(devices, arguments.gpus, folder, meanwhile=meanwhile))
         os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(held)
         where = f"on GPU {', '.join(held)}"
@@ -146,10 +152,10 @@ def _sample_by_server(
 ) -> int:
     """Have the clip sampled by ranks that outlive this job, and return its exit status."""
 
-    def look(leases: Path) -> None:
+    def look(leases: Path, wanted: Set[str], count: int) -> None:
         if waiting(names):
             raise ServerWaits
-        end_idle(leases)
+        end_idle(leases, wanted, count)
 
     def start() -> socket.socket:
         with ExitStack() as stack:

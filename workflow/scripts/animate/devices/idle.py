@@ -4,8 +4,11 @@ Each listens, while it waits, under a name in Linux's abstract namespace of sock
 left behind, and whoever reaches such a process finds it free.
 """
 
+import json
 import socket
-from contextlib import suppress
+import time
+from collections.abc import Callable, Collection
+from contextlib import ExitStack, suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,8 +17,13 @@ SOCKETS = Path("/proc/net/unix")
 LISTENING = 0x10000
 REACH_SECONDS = 1
 PREFIX = "wan-animate-waits"
-# Asks it to end, now.
+# Asks it to end, now; it leaves the connection open until it has.
 END = b'{"end": true}'
+ENDING_SECONDS = 10
+# Asks it for `HOLDS`, a list of the locks that it holds.
+HOLDS = "holds"
+ASK = b'{"holds": true}'
+MOST_BYTES = 1 << 16
 
 
 def idle_names(folder: Path) -> str:
@@ -23,13 +31,63 @@ def idle_names(folder: Path) -> str:
     return f"{PREFIX}/{sha256(str(folder).encode()).hexdigest()[:12]}/"
 
 
-def end_idle(folder: Path) -> None:
-    """Ask all to end that wait and hold GPUs by the locks of a folder, whoever started them."""
+def end_idle(folder: Path, wanted: Collection[str], count: int) -> None:
+    """Have the fewest end that wait and together hold `count` of the `wanted` locks of a folder.
+
+    All that hold any when those are too few; whoever started them. Waits for their end.
+    """
+    found = {name: len(_held_by(name) & set(wanted)) for name in waiting(idle_names(folder))}
+    holders = {name: held for name, held in found.items() if held}
+    chosen = []
+    while count > 0 and holders:
+        enough = [name for name, held in holders.items() if held >= count]
+        name = min(enough, key=holders.get) if enough else max(holders, key=holders.get)
+        count -= holders.pop(name)
+        chosen.append(name)
+    _end(chosen)
+
+
+def end_idle_while(folder: Path, short: Callable[[], bool]) -> None:
+    """Have those of a folder that wait end one by one, as long as `short` says that room is."""
     for name in waiting(idle_names(folder)):
-        connection = reach(name)
-        if connection:
-            with connection, suppress(OSError):
+        if not short():
+            return
+        _end([name])
+
+
+def held_locks(folder: Path) -> list[str]:
+    """Return the names of the locks of a folder that this process holds."""
+    found = set()
+    for link in Path("/proc/self/fd").iterdir():
+        # Of this very list, too.
+        with suppress(OSError):
+            found.add(link.readlink())
+    return sorted(path.name for path in found if path.parent == folder.resolve())
+
+
+def _held_by(name: str) -> set[str]:
+    """Return the locks of who waits under a name, none when it does not say."""
+    connection = reach(name)
+    if connection:
+        with connection, suppress(OSError, ValueError, KeyError, TypeError):
+            connection.settimeout(REACH_SECONDS)
+            connection.send(ASK)
+            return set(json.loads(connection.recv(MOST_BYTES))[HOLDS])
+    return set()
+
+
+def _end(names: Collection[str]) -> None:
+    """Ask those to end that wait under these names, and wait until they have, or for too long."""
+    until = time.monotonic() + ENDING_SECONDS
+    with ExitStack() as stack:
+        asked = [stack.enter_context(c) for c in map(reach, names) if c]
+        for connection in asked:
+            with suppress(OSError):
                 connection.send(END)
+        for connection in asked:
+            with suppress(OSError):
+                connection.settimeout(max(0.01, until - time.monotonic()))
+                connection.recv(1)
 
 
 def waiting(beginning: str) -> list[str]:

@@ -10,13 +10,15 @@ import os
 import re
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from contextlib import ExitStack, contextmanager, suppress
 from hashlib import sha256
 from pathlib import Path
 
 from animate.devices.idle import end_idle
 from animate.errors import ClipError, MachineError
+
+Meanwhile = Callable[[Path, Set[str], int], None]
 
 POLL_SECONDS = 0.5
 # What CUDA_VISIBLE_DEVICES holds where a manager gives a job no GPU.
@@ -49,7 +51,7 @@ def lease(
     count: int,
     folder: Path,
     say: Callable[[str], None] = print,
-    meanwhile: Callable[[Path], None] = end_idle,
+    meanwhile: Meanwhile = end_idle,
 ) -> Iterator[list[str]]:
     """Hold `count` of `devices` while the context lasts; wait until that many are free.
 
@@ -57,7 +59,8 @@ def lease(
     `flock`s on files of `folder`, inherited by a program that replaces this one, so however the
     holder ends, its devices are free. Of those who choose among the same devices, one at a time
     collects them, so that many small jobs never starve a large one. While it waits it calls
-    `meanwhile(folder)` again and again: by default, holders without work are asked to end.
+    `meanwhile` again and again with the folder, the locks that others hold, and how many of those
+    are missing: by default, holders without work are asked to end.
 
     Raises:
         ClipError: there are fewer than `count` devices, or the folder cannot be used.
@@ -119,7 +122,7 @@ def _collect(
     count: int,
     folder: Path,
     say: Callable[[str], None],
-    meanwhile: Callable[[Path], None],
+    meanwhile: Meanwhile,
     handles: ExitStack,
 ) -> list[str]:
     """Return `count` devices, whose locks `handles` will close."""
@@ -132,17 +135,17 @@ def _collect(
         while True:
             # Those with other choices must not wait for what is held here until there is enough.
             with ExitStack() as tried:
-                held: list[str] = []
+                held: dict[str, str] = {}
                 for lock, device in locks.items():
                     if len(held) < count and _try(lock, place, tried):
-                        held.append(device)
+                        held[lock] = device
                 if len(held) == count:
                     handles.push(tried.pop_all())
-                    return held
+                    return list(held.values())
             if not waiting:
                 say(f"waiting for {count - len(held)} more of {len(locks)} GPUs")
             waiting = True
-            meanwhile(folder)
+            meanwhile(folder, locks.keys() - held.keys(), count - len(held))
             time.sleep(POLL_SECONDS)
     finally:
         os.close(turn)

@@ -54,7 +54,7 @@ def _sample(
         progress = Progress(job.clip, job.progress, quiet=quiet, began=began)
         run_job(job, machine, progress, models)
     except ClipError as error:
-        if warm and isinstance(error, MemoryShort):
+        if warm and isinstance(error, MemoryShort) and agreement.on(str(error)):
             raise _Elsewhere(str(error)) from error
         tell(error, log_of_sampler(settings), progress.say)
         # Of several ranks, some may wait for the one that met it.

@@ -12,7 +12,8 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from animate.devices.idle import wait_as
+from animate.devices.idle import HOLDS, held_locks, wait_as
+from animate.devices.leases import lease_folder
 from animate.serving.messages import TAKEN, Message, has_gone, is_own, receive, send
 from animate.serving.outlets import Outlet
 from animate.serving.ranks import GRACE_SECONDS, Ranks
@@ -164,8 +165,14 @@ class Keeper:
         for source in _events(listener, ranks, [None, None]):
             if source is listener:
                 clip = _greet(listener.accept()[0])
-                if clip:
-                    return clip if "settings" in clip.order else clip.close()
+                if clip and "settings" in clip.order:
+                    return clip
+                if clip and HOLDS in clip.order:
+                    clip.end({HOLDS: held_locks(lease_folder(os.environ))})
+                elif clip:
+                    # It stays open until this process has ended, which the other end waits for.
+                    clip.job.detach()
+                    break
             if source is ranks.connection or self._over or time.monotonic() > until:
                 break
         return None
@@ -181,13 +188,14 @@ def _how_ended(code: int) -> str:
 def _greet(job: socket.socket) -> _Clip | None:
     """Return what a process that has connected asks for, None when it says nothing of use.
 
-    Any user may have the GPUs given back; clips are taken of this one alone.
+    Any user may ask for the GPUs and have them given back; clips are taken of this one alone.
     """
     job.settimeout(GREETING_SECONDS)
     order, files = receive(job)
     clip = _Clip(job, [Outlet(file) for file in files], order or {})
     job.settimeout(None)
-    if "end" in clip.order or (clip.order and is_own(job) and send(job, TAKEN)):
+    given_back = "end" in clip.order or HOLDS in clip.order
+    if given_back or (clip.order and is_own(job) and send(job, TAKEN)):
         return clip
     return clip.close()
 

@@ -4,7 +4,7 @@ Each is one packet of a local socket: a JSON object, and the files that travel w
 `settings`, the path of its settings file, with its standard output and error, then `signal` for
 each signal it gets. It is answered `taken`, and at the end either `status`, the exit status of a
 clip whose ranks have said what there is to say, or `failed`, what happened to ranks that could not.
-Who waits for GPUs sends `end`: see `animate.devices.idle`.
+Who waits for GPUs sends `holds` and `end`: see `animate.devices.idle`.
 """
 
 import json
@@ -13,6 +13,7 @@ import select
 import socket
 import struct
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 Message = dict[str, Any]
@@ -48,7 +49,11 @@ def receive(connection: socket.socket) -> tuple[Message | None, list[int]]:
         return None, []
     for file in files:
         os.set_inheritable(file, False)
-    return (json.loads(content) if content else None), files
+    message = None
+    # Any user may send any bytes.
+    with suppress(ValueError, RecursionError):
+        message = json.loads(content)
+    return (message if isinstance(message, dict) else None), files
 
 
 def has_gone(connection: socket.socket) -> bool:

@@ -20,6 +20,8 @@ PIECE, THREADS = 16 << 20, 4
 OTHER_PARTS = ("vae",)
 # Files that take more than this part of the free memory would push each other out.
 MOST_MEMORY = 0.8
+# A CPU holds weights in fp32, twice as large as most files.
+FP32 = 2
 
 
 def warm(settings: Path, staged: Path | None) -> None:
@@ -31,17 +33,30 @@ def warm(settings: Path, staged: Path | None) -> None:
     threading.Thread(target=_warm, args=(settings, staged), daemon=True).start()
 
 
+def is_short(settings: Path) -> bool:
+    """Tell whether the host's memory may be too small for what a settings file's job loads."""
+    try:
+        return FP32 * sum(_sizes(settings, None).values()) > _free_memory()
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _sizes(settings: Path, staged: Path | None) -> dict[Path, int]:
+    """Return the bytes of each file of weights that a settings file's job loads."""
+    job = json.loads(settings.read_text("utf-8"))
+    model = staged or Path(job["model"])
+    own = job.get("settings", {}).get(TRANSFORMER_FILE)
+    copy = staged_file(staged, Path(own)) if own and staged else None
+    files = [copy if copy and copy.is_file() else Path(own)] if own else []
+    folders = [] if own else [transformer_folder(model, exact=False)]
+    folders += [model / part for part in OTHER_PARTS]
+    files += [f for folder in folders for f in sorted(folder.glob("*.safetensors"))]
+    return {file: file.stat().st_size for file in files}
+
+
 def _warm(settings: Path, staged: Path | None) -> None:
     try:
-        job = json.loads(settings.read_text("utf-8"))
-        model = staged or Path(job["model"])
-        own = job.get("settings", {}).get(TRANSFORMER_FILE)
-        copy = staged_file(staged, Path(own)) if own and staged else None
-        files = [copy if copy and copy.is_file() else Path(own)] if own else []
-        folders = [] if own else [transformer_folder(model, exact=False)]
-        folders += [model / part for part in OTHER_PARTS]
-        files += [f for folder in folders for f in sorted(folder.glob("*.safetensors"))]
-        sizes = {file: file.stat().st_size for file in files}
+        sizes = _sizes(settings, staged)
         if sum(sizes.values()) > MOST_MEMORY * _free_memory():
             return
     except (OSError, ValueError, KeyError):
