@@ -65,6 +65,8 @@ def test_weights_that_would_fill_the_memory_are_not(job, monkeypatch):
     monkeypatch.setattr(warming, "_free_memory", lambda: 2 * BYTES)
     assert not warming.is_short(settings)
     assert not warming.is_short(settings.with_name("none"))
+    settings.write_text('{"model": "model", "settings": null}')
+    assert not warming.is_short(settings)
 
 
 def test_the_process_ends_before_all_is_read(tmp_path):

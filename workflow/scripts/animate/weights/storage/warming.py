@@ -22,6 +22,8 @@ OTHER_PARTS = ("vae",)
 MOST_MEMORY = 0.8
 # A CPU holds weights in fp32, twice as large as most files.
 FP32 = 2
+# What a file that describes no job, or names no model, raises.
+UNREADABLE = OSError, ValueError, KeyError, TypeError, AttributeError
 
 
 def warm(settings: Path, staged: Path | None) -> None:
@@ -37,7 +39,7 @@ def is_short(settings: Path) -> bool:
     """Tell whether the host's memory may be too small for what a settings file's job loads."""
     try:
         return FP32 * sum(_sizes(settings, None).values()) > _free_memory()
-    except (OSError, ValueError, KeyError):
+    except UNREADABLE:
         return False
 
 
@@ -59,7 +61,7 @@ def _warm(settings: Path, staged: Path | None) -> None:
         sizes = _sizes(settings, staged)
         if sum(sizes.values()) > MOST_MEMORY * _free_memory():
             return
-    except (OSError, ValueError, KeyError):
+    except UNREADABLE:
         return
     pieces: SimpleQueue[tuple[Path, int]] = SimpleQueue()
     for file, size in sizes.items():
