@@ -29,14 +29,13 @@ def test_ranks_share_the_threads_of_the_job(job):
     assert rank_environment({}, 1, job)["OMP_NUM_THREADS"] == str(os.cpu_count())
 
 
-def test_compiled_code_is_kept_beside_the_models(job):
-    kept = rank_environment({}, 1, job)["TORCHINDUCTOR_CACHE_DIR"]
-    assert kept == str(job.parent / "models" / ".compiled")
-    assert "TORCHINDUCTOR_CACHE_DIR" not in rank_environment(
-        {"TORCHINDUCTOR_CACHE_DIR": "elsewhere"}, 1, job
-    )
+@pytest.mark.parametrize("name", ["TORCHINDUCTOR_CACHE_DIR", "FLASH_ATTENTION_CUTE_DSL_CACHE_DIR"])
+def test_compiled_code_is_kept_beside_the_models(job, name):
+    kept = rank_environment({}, 1, job)[name]
+    assert kept.startswith(str(job.parent / "models" / ".compiled"))
+    assert name not in rank_environment({name: "elsewhere"}, 1, job)
     job.write_text("no json")
-    assert "TORCHINDUCTOR_CACHE_DIR" not in rank_environment({}, 1, job)
+    assert name not in rank_environment({}, 1, job)
 
 
 def launch(settings: Path, path: str, *options: str) -> subprocess.CompletedProcess:

@@ -51,20 +51,23 @@ IN_CONTAINER = {"APPTAINER_CONTAINER", "SINGULARITY_CONTAINER"}
 def rank_environment(environment: dict[str, str], ranks: int, settings: Path) -> dict[str, str]:
     """Return the variables to set for `ranks` processes that share this job's CPU threads.
 
-    Compiled code is kept beside the models, for the jobs to come, unless TORCHINDUCTOR_CACHE_DIR
-    is set or that folder cannot be written.
+    Compiled code is kept beside the models, for the jobs to come, unless that folder cannot be
+    written. What is set already stays as it is.
     """
     threads = int(environment.get("OMP_NUM_THREADS") or os.cpu_count())
-    found = {"OMP_NUM_THREADS": str(max(1, threads // ranks))}
     # Without it, memory that was freed in pieces stays unusable for larger tensors.
-    if "PYTORCH_CUDA_ALLOC_CONF" not in environment:
-        found["PYTORCH_CUDA_ALLOC_CONF"] = "expandable_segments:True"
+    found = {"PYTORCH_CUDA_ALLOC_CONF": "expandable_segments:True"}
     # The sampler reports wrong settings itself.
     with suppress(OSError, ValueError, KeyError):
         models = Path(json.loads(settings.read_text(encoding="utf-8"))["model"]).resolve().parent
-        if os.access(models, os.W_OK) and "TORCHINDUCTOR_CACHE_DIR" not in environment:
+        if os.access(models, os.W_OK):
             found["TORCHINDUCTOR_CACHE_DIR"] = str(models / ".compiled")
-    return found
+            # FlashAttention-4 compiles in each process, otherwise; its locks are for one user.
+            own = models / f".compiled/flash_attention_{os.getuid()}"
+            found["FLASH_ATTENTION_CUTE_DSL_CACHE_ENABLED"] = "1"
+            found["FLASH_ATTENTION_CUTE_DSL_CACHE_DIR"] = str(own)
+    found = {name: value for name, value in found.items() if name not in environment}
+    return found | {"OMP_NUM_THREADS": str(max(1, threads // ranks))}
 
 
 def main(arguments: argparse.Namespace) -> None:
