@@ -67,6 +67,7 @@ def test_a_bad_clip_is_not_sampled_until_nothing_is_required(gone, rows):
     assert project.pending_jobs() == {}
 
 
+@pytest.mark.slow
 def test_another_threshold_samples_no_finished_clip(gone, rows):
     """Neither one that it passes, nor one that it does not, nor the way back."""
     project, row = gone

@@ -77,6 +77,7 @@ def duet(tmp_path_factory):
     return project
 
 
+@pytest.mark.slow
 def test_both_rows_finish_and_each_mask_covers_its_person(duet):
     assert "second" not in duet.pending_jobs("previews")
     assert duet.pending_jobs() == {}
@@ -92,6 +93,7 @@ def test_both_rows_finish_and_each_mask_covers_its_person(duet):
         assert masks[..., other].mean() < 0.02, name
 
 
+@pytest.mark.slow
 def test_the_second_row_reads_what_was_sampled_without_any_loss(duet):
     results = duet.folder / "results"
     video, timeline = results / "first/intermediate.mp4", results / "second/timeline.json"
@@ -103,6 +105,7 @@ def test_the_second_row_reads_what_was_sampled_without_any_loss(duet):
     assert not list(results.glob("*/.journal"))
 
 
+@pytest.mark.slow
 def test_sound_and_length_are_kept(duet):
     with av.open(str(duet.folder / "results/second/preview.mp4")) as container:
         assert container.streams.audio
@@ -115,6 +118,7 @@ def test_sound_and_length_are_kept(duet):
     assert abs(np.abs(np.fft.rfft(heard)).argmax() * 48_000 / len(heard) - 440) < 2
 
 
+@pytest.mark.slow
 def test_the_record_names_the_clip_that_the_video_came_from(duet):
     inputs = {}
     for name in ("first", "second"):
@@ -126,6 +130,7 @@ def test_the_record_names_the_clip_that_the_video_came_from(duet):
     assert "the result of first" in page
 
 
+@pytest.mark.slow
 def test_another_seed_of_the_first_row_runs_the_second_again(duet):
     second, first = duet.rows
     duet.write_table(second, first | {"seed": "1"})

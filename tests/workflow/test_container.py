@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from project import ROOT
@@ -20,6 +21,7 @@ PATH={image}:/usr/bin:/bin exec "$@"
 """
 
 
+@pytest.mark.slow
 def test_every_job_runs_in_the_image(project, tmp_path):
     programs, image, log = tmp_path / "bin", tmp_path / "image", tmp_path / "log"
     for folder in (programs, image):

@@ -85,7 +85,8 @@ def parts(name: str) -> tuple[list[str], list[str]]:
     return [part for part in conda if part.split()[0] not in ("python", "pip")], pip
 
 
-@pytest.mark.parametrize("torch", ["linked", pytest.param("installed", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("torch", ["linked", "installed"])
 @pytest.mark.parametrize("name", MODULES)
 def test_environment_is_complete(name, torch, tmp_path):
     conda, pip = parts(name)

@@ -70,7 +70,10 @@ def snakemake(folder: Path, *options: str, **environment: str) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("snakefile", ["workflow/Snakefile", "Snakefile"])
+SNAKEFILES = ["workflow/Snakefile", pytest.param("Snakefile", marks=pytest.mark.slow)]
+
+
+@pytest.mark.parametrize("snakefile", SNAKEFILES)
 def test_module_runs_and_writes_only_into_its_folders(other_workflow, snakefile):
     folder = other_workflow(repr(str(ROOT / snakefile)))
     before = {path.name for path in folder.iterdir()}

@@ -89,6 +89,7 @@ def test_the_record_names_the_real_files(finish):
     assert record["inputs"]["driving_video"]["path"] == str(CLIPS / "market_boy.mp4")
 
 
+@pytest.mark.slow
 def test_each_shot_is_sampled_apart(tmp_path):
     """A cut to a mirrored close-up reaches plan, preview, sampler and record."""
     project = new_project(tmp_path / "project")
@@ -117,7 +118,8 @@ def test_each_shot_is_sampled_apart(tmp_path):
         assert video_info(folder / "sampled.mp4").frame_count == 42
 
 
-@pytest.mark.parametrize("mode", ["replace", pytest.param("animate", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["replace", "animate"])
 def test_files_of_phones_and_editors_end_with_a_video(tmp_path, mode):
     """HDR, a first sound track that nobody decodes, sound that changes, a cut there and back."""
     project = new_project(tmp_path / "project")

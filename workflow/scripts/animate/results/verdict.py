@@ -9,9 +9,9 @@ from typing import Any
 from animate.atomic import atomic_output
 from animate.config.settings import VerdictSettings
 from animate.results.provenance import read_json
+from animate.results.verdict_states import BAD, GOOD, NOT_JUDGED, WARNING
 from animate.video.timeline import Timeline
 
-GOOD, WARNING, BAD, NOT_JUDGED = "good", "warning", "bad", "not judged"
 # A warning begins at this share of the fault that is allowed.
 WARNED = 0.5
 # Limbs that differ by more, against the rest of the body, are worth retargeting.

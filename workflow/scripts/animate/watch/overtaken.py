@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from animate.results.provenance import read_json
-from animate.results.verdict import BAD
+from animate.results.verdict_states import BAD
 
 # What the preview is made from, directly or not, and what users can bring in its place.
 BEFORE_PREVIEW = {
