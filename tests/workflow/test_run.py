@@ -111,6 +111,7 @@ def test_a_run_says_how_far_its_clips_are(project, rows):
     assert re.search(line, said), said
 
 
+@pytest.mark.slow
 def test_clips_of_a_run_share_a_sampler_that_ends_with_it(project, rows):
     names = ("second", "third", "fourth")
     project.write_table(*rows, *(rows[0] | {"clip": name, "end": "0.5"} for name in names))
