@@ -41,7 +41,7 @@ def settings_file(tmp_path_factory):
     [
         ({"segment_frames": 78}, "segment_frames: '78' is not allowed; allowed: 4n"),
         ({"segment_frames": 5, "conditioning_frames": 5}, "must be fewer than"),
-        ({"conditioning_frames": 2}, "allowed: 1 or 5"),
+        ({"conditioning_frames": 2}, "allowed: 1, 5, 9 or 13"),
         ({"steps": -1}, "steps: '-1' is not allowed"),
         ({"steps": True}, "steps: 'True' is not allowed"),
         ({"guidance_scale": 0.5}, "guidance_scale"),
@@ -102,7 +102,7 @@ def test_a_mistake_is_one_line_and_exit_code_1(settings_file, tmp_path):
 
 def test_segments_cover_every_frame_once():
     for count in (1, 2, 5, 12, 13, 14, 25, 26, 100):
-        for conditioning in (1, 5):
+        for conditioning in (1, 5, 9):
             segments = plan_segments(count, 13, conditioning)
             shown = [
                 frame for s in segments for frame in s.sources[s.overlap : s.overlap + s.new_frames]
@@ -125,6 +125,8 @@ def test_segments_cover_every_frame_once():
         (78, 1, [41, 41]),
         (90, 1, [49, 49]),
         (90, 5, [49, 49]),
+        (90, 9, [53, 53]),
+        (90, 13, [53, 53]),
         (153, 1, [77, 77]),
         (154, 1, [53, 53, 53]),
     ],
@@ -302,14 +304,16 @@ def test_a_video_in_parts_has_the_latents_of_the_whole():
     vae = AutoencoderKLWan(base_dim=8, num_res_blocks=1)
     randomise(vae, 0)
     codec = SplitCodec(vae)
-    frames = np.random.default_rng(0).integers(0, 256, (9, 16, 32, 3), np.uint8)
+    frames = np.random.default_rng(0).integers(0, 256, (17, 16, 32, 3), np.uint8)
     video = in_range(as_video(frames))
     with torch.inference_mode():
         whole = codec.encode(video)
         assert torch.equal(codec.encode(as_video(frames)), whole)
-        assert torch.equal(codec.encode(video[:, :, :5], as_video(frames[5:])), whole)
+        for known in (1, 5, 9, 13):
+            parts = video[:, :, :known], as_video(frames[known:])
+            assert torch.equal(codec.encode(*parts), whole)
         shown = [piece.shape[2] for piece in codec.decode(whole)]
-    assert shown == [1, 4, 4]
+    assert shown == [1, 4, 4, 4, 4]
 
 
 def test_color_match_moves_within_its_bound():

@@ -173,7 +173,7 @@ def test_a_shot_is_named_by_its_seconds(tmp_path):
     assert timeline.clock(15 * 60 - 1, 15 * 75) == "0:59.9 to 1:15.0"
 
 
-@pytest.mark.parametrize("conditioning", [1, 5])
+@pytest.mark.parametrize("conditioning", [1, 5, 9])
 @pytest.mark.parametrize("shots", [(0,), (0, 12), (0, 20, 33), (0, 13, 26, 39, 52)])
 def test_segments_of_a_shot_see_no_other(shots, conditioning):
     count = 70

@@ -157,4 +157,7 @@ Area = Annotated[str, checked(lambda v: AREA_LIMITS[0] <= parse_area(v) <= AREA_
 FourNPlusOne = Annotated[int, checked(lambda v: v % 4 == 1)]
 GpuType = Annotated[str, checked(lambda v: re.fullmatch(r"\w[\w.+-]*", v, re.ASCII))]
 Switch = Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_or_off)]
+ColorMatch = Annotated[
+    Annotated[float, Field(ge=0, le=0.5)] | Literal["off", "overlap"], BeforeValidator(_on_or_off)
+]
 AsList = BeforeValidator(_listed)

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from animate.config.fields import (
     Area,
     AsList,
+    ColorMatch,
     Declared,
     FourNPlusOne,
     FrameRate,
@@ -38,6 +39,8 @@ NUMBER = r"[0-9]+(\.[0-9]*)?"
 PERSON = rf"^(largest|center|[1-9][0-9]*|{NUMBER} *, *{NUMBER}( *@ *{NUMBER})?)$"
 # Numbers of GPUs that share the transformer's 40 heads evenly.
 DEGREES = (1, 2, 4, 5, 8, 10, 20, 40)
+# Numbers of frames that are whole latent frames, the first alone.
+CONDITIONING = (1, 5, 9, 13)
 REPLACE = {"mode": "replace"}
 GUIDED = {"guidance_scale": "above 1"}
 SHARE, RATE = "a number from 0 to 1, or none", "a number of at least 0, or none"
@@ -231,8 +234,10 @@ class SegmentSettings(Declared):
         "Even samples segments of equal length, as short as their number allows; pad samples all"
         " with segment_frames, as the official code does, and drops what is beyond the end",
     )
-    conditioning_frames: Annotated[int, checked(lambda v: v in (1, 5))] = setting(
-        1, "Last frames of a segment that the next one starts from", "1 or 5"
+    conditioning_frames: Annotated[int, checked(CONDITIONING.__contains__)] = setting(
+        1,
+        "Last frames of a segment that the next one starts from; 1 and 5 are the official ones",
+        "1, 5, 9 or 13",
     )
     cuts: Literal["split", "ignore"] = setting(
         "split",
@@ -376,11 +381,12 @@ class SamplingSettings(SegmentSettings):
         "Arithmetic of the VAE on a GPU; fp32, as in the official code, takes twice the memory and"
         " is slower, bf16 is 1.2% from it when decoding",
     )
-    color_match: float = setting(
-        0.0,
-        "Largest correction of a segment's mean colour towards the reference's; 0 is off",
-        ge=0,
-        le=0.5,
+    color_match: ColorMatch = setting(
+        "off",
+        "Overlap fits the colours of each segment to the frames that it starts from, which it"
+        " paints again; a number is the largest correction of a segment's mean colour towards the"
+        " reference's, as a part of the whole range",
+        "off, overlap, or a number from 0 to 0.5",
     )
 
     @property

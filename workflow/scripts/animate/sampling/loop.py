@@ -18,6 +18,7 @@ from animate.sampling.conditions import (
     given_video,
     reference_condition,
 )
+from animate.sampling.overlap_color import match_overlap
 from animate.sampling.segments import Segment
 from animate.sampling.solvers import make_solver
 
@@ -69,9 +70,7 @@ class SegmentSampler:
             noise.to(self.transformer.device), self._constants(frames, previous), draw, on_step
         )
         pieces = self.codec.decode(latents[:, :, 1:])
-        if self.settings.color_match:
-            bound = self.settings.color_match
-            pieces = [match_colors(_joined(pieces), frames, self.reference, bound)]
+        pieces = self._with_matched_colors(pieces, frames, previous)
         kept, first, tail, finite = self.settings.conditioning_frames, 0, None, True
         for piece in pieces:
             on_piece(first, piece)
@@ -83,6 +82,19 @@ class SegmentSampler:
         if not finite:
             raise NotFinite("decoding")
         return tail.clone()
+
+    def _with_matched_colors(
+        self,
+        pieces: Iterable[torch.Tensor],
+        frames: SegmentFrames,
+        previous: torch.Tensor | None,
+    ) -> Iterable[torch.Tensor]:
+        match = self.settings.color_match
+        if match == "overlap":
+            return pieces if previous is None else match_overlap(pieces, previous, frames)
+        if match == "off" or not match:
+            return pieces
+        return [match_colors(_joined(pieces), frames, self.reference, match)]
 
     @cached_property
     def _reference_condition(self) -> torch.Tensor:

@@ -50,8 +50,8 @@ def plan_segments(
 ) -> list[Segment]:
     """Return the segments of a clip of `frame_count` frames, at least one.
 
-    `segment_frames` is 4n + 1; segments after the first of a shot reuse `conditioning_frames` (1 or
-    5). `shots` are the first frames of those that start afresh, see `sampled_shots`. `fit` is
+    `segment_frames` is 4n + 1; segments after the first of a shot reuse `conditioning_frames`
+    (4n + 1). `shots` are the first frames of those that start afresh, see `sampled_shots`. `fit` is
     "pad", as in the official code, or "even", see `fitted_length`.
     """
     segments: list[Segment] = []
