@@ -239,6 +239,15 @@ def check_messages() -> None:
     for latents, video in zip(both, (one, other), strict=True):
         error = relative_error(latents, alone.encode(video))
         assert error == 0 if count == 2 else error < 1e-5, error
+    nothing = torch.zeros(1, 1, 1, 1, 1).expand_as(one)
+    for _ in range(2):
+        calls["all_gather"] = 0
+        latents, pose = split.encode_both([nothing], [other])
+        assert torch.equal(pose, both[1])
+        error = relative_error(latents, alone.encode(nothing.clone()))
+        assert error == 0 if count == 2 else error < 1e-5, error
+    # Two ranks tell each other what only one of them has; more keep what all have.
+    assert calls["all_gather"] == (1 if count == 2 else pieces + 1), calls
     calls["all_gather"] = 0
     for _ in split.decode(both[0]):
         pass

@@ -26,7 +26,7 @@ from animate.parallel.plan import Workload
 from animate.sampling import loop
 from animate.sampling.clip import read_clip
 from animate.sampling.conditions import given_video
-from animate.sampling.models import load_models
+from animate.sampling.models import KeptModels, load_models
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
 from animate.sampling.weights import job_loras
@@ -447,3 +447,38 @@ def test_a_folder_that_is_no_model(model, tmp_path):
     path.write_text(path.read_text().replace(str(model), str(tmp_path)))
     with pytest.raises(ClipError, match="is not a model folder"):
         sample(path)
+
+
+def test_ranks_that_stay_encode_what_stands_for_nothing_once(model, tmp_path, monkeypatch):
+    clips = [
+        write_clip(tmp_path / f"{number}", model, frames, **options)
+        for number, (frames, options) in enumerate(
+            [
+                (13, {"segment_frames": 13}),
+                (13, {"segment_frames": 13}),
+                (5, {"segment_frames": 5}),
+                (25, {"segment_frames": 13}),
+                (13, {"segment_frames": 13, "mode": "replace", "relighting_lora": False}),
+            ]
+        )
+    ]
+    encoded, encode = [], vae_stream.VaeStream.encode
+
+    def counting(self, video, *others):
+        encoded.append(len(video))
+        return encode(self, video, *others)
+
+    monkeypatch.setattr(vae_stream.VaeStream, "encode", counting)
+    kept = KeptModels(CPU)
+    # Of each clip: the reference, what is given, the pose; a later segment is given a frame.
+    expected = [[1, 13, 13], [1, 13], [1, 5, 5], [1, 13, 13, 13], [1, 13, 13]]
+    for path, lengths in zip(clips, expected, strict=True):
+        encoded.clear()
+        run_job(read_job(path), CPU, StepCounter(), kept)
+        assert sorted(encoded) == lengths, path
+    monkeypatch.undo()
+    for path in clips[1], clips[3]:
+        shown = result_frames(path)
+        shutil.rmtree(path.with_name(".journal"))
+        sample(path)
+        assert np.array_equal(result_frames(path), shown)
