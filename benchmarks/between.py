@@ -39,7 +39,8 @@ def seconds_to_a_file(frames: torch.Tensor, decoding: float) -> float:
     pieces = [frames[:1], *frames[1:].split(PIECE)]
     with TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        with open_sink(folder / "journal", "0" * 64, folder / "clip.mp4", info, 1, print) as sink:
+        where = folder / "journal", "0" * 64, folder / "clip.mp4", info, [len(frames)], print
+        with open_sink(*where) as sink:
             for piece in pieces:
                 time.sleep(decoding / len(pieces))
                 sink.add(piece)

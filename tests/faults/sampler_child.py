@@ -8,7 +8,7 @@ import torch
 from animate.config.job import read_job
 from animate.devices.machine import machine_of
 from animate.devices.world import ALONE
-from animate.journal.segments import Journal
+from animate.journal.segments import NewSegment
 from animate.parallel.vae_split import SplitCodec
 from animate.sampling import loop, models, run
 from animate.sampling.progress import Progress
@@ -31,6 +31,6 @@ def main(path: Path, reports) -> None:
     models.load_models = reporting("load", models.load_models)
     loop.SegmentSampler._denoise = reporting("step", loop.SegmentSampler._denoise)
     SplitCodec.decode = reporting("decode", SplitCodec.decode)
-    Journal.store = reporting("write", Journal.store)
+    NewSegment.finish = reporting("write", NewSegment.finish)
     VideoWriter.__exit__ = reporting("write", VideoWriter.__exit__)
     run.run_job(read_job(path), machine_of(ALONE, "cpu"), Progress("killed"))

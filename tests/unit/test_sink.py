@@ -1,5 +1,6 @@
 """Frames on their way into the journal and the video: at once while the encoder keeps up."""
 
+import os
 import threading
 import time
 from fractions import Fraction
@@ -7,9 +8,12 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save
 
 from animate.devices.arrivals import Arrivals
-from animate.journal.segments import Journal
+from animate.journal import segments as journal_module
+from animate.journal.segments import Journal, NewSegment
 from animate.journal.sink import open_sink
 from animate.video.files import VideoInfo, VideoWriter, read_video
 
@@ -31,7 +35,7 @@ def opened(tmp_path):
 
     def open_it(segments: int):
         info = VideoInfo(5 * segments, Fraction(25), (16, 16))
-        where = tmp_path / "journal", KEY, tmp_path / "clip.mp4", info, segments, print
+        where = tmp_path / "journal", KEY, tmp_path / "clip.mp4", info, [5] * segments, print
         return open_sink(*where)
 
     return open_it
@@ -101,13 +105,13 @@ def test_segments_wait_in_the_journal_for_an_encoder_that_is_behind(
 
 
 def test_the_next_segment_begins_while_one_is_stored(opened, monkeypatch):
-    may, store = threading.Event(), Journal.store
+    may, finish = threading.Event(), NewSegment.finish
 
     def slow(*arguments):
         assert may.wait(DEADLINE)
-        store(*arguments)
+        finish(*arguments)
 
-    monkeypatch.setattr(Journal, "store", slow)
+    monkeypatch.setattr(NewSegment, "finish", slow)
     with opened(2) as sink:
         sink.add(torch.cat(pieces(0)))
         sink.put(TAIL, {})
@@ -118,18 +122,65 @@ def test_the_next_segment_begins_while_one_is_stored(opened, monkeypatch):
 
 
 def test_what_was_put_is_stored_when_a_run_is_stopped(opened, tmp_path, monkeypatch):
-    store = Journal.store
+    finish = NewSegment.finish
 
     def slow(*arguments):
         time.sleep(0.3)
-        store(*arguments)
+        finish(*arguments)
 
-    monkeypatch.setattr(Journal, "store", slow)
+    monkeypatch.setattr(NewSegment, "finish", slow)
     with pytest.raises(KeyboardInterrupt), opened(2) as sink:
         sink.add(torch.cat(pieces(0)))
         sink.put(TAIL, {})
+        sink.add(pieces(1)[0])
         raise KeyboardInterrupt
-    assert Journal(tmp_path / "journal", KEY).count(2) == 1
+    journal = tmp_path / "journal"
+    assert Journal(journal, KEY).count(2) == 1
+    assert len([*(journal / KEY[:16]).iterdir()]) == 1
+
+
+def test_frames_are_on_the_disk_before_their_segment_is_whole(opened, tmp_path, monkeypatch):
+    synced, sync = [], os.fdatasync
+
+    def noted(file):
+        synced.append(os.fstat(file).st_size)
+        sync(file)
+
+    monkeypatch.setattr(journal_module.os, "fdatasync", noted)
+    with opened(1) as sink:
+        first, rest = pieces(0)
+        sink.add(first)
+        wait_until(lambda: len(synced) == 1)
+        assert synced[0] > first.nbytes
+        assert Journal(tmp_path / "journal", KEY).count(1) == 0
+        sink.add(rest)
+        sink.put(TAIL, {"of": "words"})
+        sink.settle()
+        journal = Journal(tmp_path / "journal", KEY)
+        assert journal.count(1) == 1 and journal.whole_clip(5) == 1
+        assert torch.equal(journal.frames(0), torch.cat(pieces(0)))
+        assert torch.equal(journal.tail(0), TAIL) and journal.made_by(0) == {"of": "words"}
+    assert synced[1] - synced[0] == rest.nbytes
+
+
+def test_a_segment_that_lacks_frames_is_not_stored(opened, tmp_path):
+    with pytest.raises(ValueError, match="1 frames of 5 have come"), opened(1) as sink:
+        sink.add(pieces(0)[0])
+        sink.put(TAIL, {})
+    assert Journal(tmp_path / "journal", KEY).count(1) == 0
+
+
+def test_a_segment_that_is_written_otherwise_is_read(tmp_path):
+    """Files of earlier versions have a header of their own length, and the tail first."""
+    journal = Journal(tmp_path, KEY)
+    frames = torch.cat(pieces(1))
+    journal.store(0, frames, TAIL, {"by": "hand"})
+    path = tmp_path / KEY[:16] / "segment_00000.safetensors"
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+    path.write_bytes(save({"frames": frames, "tail": TAIL}, metadata))
+    assert journal.count(1) == 1 and journal.made_by(0) == {"by": "hand"}
+    assert torch.equal(journal.frames(0), frames) and torch.equal(journal.tail(0), TAIL)
 
 
 def test_arrivals_keep_the_order_and_the_last_waits_to_be_asked_for():

@@ -11,18 +11,21 @@ the next segment needs them.
 import errno
 import hashlib
 import json
+import math
 import os
+import struct
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from animate.errors import MachineError
 
 FRAMES, TAIL = "frames", "tail"
+# Bytes of a file's header, which is written last: digests stand in it.
+HEADER = 1 << 16
 
 
 class Journal:
@@ -54,33 +57,14 @@ class Journal:
     def store(
         self, index: int, frames: torch.Tensor, tail: torch.Tensor, made_by: dict[str, Any]
     ) -> None:
-        """Write a segment; it appears whole or not at all, even if the machine stops.
+        """Write a whole segment, whose frames are one piece; see `begin` and `NewSegment`."""
+        segment = self.begin(index, len(frames))
+        segment.add(frames)
+        segment.finish(tail, made_by)
 
-        Args:
-            index: the segment's number.
-            frames: (F, h, w, 3) uint8, the frames that are new in this segment.
-            tail: (1, 3, n, h, w) fp32 in -1..1, its last frames, for the next segment.
-            made_by: the machine and the software, as JSON values.
-
-        Raises:
-            ClipError: the disk is full.
-        """
-        tensors = {FRAMES: frames.contiguous(), TAIL: tail.contiguous()}
-        digests = {name: _digest(tensor) for name, tensor in tensors.items()}
-        metadata = {"key": self._key, "made_by": json.dumps(made_by), **digests}
-        path = self._path(index)
-        temporary = path.with_name(f".{path.stem}.{os.getpid()}.part")
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                file.write(save(tensors, metadata))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except OSError as error:
-            raise full_disk(error, self._folder, index) from error
-        finally:
-            temporary.unlink(missing_ok=True)
+    def begin(self, index: int, frames: int) -> "NewSegment":
+        """Return segment number `index` of so many new frames, which are to come."""
+        return NewSegment(self._folder, self._path(index), self._key, index, frames)
 
     def frames(self, index: int) -> torch.Tensor:
         """Return the new frames (F, h, w, 3) uint8 of a segment; see `_read`."""
@@ -128,6 +112,96 @@ class Journal:
         return self._folder / f"segment_{index:05d}.safetensors"
 
 
+class NewSegment:
+    """A segment on its way into the journal; it appears whole or not at all.
+
+    What is added goes to the disk at once, so that little is left to do when the segment is whole.
+    One thread at a time may use it.
+    """
+
+    def __init__(self, folder: Path, path: Path, key: str, index: int, frames: int):
+        self._folder, self._path, self._key = folder, path, key
+        self._index, self._expected, self._frames = index, frames, 0
+        self._temporary = path.with_name(f".{path.stem}.{os.getpid()}.part")
+        self._file: BinaryIO | None = None
+        self._error: OSError | None = None
+
+    def add(self, frames: torch.Tensor) -> None:
+        """Write the next new frames (n, h, w, 3) uint8; what goes wrong is for `finish` to say."""
+        if self._error:
+            return
+        try:
+            if self._file is None:
+                self._begin(frames.shape[1:])
+            frames = frames.contiguous().numpy()
+            self._digest.update(frames)
+            self._file.write(frames)
+            self._file.flush()
+            os.fdatasync(self._file.fileno())
+        except OSError as error:
+            self._error = error
+        self._frames += len(frames)
+
+    def finish(self, tail: torch.Tensor, made_by: dict[str, Any]) -> None:
+        """Write what belongs to the frames, and have the segment appear.
+
+        Args:
+            tail: (1, 3, n, h, w) fp32 in -1..1, its last frames, for the next segment.
+            made_by: the machine and the software, as JSON values, much less than `HEADER`.
+
+        Raises:
+            ClipError: the disk is full.
+        """
+        try:
+            if self._error:
+                raise self._error
+            if self._frames != self._expected:
+                raise ValueError(f"{self._frames} frames of {self._expected} have come")
+            tail = tail.contiguous()
+            self._file.write(tail.numpy())
+            self._file.seek(0)
+            self._file.write(self._header(tail, made_by))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._temporary.replace(self._path)
+        except OSError as error:
+            raise full_disk(error, self._folder, self._index) from error
+        finally:
+            self.leave()
+
+    def leave(self) -> None:
+        """Remove what was written of a segment that did not become whole."""
+        if self._file:
+            with suppress(OSError):
+                self._file.close()
+            self._temporary.unlink(missing_ok=True)
+
+    def _begin(self, size: torch.Size) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._shape = (self._expected, *size)
+        self._digest = _begun_digest(self._shape)
+        self._file = self._temporary.open("wb")
+        self._file.seek(8 + HEADER)
+
+    def _header(self, tail: torch.Tensor, made_by: dict[str, Any]) -> bytes:
+        """Return the first bytes of a safetensors file, padded to the length that was left out."""
+        end = math.prod(self._shape)
+        digests = {FRAMES: self._digest.hexdigest(), TAIL: _digest(tail)}
+        text = {
+            "__metadata__": {"key": self._key, "made_by": json.dumps(made_by), **digests},
+            FRAMES: {"dtype": "U8", "shape": self._shape, "data_offsets": (0, end)},
+            TAIL: {
+                "dtype": "F32",
+                "shape": tuple(tail.shape),
+                "data_offsets": (end, end + tail.nbytes),
+            },
+        }
+        header = json.dumps(text).encode().ljust(HEADER)
+        if len(header) > HEADER:
+            raise ValueError(f"a header of {len(header)} bytes, for which {HEADER} are left")
+        return struct.pack("<Q", HEADER) + header
+
+
 def full_disk(error: OSError, folder: Path, finished: int) -> Exception:
     """Return the `ClipError` for a full disk, or `error` itself when it is something else."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -139,6 +213,11 @@ def full_disk(error: OSError, folder: Path, finished: int) -> Exception:
 
 
 def _digest(tensor: torch.Tensor) -> str:
-    digest = hashlib.sha256(f"{tuple(tensor.shape)}".encode())
+    digest = _begun_digest(tuple(tensor.shape))
     digest.update(tensor.numpy())
     return digest.hexdigest()
+
+
+def _begun_digest(shape: tuple[int, ...]) -> Any:
+    """Return the digest of a tensor's shape, to which its values are to be added."""
+    return hashlib.sha256(f"{shape}".encode())

@@ -2,11 +2,11 @@
 
 Frames are encoded as they are decoded, while the encoder keeps up. Else, and for what a killed run
 left, it takes whole segments from the journal: no more than one is in memory however far it is
-behind. A segment is stored while the next one begins.
+behind. A segment is written to the journal as it is decoded, and stored while the next one begins.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from animate.journal.lock import held
-from animate.journal.segments import Journal, full_disk
+from animate.journal.segments import Journal, NewSegment, full_disk
 from animate.video.files import VideoInfo, VideoWriter
 
 
@@ -24,12 +24,18 @@ class Sink:
     """Takes the segments of a clip in order; see `open_sink`."""
 
     def __init__(
-        self, journal: Journal, finished: int, encoder: "_Encoder", thread: ThreadPoolExecutor
+        self,
+        journal: Journal,
+        lengths: Sequence[int],
+        finished: int,
+        encoder: "_Encoder",
+        thread: ThreadPoolExecutor,
     ):
         self.finished = finished
-        self._journal, self._encoder, self._thread = journal, encoder, thread
+        self._journal, self._lengths = journal, lengths
+        self._encoder, self._thread = encoder, thread
         self._made_by: list[dict[str, Any]] = [journal.made_by(i) for i in range(finished)]
-        self._frames: list[torch.Tensor] = []
+        self._coming: NewSegment | None = None
         self._at_once = False
         self._storing: Future | None = None
 
@@ -45,11 +51,12 @@ class Sink:
 
     def add(self, frames: torch.Tensor) -> None:
         """Take the next frames (n, h, w, 3) uint8 of the segment that comes next."""
-        if not self._frames:
+        if self._coming is None:
             # What is not stored yet may still have to be taken from the journal.
             stored = self._storing is None or self._storing.done()
             self._at_once = stored and self._encoder.idle
-        self._frames.append(frames)
+            self._coming = self._journal.begin(self.finished, self._lengths[self.finished])
+        self._thread.submit(self._coming.add, frames)
         if self._at_once:
             self._encoder.take(frames)
 
@@ -60,9 +67,9 @@ class Sink:
             ClipError: the disk is full; it may be that of the segment before.
         """
         self.settle()
-        segment = self.finished, torch.cat(self._frames), tail, made_by
-        self._frames = []
-        self._storing = self._thread.submit(self._store, self._at_once, *segment)
+        index = None if self._at_once else self.finished
+        self._storing = self._thread.submit(self._store, self._coming, tail, made_by, index)
+        self._coming = None
         self._made_by.append(made_by)
         self.finished += 1
         self._encoder.check()
@@ -72,19 +79,32 @@ class Sink:
         if self._storing:
             self._storing.result()
 
-    def _store(self, encoded: bool, index: int, *segment: Any) -> None:
-        self._journal.store(index, *segment)
-        if not encoded:
+    def leave(self) -> None:
+        """Leave the segment that did not become whole, if there is one."""
+        if self._coming:
+            self._thread.submit(self._coming.leave)
+
+    def _store(
+        self, segment: NewSegment, tail: torch.Tensor, made_by: dict[str, Any], index: int | None
+    ) -> None:
+        segment.finish(tail, made_by)
+        if index is not None:
             self._encoder.take(index)
 
 
 @contextmanager
 def open_sink(
-    folder: Path, key: str, output: Path, info: VideoInfo, segments: int, say: Callable[[str], None]
+    folder: Path,
+    key: str,
+    output: Path,
+    info: VideoInfo,
+    lengths: Sequence[int],
+    say: Callable[[str], None],
 ) -> Iterator[Sink]:
     """Yield a sink that knows which of a clip's segments are finished.
 
-    When the block ends without an error all `segments` are in it, and the video is `output`. The
+    `lengths` are the new frames of each segment.
+    When the block ends without an error all segments are in it, and the video is `output`. The
     journal stays for the rule that finishes the clip. While the block runs no other process has
     this journal.
 
@@ -93,7 +113,7 @@ def open_sink(
     """
     with held(folder, say):
         journal = Journal(folder, key)
-        finished = journal.count(segments)
+        finished = journal.count(len(lengths))
         _remove_leftovers(output)
         try:
             with (
@@ -103,11 +123,14 @@ def open_sink(
             ):
                 for index in range(finished):
                     encoder.take(index)
-                sink = Sink(journal, finished, encoder, thread)
-                yield sink
-                sink.settle()
+                sink = Sink(journal, lengths, finished, encoder, thread)
+                try:
+                    yield sink
+                    sink.settle()
+                finally:
+                    sink.leave()
         except OSError as error:
-            raise full_disk(error, output.parent, journal.count(segments)) from error
+            raise full_disk(error, output.parent, journal.count(len(lengths))) from error
 
 
 class _Encoder:

@@ -45,7 +45,8 @@ def run_job(
         return
     hashes = input_hashes(job)
     key = job_key(job, loras, hashes, clip.shots)
-    where = job.journal, key, job.output, clip.info, len(clip.segments), progress.say
+    lengths = [segment.new_frames for segment in clip.segments]
+    where = job.journal, key, job.output, clip.info, lengths, progress.say
     with open_sink(*where) as sink:
         _sample(clip, loras, machine, progress, sink, models)
     progress.stage("video")
