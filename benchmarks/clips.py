@@ -2,7 +2,8 @@
 
 PYTHONPATH=workflow/scripts:tests python benchmarks/clips.py MODEL [--gpus 2] [--precision fp8] ...
 
-Each run is a new process, and its parts are told apart by the lines it prints: they add up.
+Each run is a new process, and its parts are told apart by the lines it prints: they add up. The
+last columns are what the sampler tells of its segment, each a part of one before them.
 """
 
 import argparse
@@ -25,8 +26,11 @@ from animate.weights.prepared import COPY, TRANSFORMER
 
 LAUNCHER = Path(__file__).parents[1] / "workflow/scripts/launch_sampler.py"
 STEP = re.compile(r"segment \d+/\d+ step (\d+)/")
+SEGMENT, PART = re.compile(r"segment \d+/\d+: (.+)"), re.compile(r"(\w+) ([\d.]+) s")
+# What the sampler tells of its segments beside their steps, and what is left when the last one is.
+TOLD = ("frames", "encoding", "constants", "decoding", "storing", "ending")
 PARTS = ("first line", "imports", "loading", "before steps", "all steps", "to a file", "exit")
-COLUMNS = {"clip": 32} | dict.fromkeys(("a step", *PARTS, "all", "compiled"), 7)
+COLUMNS = {"clip": 32} | dict.fromkeys(("a step", *PARTS, "all", "compiled", *TOLD), 7)
 
 Line = tuple[float, str]
 
@@ -84,6 +88,18 @@ def seconds_of_parts(lines: list[Line], end: float) -> dict[str, float]:
     return dict(zip(PARTS, seconds, strict=True)) | {"a step": step}
 
 
+def told_parts(lines: list[Line]) -> dict[str, float]:
+    """Return the seconds of `TOLD`, each in all segments; "ending" is up to the finished clip."""
+    found = dict.fromkeys(TOLD, 0.0)
+    segments = [(moment, told[1]) for moment, line in lines if (told := SEGMENT.search(line))]
+    for _, told in segments:
+        for name, seconds in PART.findall(told):
+            if name in found:
+                found[name] += float(seconds)
+    finished = next(moment for moment, line in lines if "finished:" in line)
+    return found | {"ending": finished - segments[-1][0]}
+
+
 def main(arguments: argparse.Namespace) -> None:
     """Print a row for each clip, and what sampled them."""
     model, video = arguments.model, TINY if arguments.tiny else FULL
@@ -110,7 +126,8 @@ def main(arguments: argparse.Namespace) -> None:
                 lines, end = listen(command, job.with_suffix(".log"))
                 name = f"{mode}, {precision}, {steps} steps, {turn + 1}{', cold' if cold else ''}"
                 made = len(list(compiled.rglob("*"))) - known
-                table.add(name, **seconds_of_parts(lines, end), all=end, compiled=made)
+                parts = seconds_of_parts(lines, end) | told_parts(lines)
+                table.add(name, **parts, all=end, compiled=made)
                 plan = next(line for _, line in lines if "weights" in line).split(": ", 1)[1]
                 (run,) = json.loads((job.parent / "sampling.json").read_text())["segments"]
                 made_by[plan] = run["made_by"]

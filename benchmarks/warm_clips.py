@@ -17,20 +17,26 @@ from statistics import mean
 from tempfile import TemporaryDirectory
 
 import yaml
-from clips import LAUNCHER, STEP, Line, listen, write_inputs, write_job
+from clips import LAUNCHER, STEP, TOLD, Line, listen, told_parts, write_inputs, write_job
 from measure import FULL, TINY, Table
 
 PRESETS = Path(__file__).parents[1] / "config/config.yaml"
 PARTS = ("to a step", "steps", "to a file", "exit")
+# Up to the line that says how many segments there are, and what the sampler tells of those.
+MORE = ("start", *TOLD)
 
 
 def seconds_of_parts(lines: list[Line], end: float) -> dict[str, float]:
-    """Return the seconds before the first step ends, up to the last, and after it; they add up."""
+    """Return the seconds before the first step ends, up to the last, and after it; they add up.
+
+    Those of `MORE` are parts of them.
+    """
     steps = [moment for moment, line in lines if STEP.search(line)]
     finished = next(moment for moment, line in lines if "finished:" in line)
     moments = [0.0, steps[0], steps[-1], finished, end]
     seconds = (after - before for before, after in pairwise(moments))
-    return dict(zip(PARTS, seconds, strict=True))
+    start = next(moment for moment, line in lines if " segments of " in line)
+    return dict(zip(PARTS, seconds, strict=True)) | {"start": start} | told_parts(lines)
 
 
 def main(arguments: argparse.Namespace) -> None:
@@ -40,7 +46,7 @@ def main(arguments: argparse.Namespace) -> None:
     preset = {name: value for name, value in preset.items() if name != "distillation_loras"}
     segment = {"segment_frames": size.frames, "precision": arguments.precision}
     options = [f"--gpus={arguments.gpus}", "--warm-seconds=60", f"--run={os.getpid()}"]
-    table = Table({"clip": 32} | dict.fromkeys((*PARTS, "all", "frames/s"), 9))
+    table = Table({"clip": 32} | dict.fromkeys((*PARTS, "all", "frames/s", *MORE), 9))
     totals = []
     with TemporaryDirectory(dir=arguments.folder) as temporary:
         folder = Path(temporary)

@@ -52,6 +52,9 @@ def test_clips_of_one_run_are_timed_with_a_model_that_is_loaded_once(model, tmp_
     for row in result["rows"]:
         parts = sum(row[part] for part in ("to a step", "steps", "to a file", "exit"))
         assert parts == pytest.approx(row["all"])
+        before = sum(row[part] for part in ("start", "frames", "encoding", "constants"))
+        assert 0 < before < row["to a step"]
+        assert row["decoding"] > 0 and row["ending"] > 0
 
 
 def test_what_the_host_does_between_steps_is_timed(tmp_path):

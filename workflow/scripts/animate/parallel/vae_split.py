@@ -34,7 +34,9 @@ class SplitCodec:
 
     def encode(self, *parts: torch.Tensor) -> torch.Tensor:
         """Return latents (1, 16, 1 + F // 4, h / 8, w / 8) fp32 of a video's parts."""
-        return self._encode(parts, self._rows(parts[0].shape[3] // STRIDE))
+        latents = self._encode(parts, self._rows(parts[0].shape[3] // STRIDE))
+        self._release()
+        return latents
 
     def encode_both(
         self, one: Sequence[torch.Tensor], other: Sequence[torch.Tensor]
@@ -44,10 +46,13 @@ class SplitCodec:
         So they tell each other nothing until both are done. More ranks share the rows of both.
         """
         if not self._shared or self._ranks != 2:
-            return self.encode(*one), self.encode(*other)
-        own = self._encode((one, other)[dist.get_rank()], WholeRows()).contiguous()
-        both = torch.empty_like(own), torch.empty_like(own)
-        dist.all_gather(list(both), own)
+            rows = self._rows(one[0].shape[3] // STRIDE)
+            both = self._encode(one, rows), self._encode(other, rows)
+        else:
+            own = self._encode((one, other)[dist.get_rank()], WholeRows()).contiguous()
+            both = torch.empty_like(own), torch.empty_like(own)
+            dist.all_gather(list(both), own)
+        self._release()
         return both
 
     def _encode(self, parts: Sequence[torch.Tensor], rows: WholeRows) -> torch.Tensor:
@@ -64,7 +69,6 @@ class SplitCodec:
     def _computed(self, parts: Sequence[torch.Tensor], rows: WholeRows) -> torch.Tensor:
         own = torch.cat([self._taken(part, rows) for part in parts]).contiguous()
         latents = rows.gather(self._stream.encode(own, rows, PIECE).float(), 1)
-        self._release()
         return ((latents - self._mean) / self._std).permute(3, 0, 1, 2)[None]
 
     def decode(self, latents: torch.Tensor) -> Iterator[torch.Tensor]:

@@ -27,6 +27,8 @@ LATENT_CHANNELS = 16
 OnStep = Callable[[int], None]
 # The number of a segment's frames before a piece, and the piece, (1, 3, n, h, w) fp32 in -1..1.
 OnPiece = Callable[[int, torch.Tensor], None]
+# The name of a part of a segment's work that ends.
+OnPart = Callable[[str], None]
 
 
 class NotFinite(Exception):
@@ -57,18 +59,24 @@ class SegmentSampler:
         draw: torch.Generator,
         on_step: OnStep = lambda step: None,
         on_piece: OnPiece = lambda first, piece: None,
+        on_part: OnPart = lambda part: None,
     ) -> torch.Tensor:
         """Return the segment's last conditioning frames (1, 3, n, h, w) fp32 in -1..1.
 
         `previous` are the last sampled frames (1, 3, n, h, w), None where a shot begins;
         `noise` is (1, 16, 1 + T, h / 8, w / 8); a solver that adds noise draws it from `draw`.
         `on_step(k)` is called after k steps, `on_piece` with all frames as they are decoded, before
-        it is known that they are numbers.
+        it is known that they are numbers. `on_part` is called at the end of "encoding",
+        "constants", "steps" and "decoding".
         """
         # The constants are not kept, so that their memory is free while decoding.
         latents = self._denoise(
-            noise.to(self.transformer.device), self._constants(frames, previous), draw, on_step
+            noise.to(self.transformer.device),
+            self._constants(frames, previous, on_part),
+            draw,
+            on_step,
         )
+        on_part("steps")
         pieces = self.codec.decode(latents[:, :, 1:])
         pieces = self._with_matched_colors(pieces, frames, previous)
         kept, first, tail, finite = self.settings.conditioning_frames, 0, None, True
@@ -79,6 +87,7 @@ class SegmentSampler:
             finite = torch.isfinite(piece).all() & finite
             tail = piece if tail is None else torch.cat((tail, piece), dim=2)
             tail = tail[:, :, -kept:]
+        on_part("decoding")
         if not finite:
             raise NotFinite("decoding")
         return tail.clone()
@@ -100,13 +109,16 @@ class SegmentSampler:
     def _reference_condition(self) -> torch.Tensor:
         return reference_condition(self.codec, self.reference)
 
-    def _constants(self, frames: SegmentFrames, previous: torch.Tensor | None) -> list:
+    def _constants(
+        self, frames: SegmentFrames, previous: torch.Tensor | None, on_part: OnPart
+    ) -> list:
         """Return the constants of the guided branch, and of the unguided one if there is one."""
         model, device = self.transformer, self.transformer.device
         mask, parts = given_video(previous, frames, device)
         latents, pose = self.codec.encode_both(parts, [as_video(frames.pose)])
         given = torch.cat((mask.to(latents), latents), dim=1)
         condition = torch.cat((self._reference_condition, given), dim=2)
+        on_part("encoding")
         face = in_range(as_video(frames.face).to(device))
         constants = model.segment_constants(
             condition.to(device),
@@ -117,10 +129,12 @@ class SegmentSampler:
             self.settings.pose_strength,
             self.settings.face_strength,
         )
-        if not self.settings.guided:
-            return [constants]
-        negative = self.negative_prompt_embeds.to(device)
-        return [constants, model.unguided_constants(constants, face.shape[2], negative)]
+        branches = [constants]
+        if self.settings.guided:
+            negative = self.negative_prompt_embeds.to(device)
+            branches += [model.unguided_constants(constants, face.shape[2], negative)]
+        on_part("constants")
+        return branches
 
     def _denoise(
         self, latents: torch.Tensor, branches: list, draw: torch.Generator, on_step: OnStep
@@ -158,6 +172,7 @@ def sample_segments(
     tail: torch.Tensor | None = None,
     on_step: Callable[[int, int], None] = lambda segment, step: None,
     on_piece: Callable[[Segment, int, torch.Tensor], None] = lambda segment, first, piece: None,
+    on_part: OnPart = lambda part: None,
 ) -> Iterator[tuple[Segment, torch.Tensor]]:
     """Yield each segment and its last conditioning frames (1, 3, n, h, w), fp32 in -1..1.
 
@@ -165,6 +180,7 @@ def sample_segments(
     the last of them. `frames` are those of the segments that are left, in order.
     `on_step(segment, step)` is called after each step, `on_piece(segment, first, piece)` with all
     frames of a segment as they are decoded, from number `first` on, before the segment is yielded.
+    `on_part` is called when "frames" are there, and as `SegmentSampler.sample` has it.
 
     Raises:
         ClipError: a step or the decoder gave NaN or infinity; it names segment and step.
@@ -181,8 +197,9 @@ def sample_segments(
         try:
             draw = step_noise(settings.seed, segment.index)
             told = partial(on_step, segment.index), partial(on_piece, segment)
-            previous = tail if segment.overlap else None
-            tail = sampler.sample(next(coming), previous, noise, draw, *told)
+            previous, own = tail if segment.overlap else None, next(coming)
+            on_part("frames")
+            tail = sampler.sample(own, previous, noise, draw, *told, on_part)
         except NotFinite as error:
             raise ClipError(
                 f"segment {segment.index + 1} is no longer made of numbers after {error}:"

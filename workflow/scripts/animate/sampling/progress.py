@@ -65,7 +65,8 @@ class Progress:
             log.parent.mkdir(parents=True, exist_ok=True)
             self._streams.append(log.open("a", encoding="utf-8"))
             self._file = progress_file(log)
-        self._last = self._stage_end = clock()
+        self._last = self._stage_end = self._part_end = clock()
+        self._parts: dict[str, float] = {}
         began = _process_start() if began is None else began
         self.seconds = {"start": round(time.clock_gettime(time.CLOCK_BOOTTIME) - began, 2)}
         self._sampling: list[float] = []
@@ -78,7 +79,19 @@ class Progress:
         """
         now = self._clock()
         self.seconds[name] = round(now - self._stage_end, 2)
-        self._stage_end = now
+        self._stage_end = self._part_end = now
+
+    def part(self, name: str) -> None:
+        """Note that a part of a segment's work ends; it began where the last one ended."""
+        now = self._clock()
+        self._parts[name] = now - self._part_end
+        self._part_end = now
+
+    def parts(self, segment: int) -> None:
+        """Say how long each part of `segment` (from 0) took."""
+        told = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in self._parts.items())
+        self.say(f"segment {segment + 1}/{self._segments}: {told}")
+        self._parts = {}
 
     def plan(self, segments: int, finished: int, steps: int) -> None:
         """Say how much there is to do: `finished` of `segments` segments need no sampling."""

@@ -88,15 +88,23 @@ def _sample(
         if arrivals:
             arrivals.send(_new_frames(segment, first, piece))
 
+    def on_part(part: str) -> None:
+        # Else what one part has begun would count as the next one's.
+        if machine.device.type == "cuda":
+            torch.cuda.synchronize(machine.device)
+        progress.part(part)
+
     with stopping(world, progress.step) as on_step:
         begun = time.monotonic()
-        for _, last in sample_segments(
-            sampler, clip.segments, frames, finished, tail, on_step, on_piece
+        for segment, last in sample_segments(
+            sampler, clip.segments, frames, finished, tail, on_step, on_piece, on_part
         ):
             if sink:
                 arrivals.wait()
                 seconds = round(time.monotonic() - begun, 2)
                 sink.put(last.cpu(), made_by | {"seconds": seconds})
+            progress.part("storing")
+            progress.parts(segment.index)
             begun = time.monotonic()
     progress.stage("segments")
 

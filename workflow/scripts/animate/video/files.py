@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,6 +22,8 @@ from animate.video.source import upright_frames
 from animate.video.timeline import Timeline
 
 BT709 = 1
+# Threads that make RGB of a segment's frames while the next ones are decoded.
+CONVERTERS = 4
 EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 MASK_THRESHOLD = 127
 # The same threshold of the luma, from 16 to 235, where the chroma is that of grey.
@@ -120,7 +123,7 @@ def read_segment(path: Path, start: int, stop: int) -> np.ndarray:
     `start`, so a segment far into a long video costs no more than one at its beginning.
     """
     frames = []
-    with av.open(str(path)) as container:
+    with av.open(str(path)) as container, ThreadPoolExecutor(CONVERTERS) as converters:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         ticks = 1 / (stream.average_rate * stream.time_base)
@@ -129,10 +132,10 @@ def read_segment(path: Path, start: int, stop: int) -> np.ndarray:
             if frame.pts >= round(stop * ticks):
                 break
             if frame.pts >= round(start * ticks):
-                frames.append(_to_rgb(frame))
+                frames.append(converters.submit(_to_rgb, frame))
     if len(frames) != stop - start:
         raise ClipError(f"{path} has no frames {start} to {stop}; delete it and run again")
-    return np.stack(frames)
+    return np.stack([frame.result() for frame in frames])
 
 
 def video_info(path: Path) -> VideoInfo:
