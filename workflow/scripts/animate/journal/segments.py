@@ -25,7 +25,7 @@ from animate.errors import MachineError
 
 FRAMES, TAIL = "frames", "tail"
 # Bytes of a file's header, which is written last: digests stand in it.
-HEADER = 1 << 16
+HEADER = 1 << 14
 
 
 class Journal:
