@@ -51,6 +51,6 @@ def test_blocks_compute_with_the_kernels(tmp_path, precision, tolerance):
     expected = velocity(SamplingTransformer(weights), (3, 3, 1))
     if precision == "fp8":
         convert_to_fp8(weights, fused=True)
-    ops = choose_ops(NoSharding().attend, precision, compiled=False, fused=True)
+    ops = choose_ops(NoSharding().attend, precision, fused=True)
     error = relative_error(velocity(SamplingTransformer(weights, ops=ops), (3, 3, 1)), expected)
     assert 0 < error < tolerance

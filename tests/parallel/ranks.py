@@ -100,7 +100,7 @@ def built(
 def plain_ops(sharding: TokenSharding, precision: torch.dtype) -> Ops:
     """Return the operations of a model in that precision, without our kernels."""
     name = "fp8" if precision == FP8 else "bf16"
-    return choose_ops(sharding.attend, name, compiled=False, fused=False)
+    return choose_ops(sharding.attend, name, fused=False)
 
 
 def check_forward(folder: Path) -> None:

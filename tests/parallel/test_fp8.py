@@ -26,7 +26,7 @@ def test_step_in_fp8_is_near_that_in_fp32(tmp_path):
     weights = load_transformer(tmp_path / "transformer", torch.float32, CPU)
     expected = velocity(SamplingTransformer(weights), GRID)
     convert_to_fp8(weights, fused=False)
-    ops = choose_ops(NoSharding().attend, "fp8", compiled=False, fused=False)
+    ops = choose_ops(NoSharding().attend, "fp8", fused=False)
     rounded = SamplingTransformer(weights, ops=ops)
     layers = [module for module in rounded.modules() if isinstance(module, Fp8Linear)]
     assert len(layers) == 5 * (4 + 2 + 2) + 2

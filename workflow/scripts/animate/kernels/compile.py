@@ -6,6 +6,7 @@ import shutil
 import sysconfig
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from animate.model.transformer import SamplingTransformer
 # Each frame size, length and kind of block is compiled apart. One more would be an error, not
 # silently the slow, uncompiled way.
 MOST_VERSIONS = 256
+# Whether code that was compiled for one length of a video is used for all of them.
+ANY_LENGTH = False
 
 
 def will_compile(wanted: str, device: torch.device, say: Callable[[str], None]) -> bool:
@@ -76,13 +79,16 @@ def _header() -> Path:
     return Path(sysconfig.get_path("include", scheme)) / "Python.h"
 
 
-def compile_blocks(model: SamplingTransformer) -> None:
-    """Compile the blocks, on first use; see `choose_ops` for what stays outside.
+def compile_blocks(model: SamplingTransformer, any_length: bool = ANY_LENGTH) -> None:
+    """Compile the blocks, on first use; self-attention stays outside, as it picks its own kernel.
 
     The compiler fuses norms, modulation and residuals, our kernels the rest. The compiled code is
-    kept in TORCHINDUCTOR_CACHE_DIR, when set, for later jobs.
+    kept in TORCHINDUCTOR_CACHE_DIR, when set, for later jobs. With `any_length` it is code for any
+    length of the video, else each length has its own.
     """
     torch._dynamo.config.recompile_limit = MOST_VERSIONS
     torch._dynamo.config.fail_on_recompile_limit_hit = True
+    compiled = partial(torch.compile, fullgraph=True, dynamic=None if any_length else False)
+    mark = torch._dynamo.maybe_mark_dynamic if any_length else None
     for block in model.blocks:
-        block.compile_forward()
+        block.compile_forward(compiled, mark)

@@ -10,25 +10,18 @@ from animate.model.ops import Ops, SelfAttention, feed_forward, same_input
 from animate.model.positions import norm_rotate
 
 
-def choose_ops(attend: SelfAttention, precision: str, compiled: bool, fused: bool) -> Ops:
+def choose_ops(attend: SelfAttention, precision: str, fused: bool) -> Ops:
     """Return the operations of blocks with self-attention `attend`.
 
     Args:
         precision: "bf16" or "fp8"; for fp8 the layers are converted, see `convert_to_fp8`.
-        compiled: self-attention then stays outside the compiled code, since it communicates and
-            picks its own kernel.
         fused: use our kernels, which need a GPU and the import of `animate.kernels.fused`.
     """
     feed, qkv_input = (fused_feed_forward if fused else feed_forward), same_input
     if precision == "fp8":
         # Queries, keys and values have one input: it is rounded once.
         feed, qkv_input = fp8.feed_forward, partial(fp8.quantise, fused=fused)
-    return Ops(
-        torch.compiler.disable(attend) if compiled else attend,
-        fused_norm_rotate if fused else norm_rotate,
-        qkv_input,
-        feed,
-    )
+    return Ops(attend, fused_norm_rotate if fused else norm_rotate, qkv_input, feed)
 
 
 def fused_norm_rotate(

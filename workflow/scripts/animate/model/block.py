@@ -17,6 +17,8 @@ from animate.model.ops import Ops
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]
 WeightsHere = Callable[[], AbstractContextManager]
+# Takes a tensor and an axis of it.
+Mark = Callable[[torch.Tensor, int], None]
 
 
 @dataclass(frozen=True)
@@ -42,15 +44,18 @@ class SamplingBlock(nn.Module):
         self.block = block
         self.face = face
         self.ops = ops
-        self._compiled: Callable | None = None
+        self._before, self._after = self._before_attention, self._after_attention
+        self._mark: Mark | None = None
         self._weights_here: WeightsHere = nullcontext
 
-    def compile_forward(self) -> None:
-        """Compile `forward`, on first use.
+    def compile_forward(self, compiled: Callable[[Callable], Callable], mark: Mark | None) -> None:
+        """Have `compiled` make faster functions of what comes before self-attention and after it.
 
-        What brings the weights stays outside, be it PyTorch's hooks or `prefetch_by`.
+        What brings the weights stays outside, be it PyTorch's hooks or `prefetch_by`. `mark`, where
+        given, is told each tensor's axes that are as long as the video.
         """
-        self._compiled = torch.compile(self._step, dynamic=False)
+        self._before, self._after = map(compiled, (self._before_attention, self._after_attention))
+        self._mark = mark
 
     def prefetch_by(self, weights_here: WeightsHere) -> None:
         """Enter the context of `weights_here()`, which brings the weights, in each use of them."""
@@ -106,19 +111,32 @@ class SamplingBlock(nn.Module):
         `time` is (B, 6, C) fp32; of all `length` tokens this process's begin with `first_token`.
         """
         with self._weights_here():
-            step = self._compiled or self._step
-            return step(x, time, constants, rotary, length, first_token, frame_tokens)
+            if self._mark:
+                for tensor in (x, *rotary, *(constants.face or ())):
+                    self._mark(tensor, 1)
+            q, k, v = self._before(x, time, rotary)
+            attended = self.ops.attend(q, k, v, length)
+            del q, k, v
+            if self._mark:
+                self._mark(attended, 1)
+            return self._after(x, attended, time, constants, first_token, frame_tokens)
 
-    def _step(
-        self, x, time, constants: BlockConstants, rotary, length: int, first_token, frame_tokens
+    def _before_attention(self, x, time, rotary) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return queries, keys and values (B, L, H, D) of self-attention."""
+        shift, scale, *_ = self._modulation(time)
+        attn, ops = self.block.attn1, self.ops
+        h = (layer_norm(x, self.block.norm1) * (1 + scale) + shift).to(self._dtype)
+        h, heads = ops.qkv_input(h), (attn.heads, -1)
+        q = ops.norm_rotate(attn.to_q(h), attn.norm_q, *rotary).unflatten(2, heads)
+        k = ops.norm_rotate(attn.to_k(h), attn.norm_k, *rotary).unflatten(2, heads)
+        return q, k, attn.to_v(h).unflatten(2, heads)
+
+    def _after_attention(
+        self, x, attended, time, constants: BlockConstants, first_token: int, frame_tokens: int
     ) -> torch.Tensor:
-        block = self.block
-        modulation = (block.scale_shift_table.float() + time).chunk(6, dim=1)
-        shift_1, scale_1, gate_1, shift_2, scale_2, gate_2 = modulation
-        dtype = block.attn2.to_k.weight.dtype
-
-        h = (layer_norm(x, block.norm1) * (1 + scale_1) + shift_1).to(dtype)
-        x = x + self._self_attention(h, rotary, length).float() * gate_1
+        block, dtype = self.block, self._dtype
+        _, _, gate_1, shift_2, scale_2, gate_2 = self._modulation(time)
+        x = x + block.attn1.to_out[0](attended.flatten(2)).float() * gate_1
         h = layer_norm(x, block.norm2).to(dtype)
         x = x + self._cross_attention(h, constants).float()
         h = (layer_norm(x, block.norm3) * (1 + scale_2) + shift_2).to(dtype)
@@ -130,14 +148,12 @@ class SamplingBlock(nn.Module):
             x = x + (added if strength == 1 else added * strength)
         return x
 
-    def _self_attention(self, h, rotary, length: int) -> torch.Tensor:
-        attn = self.block.attn1
-        heads, ops = (attn.heads, -1), self.ops
-        h = ops.qkv_input(h)
-        q = ops.norm_rotate(attn.to_q(h), attn.norm_q, *rotary).unflatten(2, heads)
-        k = ops.norm_rotate(attn.to_k(h), attn.norm_k, *rotary).unflatten(2, heads)
-        v = attn.to_v(h).unflatten(2, heads)
-        return attn.to_out[0](ops.attend(q, k, v, length).flatten(2))
+    def _modulation(self, time: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return (self.block.scale_shift_table.float() + time).chunk(6, dim=1)
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return self.block.attn2.to_k.weight.dtype
 
     def _cross_attention(self, h, constants: BlockConstants) -> torch.Tensor:
         attn = self.block.attn2

@@ -89,7 +89,7 @@ def build_transformer(
         convert_to_fp8(weights, fused)
     kernel, attend = choose_attention(device, weights.config.attention_head_dim, world)
     way, sharding = share_tokens(weights.config.num_attention_heads, attend, world)
-    ops = choose_ops(sharding.attend, workload.precision, compiled, fused)
+    ops = choose_ops(sharding.attend, workload.precision, fused)
     model = SamplingTransformer(weights, sharding, ops)
 
     # Place.
