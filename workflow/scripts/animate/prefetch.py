@@ -1,10 +1,18 @@
-"""Make the next item of a stream while the last one is in use."""
+"""Make what is needed later while something else goes on."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
+
+
+def begin(function: Callable, *arguments: Any) -> Future:
+    """Call a function on a thread of its own; its result, or what it raises, is the future's."""
+    thread = ThreadPoolExecutor(1)
+    called = thread.submit(function, *arguments)
+    thread.shutdown(wait=False)
+    return called
 
 
 def prefetch(items: Iterable[Item]) -> Iterator[Item]:

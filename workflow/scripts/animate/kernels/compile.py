@@ -5,7 +5,7 @@ import os
 import shutil
 import sysconfig
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,6 +14,7 @@ import torch
 
 from animate.errors import ClipError
 from animate.model.transformer import SamplingTransformer
+from animate.prefetch import begin
 
 # Each frame size, length and kind of block is compiled apart. One more would be an error, not
 # silently the slow, uncompiled way.
@@ -48,10 +49,7 @@ def import_compiler(device: torch.device) -> Future:
     """
     modules = ["torch._inductor.compile_fx"]
     modules += ["animate.kernels.fused"] if device.type == "cuda" else []
-    executor = ThreadPoolExecutor(1)
-    imported = executor.submit(lambda: [*map(importlib.import_module, modules)])
-    executor.shutdown(wait=False)
-    return imported
+    return begin(lambda: [*map(importlib.import_module, modules)])
 
 
 def missing_for_compiling() -> str | None:

@@ -12,6 +12,7 @@ from animate.journal.key import input_hashes, job_key, transformer_record
 from animate.journal.record import describe, write_record
 from animate.journal.sink import Sink, open_sink
 from animate.model.vae import as_pixels
+from animate.prefetch import begin
 from animate.sampling.clip import SegmentedClip, frames_of, read_clip, segment_sampler
 from animate.sampling.loop import sample_segments
 from animate.sampling.models import KeptModels, job_workload
@@ -71,6 +72,8 @@ def _sample(
     if finished == len(clip.segments):
         return
     tail = world.share_tensor(sink and sink.tail, machine.device) if finished else None
+    # The driver takes its time to answer, and is asked while the clip is sampled.
+    described = begin(describe, machine) if sink else None
     # Read while the model is loaded.
     frames = frames_of(clip, finished, machine)
     weights = machine.staged or job.model
@@ -81,7 +84,6 @@ def _sample(
     models = kept.get(weights, loras, workload, progress.say, own)
     progress.stage("models")
     sampler = segment_sampler(clip, models)
-    made_by = describe(machine) | models.made_by if sink else {}
     arrivals = Arrivals(sink.add) if sink else None
 
     def on_piece(segment: Segment, first: int, piece: torch.Tensor) -> None:
@@ -101,8 +103,8 @@ def _sample(
         ):
             if sink:
                 arrivals.wait()
-                seconds = round(time.monotonic() - begun, 2)
-                sink.put(last.cpu(), made_by | {"seconds": seconds})
+                seconds = {"seconds": round(time.monotonic() - begun, 2)}
+                sink.put(last.cpu(), described.result() | models.made_by | seconds)
             progress.part("storing")
             progress.parts(segment.index)
             begun = time.monotonic()
