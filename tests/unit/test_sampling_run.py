@@ -394,10 +394,16 @@ def test_a_segment_with_other_content_is_named_and_redone(clip, place):
 
 def test_leftovers_of_killed_runs_are_removed(clip):
     path, _ = clip
-    leftover = path.parent / ".sampled.12345.part.mp4"
-    leftover.write_bytes(b"half a video")
+    interrupt(path, 3)
+    (segment,) = segments_of(path)
+    leftovers = [
+        path.parent / ".sampled.12345.part.mp4",
+        segment.with_name(".segment_00001.12345.part"),
+    ]
+    for leftover in leftovers:
+        leftover.write_bytes(b"half of it")
     sample(path)
-    assert not leftover.exists()
+    assert not any(leftover.exists() for leftover in leftovers)
 
 
 def full(*_):

@@ -202,6 +202,12 @@ class NewSegment:
         return struct.pack("<Q", HEADER) + header
 
 
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed runs wrote of segments, from a clip's folder that this process holds."""
+    for path in folder.glob("*/.segment_*.part"):
+        path.unlink(missing_ok=True)
+
+
 def full_disk(error: OSError, folder: Path, finished: int) -> Exception:
     """Return the `ClipError` for a full disk, or `error` itself when it is something else."""
     if error.errno not in (errno.ENOSPC, errno.EDQUOT):

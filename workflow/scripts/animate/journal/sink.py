@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from animate.journal.lock import held
-from animate.journal.segments import Journal, NewSegment, full_disk
+from animate.journal.segments import Journal, NewSegment, full_disk, remove_unfinished
 from animate.video.files import VideoInfo, VideoWriter
 
 
@@ -115,6 +115,7 @@ def open_sink(
         journal = Journal(folder, key)
         finished = journal.count(len(lengths))
         _remove_leftovers(output)
+        remove_unfinished(folder)
         try:
             with (
                 VideoWriter(output, info.size, info.frame_rate, "result") as video,
