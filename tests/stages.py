@@ -12,6 +12,7 @@ ABSENT = (
 )
 # What a preview shows where there is one.
 SHOWN = ("keypoints", "people", "pose", "face", "person_mask", "mask", "sound", "clip")
+SHOWN += ("bones", "edited_keypoints", "edited")
 
 
 def stage(name: str, settings: Declared, **files: Path) -> None:

@@ -17,6 +17,9 @@ DETECTOR_SETTINGS = {
     "reference_keypoints": "pose_backend",
     "person_mask": "mask_backend",
     "excluded_mask": "mask_backend",
+    "edit_reference": "retarget",
+    "edit_driver": "retarget",
+    "edited_pose": "pose_backend",
 }
 # Files of the user's are checked before a detector takes a GPU.
 GIVEN_FIRST = ("given_keypoints", "given_pose", "given_face", "given_mask")
@@ -24,8 +27,14 @@ GIVEN_FIRST = ("given_keypoints", "given_pose", "given_face", "given_mask")
 LARGE_DETECTORS = {
     name
     for clip in CLIPS.values()
-    for name in (clip.settings.pose_backend, clip.settings.mask_backend)
+    for name in (
+        clip.settings.pose_backend,
+        clip.settings.mask_backend,
+        *(["flux"] if clip.edits else []),
+    )
 } - {"mediapipe"}
+# A group with them and the detectors before them would have to wait for itself.
+LATE_DETECTORS = ("edit_reference", "edit_driver", "edited_pose")
 LOGIN_NODE_DOWNLOADS = SITE.network == "login"
 AUTO_CLIPS = sum(clip.settings.gpus == AUTO for clip in CLIPS.values())
 # A run that submits jobs sets `jobs`. In another, Snakemake would call these functions for nothing.
@@ -208,6 +217,7 @@ def submission(stage):
         clip = clip_of(wildcards)
         pose = has_own_gpu("keypoints", clip)
         mask = clip.mode == "replace" and has_own_gpu("person_mask", clip)
+        edit = clip.edits and has_own_gpu("edit_reference", clip)
         before = {
             "timeline",
             "mask_points",
@@ -216,10 +226,10 @@ def submission(stage):
         }
         # Only in animation something before the detectors needs the reference.
         before |= {"reference"} if clip.mode == "animate" else set()
-        if not pose and not mask:
+        if not pose and not mask and not edit:
             part = "prepare"
         elif stage in DETECTOR_SETTINGS and has_own_gpu(stage, clip):
-            part = "detect"
+            part = stage if stage in LATE_DETECTORS else "detect"
         else:
             part = "prepare" if stage in before else "complete"
         return f"{part}:{wildcards.clip}:"

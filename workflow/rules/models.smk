@@ -32,7 +32,7 @@ rule download_diffusers:
     log:
         f"{LOGS}/download/{{model}}.log",
     wildcard_constraints:
-        model=one_of("diffusers"),
+        model=one_of("diffusers", EDITOR),
     localrule: LOGIN_NODE_DOWNLOADS
     conda:
         "../../envs/sample.yaml"

@@ -91,24 +91,36 @@ def backend_content(setting):
 
 
 @cache
-def sizes_as_of(changed, names):
+def sizes_as_of(changed, model, names):
     lock = read_lock(Path(LOCK_FILE))
     found = {}
     for name in names:
-        part = DECLARATION.models["preprocess"].parts[name]
+        part = DECLARATION.models[model].parts[name]
         found |= part_sizes(DECLARATION, lock, part)
     return found
 
 
 def detector_files(setting, clip):
-    """Return the bytes of the files of the detector that a clip's setting names."""
+    """Return the bytes of the files of the detector, or editor, that a clip's setting names."""
+    if setting == "retarget":
+        return editor_files(clip)
     own = clip.settings.sam2_checkpoint if setting == "mask_backend" else ""
     if own:
         return {own: os.path.getsize(own)}
     parts = parts_of("preprocess", [clip])
     return sizes_as_of(
-        lock_time(), tuple(n for n, part in parts.items() if setting in part.when)
+        lock_time(),
+        "preprocess",
+        tuple(n for n, part in parts.items() if setting in part.when),
     )
+
+
+def editor_files(clip):
+    if own := clip.settings.own_editor:
+        files = Path(own).rglob("*.safetensors")
+        return {str(file): file.stat().st_size for file in files}
+    name = clip.settings.retarget_model
+    return sizes_as_of(lock_time(), name, tuple(editor_parts(clip)))
 
 
 def converted_content(wildcards):

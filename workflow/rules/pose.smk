@@ -62,6 +62,7 @@ rule pose_video:
         keypoints=f"{CLIP}/keypoints.npz",
         reference=branch(retargets, then=f"{CLIP}/src_ref.png"),
         reference_keypoints=branch(retargets, then=f"{CLIP}/reference_keypoints.npz"),
+        bones=branch(edits, then=f"{CLIP}/retarget.json"),
     output:
         f"{CLIP}/src_pose.mp4",
     log:
@@ -82,6 +83,7 @@ rule pose_video:
         " --settings {params.settings:q}"
         " --timeline {input.timeline:q} --keypoints {input.keypoints:q}"
         " --reference {input.reference:q} --reference-keypoints {input.reference_keypoints:q}"
+        " --bones {input.bones:q}"
         " --output {output:q}"
 
 

@@ -6,6 +6,7 @@ from snakemake.io import strip_wildcard_constraints
 PREPARING = (
     *("timeline", "sound", "reference", "reference_features", "driving"),
     *("keypoints", "reference_keypoints", "pose_video", "face_video"),
+    *("edit_reference", "edit_driver", "edited_pose"),
     *("mask_points", "person_mask", "excluded_mask", "mask", "background"),
     *("given_keypoints", "given_pose", "given_face", "given_mask", "given_background"),
     *("export_clip_keypoints", "preview", "preview_video", "verdict"),

@@ -34,6 +34,7 @@ rule result_metrics:
         result_keypoints=f"{CLIP}/result_keypoints.npz",
         reference=f"{CLIP}/src_ref.png",
         reference_keypoints=f"{CLIP}/result_reference_keypoints.npz",
+        bones=branch(edits, then=f"{CLIP}/retarget.json"),
         background=branch(replaces, then=f"{CLIP}/src_bg.mp4"),
         mask=branch(replaces, then=f"{CLIP}/src_mask.mp4"),
         model=MODEL_INDEX,
@@ -59,4 +60,4 @@ rule result_metrics:
         " --result-keypoints {input.result_keypoints:q} --reference {input.reference:q}"
         " --reference-keypoints {input.reference_keypoints:q} --model {input.model:q}"
         " --background {input.background:q} --mask {input.mask:q} {params.retargeted}"
-        " --output {output:q}"
+        " --bones {input.bones:q} --output {output:q}"

@@ -11,6 +11,9 @@ rule preview:
         face=f"{CLIP}/src_face.mp4",
         person_mask=branch(finds_mask, then=f"{CLIP}/person_mask.mp4"),
         mask=branch(replaces, then=f"{CLIP}/src_mask.mp4"),
+        edited=branch(edits, then=EDITED_PICTURES),
+        edited_keypoints=branch(edits, then=f"{CLIP}/retarget_keypoints.npz"),
+        bones=branch(edits, then=f"{CLIP}/retarget.json"),
         # Not read: it joins all of a clip's preparation into one submission.
         reference=ancient(f"{CLIP}/src_ref.png"),
         driving=ancient(f"{CLIP}/driving.mp4"),
@@ -34,7 +37,8 @@ rule preview:
         " --settings {params.settings:q} --video {input.video:q} --timeline {input.timeline:q}"
         " --keypoints {input.keypoints:q} --people {input.people:q} --given {params.given}"
         " --pose {input.pose:q} --face {input.face:q}"
-        " --person-mask {input.person_mask:q} --mask {input.mask:q}"
+        " --person-mask {input.person_mask:q} --mask {input.mask:q} --bones {input.bones:q}"
+        " --edited-keypoints {input.edited_keypoints:q} --edited {input.edited:q}"
         " --sheet {output.sheet:q} --metrics {output.metrics:q}"
 
 
@@ -106,6 +110,7 @@ rule provenance:
         loras=own_loras,
         own_files=own_inputs,
         weights=anchors_beside_model,
+        edited=branch(edits, then=EDITED_PICTURES),
     output:
         f"{CLIP}/{{clip}}.json",
     log:
@@ -130,6 +135,7 @@ rule provenance:
         " --sampled {input.sampled:q} --sampling {input.sampling:q}"
         " --figures {input.figures:q} --result {input.result:q} --model {input.model:q}"
         " --loras {input.loras:q} --own-files {params.own_files:q} --weights {params.weights:q}"
+        " --edited {input.edited:q}"
         " --output {output:q}"
 
 
@@ -143,6 +149,7 @@ rule page:
         provenance=f"{CLIP}/{{clip}}.json",
         preview=f"{CLIP}/preview.png",
         metrics=f"{CLIP}/metrics.json",
+        edited=branch(edits, then=EDITED_PICTURES),
     output:
         page=f"{CLIP}/{{clip}}.html",
         poster=f"{CLIP}/{{clip}}.jpg",
@@ -161,4 +168,4 @@ rule page:
         " --driving {input.driving:q} --timeline {input.timeline:q}"
         " --pose {input.pose:q} --reference {input.reference:q} --result {input.result:q}"
         " --provenance {input.provenance:q} --preview {input.preview:q}"
-        " --metrics {input.metrics:q} --output {output.page:q} --poster {output.poster:q}"
+        " --edited {input.edited:q} --metrics {input.metrics:q} --output {output.page:q} --poster {output.poster:q}"

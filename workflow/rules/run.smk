@@ -31,6 +31,10 @@ READERS_OF_WEIGHTS = {
     "sample",
     "keypoints",
     "reference_keypoints",
+    "edit_prompts",
+    "edit_reference",
+    "edit_driver",
+    "edited_pose",
     "person_mask",
     "excluded_mask",
 }

@@ -8,6 +8,7 @@ from animate.config.checks import config_mistakes
 from animate.config.configuration import Configuration, stated
 from animate.config.settings import (
     ClipSettings,
+    EditSettings,
     FaceSettings,
     KeypointSettings,
     MaskGrid,
@@ -99,6 +100,10 @@ def replaces(wildcards):
 
 def retargets(wildcards):
     return clip_of(wildcards).retargets
+
+
+def edits(wildcards):
+    return clip_of(wildcards).edits
 
 
 def marks_points(wildcards):

@@ -46,6 +46,7 @@ def parts_beside_model(clip):
     used = hub_loras([clip])
     for name in (ONE_FILE, "preprocess"):
         used[name] = list(parts_of(name, [clip]))
+    used |= {clip.settings.retarget_model: list(editor_parts(clip))}
     return {folder_anchor(name): parts for name, parts in used.items() if parts}
 
 

@@ -3,8 +3,11 @@
 import shlex
 
 from animate.errors import ClipError
+from animate.hub.access import access_problem
 from animate.hub.declared.declaration import (
+    EDITOR,
     ONE_FILE,
+    editor_problem,
     hub_loras,
     read_declaration,
     transformer_part,
@@ -56,10 +59,53 @@ def refuse_unknown_transformers():
 refuse_unknown_transformers()
 
 
-# The generation model, the preprocessing backends that the clips choose, and their LoRAs.
+def folder_anchor(name):
+    """Return the file that appears when a model's folder is complete."""
+    declared = DECLARATION.models.get(name)
+    files_only = declared and declared.layout in ("files", ONE_FILE)
+    return f"{MODELS}/{name}/{'sources' if files_only else 'model_index'}.json"
+
+
+def editor_parts(clip):
+    """Return the parts of the picture editor that a clip has fetched."""
+    own = not clip.edits or clip.settings.own_editor
+    return {} if own else parts_of(clip.settings.retarget_model, [clip])
+
+
+def editor_fault(clip):
+    """Return why a clip's picture editor cannot be had, "" when nothing speaks against it."""
+    problem = editor_problem(DECLARATION, clip)
+    if problem or os.path.exists(folder_anchor(clip.settings.retarget_model)):
+        return problem
+    parts = editor_parts(clip).values()
+    return next(filter(None, (access_problem(DECLARATION, part) for part in parts)), "")
+
+
+def refuse_editors():
+    """Treat a picture editor that is unknown, or closed to the user, as a mistake of the table."""
+    for clip in list(CLIPS.values()):
+        problem = editor_fault(clip) if clip.edits and clip.name in CLIPS else ""
+        if problem:
+            TABLE.refuse(clip, "retarget_model", problem)
+
+
+refuse_editors()
+
+EDITOR_PARTS = {
+    clip.settings.retarget_model: editor_parts(clip)
+    for clip in CLIPS.values()
+    if clip.edits and not clip.settings.own_editor
+}
+for terms in {part.terms for parts in EDITOR_PARTS.values() for part in parts.values()}:
+    if terms and workflow.is_main_process:
+        logger.warning(f"retarget flux: {terms}")
+
+# The generation model, the preprocessing backends that the clips choose, their picture editors and
+# their LoRAs.
+NEEDED_MODELS = (CONFIG.model, ONE_FILE, "preprocess", *EDITOR_PARTS)
 NEEDED_PARTS = {
     name: parts
-    for name in (CONFIG.model, ONE_FILE, "preprocess", *hub_loras(CLIPS.values()))
+    for name in (*NEEDED_MODELS, *hub_loras(CLIPS.values()))
     if (parts := parts_of(name, CLIPS.values()))
 }
 MODEL_OPTIONS = shlex.join(
@@ -91,13 +137,6 @@ def one_of(*layouts):
     models = DECLARATION.models.items()
     names = [re.escape(name) for name, model in models if model.layout in layouts]
     return "|".join(names) or "(?!)"
-
-
-def folder_anchor(name):
-    """Return the file that appears when a model's folder is complete."""
-    declared = DECLARATION.models.get(name)
-    files_only = declared and declared.layout in ("files", ONE_FILE)
-    return f"{MODELS}/{name}/{'sources' if files_only else 'model_index'}.json"
 
 
 BACKENDS_DOWNLOADED = ancient(folder_anchor("preprocess"))

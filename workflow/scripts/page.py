@@ -20,6 +20,7 @@ def main(args):
         provenance=read_json(args.provenance),
         preview=args.preview,
         metrics=read_json(args.metrics),
+        edited=args.edited,
     )
     write_poster(args.poster, args.result)
     with atomic_output(args.output) as temporary:
@@ -31,4 +32,5 @@ if __name__ == "__main__":
     names = ("driving", "timeline", "pose", "reference", "result", "provenance")
     for name in (*names, "preview", "metrics", "output", "poster"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--edited", type=Path, nargs="*", default=[], help="edited pictures")
     run_stage(main, parser)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from animate.config.settings import PoseSettings
+from animate.editing.outcome import usable_bones
 from animate.pose.drawing import draw_pose
 from animate.pose.keypoints import Keypoints
 from animate.pose.placed import placed_keypoints
@@ -17,7 +18,8 @@ def main(args):
     target = []
     if args.reference_keypoints:
         size = load_reference(args.reference).shape[1::-1]
-        target = [Keypoints.load(args.reference_keypoints), size]
+        bones = usable_bones(args.bones)
+        target = [Keypoints.load(args.reference_keypoints), size, bones]
     keypoints = Keypoints.load(args.keypoints)
     placed = placed_keypoints(keypoints, timeline, args.settings.smooth_pose, *target)
     frames = zip(placed.body, placed.left_hand, placed.right_hand, strict=True)
@@ -32,4 +34,5 @@ if __name__ == "__main__":
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("reference", "reference-keypoints"):
         parser.add_argument(f"--{name}", type=Path, nargs="?", help="to retarget the pose to")
+    parser.add_argument("--bones", type=Path, nargs="?", help="of both in a standard pose")
     run_stage(main, parser)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from animate.atomic import atomic_output
+from animate.hashing import file_hash
 from animate.results.provenance import make_provenance, read_json
 from animate.stage import run_stage, stage_parser
 
@@ -26,6 +27,8 @@ def main(args):
         weights=args.weights,
         result=args.result,
     )
+    if args.edited:
+        record["edited"] = {p.stem: {"path": str(p), "sha256": file_hash(p)} for p in args.edited}
     if args.driving_clip:
         record["inputs"]["driving_video"]["clip"] = args.driving_clip
     with atomic_output(args.output) as temporary:
@@ -50,5 +53,6 @@ if __name__ == "__main__":
     parser.add_argument("--loras", type=Path, nargs="*", default=[])
     parser.add_argument("--own-files", type=json.loads, default={}, help="{column: path}")
     parser.add_argument("--weights", type=json.loads, default={}, help="{sources.json: [part]}")
+    parser.add_argument("--edited", type=Path, nargs="*", default=[], help="edited pictures")
     parser.add_argument("--output", type=Path, required=True)
     run_stage(main, parser)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from animate.atomic import atomic_output
 from animate.config.settings import ResultSettings
+from animate.editing.outcome import usable_bones
 from animate.model.unused_libraries import spare_imports
 from animate.pose.keypoints import Keypoints
 from animate.pose.placed import placed_keypoints
@@ -32,7 +33,7 @@ def main(args):
     figures = {}
     if "pose" in args.compared:
         driver = Keypoints.load(args.keypoints)
-        target = [found, picture.shape[1::-1]] if args.retargeted else []
+        target = [found, picture.shape[1::-1], usable_bones(args.bones)] if args.retargeted else []
         drawn = placed_keypoints(driver, timeline, settings.smooth_pose, *target)
         figures |= pose_figures(drawn.body, Letterbox(size, size).points(result.body), rate)
     if "face" in args.compared:
@@ -74,4 +75,5 @@ if __name__ == "__main__":
     parts = ("pose", "face")
     parser.add_argument("--compared", nargs="*", choices=parts, help="what the keypoints made")
     parser.add_argument("--retargeted", action="store_true", help="the pose was retargeted")
+    parser.add_argument("--bones", type=Path, nargs="?", help="of both in a standard pose")
     run_stage(main, parser)

@@ -55,10 +55,13 @@ FILM_READERS = {
 }
 # Core seconds more of a frame that is decoded from another clip's intermediate: 0.07 to 0.5.
 EXACT_DECODE = 0.3
-# Of a frame on a CPU, with random weights of the published sizes (ViTPose-H, SAM 2 large).
-DETECTOR_CORE_SECONDS = {"vitpose": 2.8, "sam2": 26.0}
-# Seconds of a frame on a GPU: not measured.
-DETECTOR_GPU_SECONDS = {"vitpose": 0.2, "sam2": 0.5}
+# Of a frame on a CPU, with random weights of the published sizes (ViTPose-H, SAM 2 large); of an
+# edited picture not measured.
+DETECTOR_CORE_SECONDS = {"vitpose": 2.8, "sam2": 26.0, "flux": 20_000.0}
+# Seconds of a frame on a GPU, of a picture's edit with its load: not measured.
+DETECTOR_GPU_SECONDS = {"vitpose": 0.2, "sam2": 0.5, "flux": 180.0}
+# Detectors' stages that see so many pictures, however long the clip is.
+PICTURES = {"reference_keypoints": 1, "edit_reference": 1, "edit_driver": 1, "edited_pose": 2}
 # Bytes of a pixel in one frame: preprocessing's videos, the sampled one, the journal's uint8, and
 # the intermediate, 0.5 to 1.4.
 DISK_PREPARED, DISK_RESULT, DISK_JOURNAL, DISK_INTERMEDIATE = 0.4, 0.5, 3.0, 1.4
@@ -127,7 +130,7 @@ def stage_seconds(stage: str, work: Work) -> float:
 def detector_seconds(stage: str, work: Work, backend: str, cpus: int) -> float:
     """Return the seconds of a stage whose detector runs on `cpus` CPUs, or with 0 on a GPU."""
     each = DETECTOR_CORE_SECONDS[backend] / cpus if cpus else DETECTOR_GPU_SECONDS[backend]
-    frames = 1 if stage == "reference_keypoints" else work.frames
+    frames = PICTURES.get(stage, work.frames)
     return stage_seconds(stage, work) + each * frames
 
 

@@ -21,8 +21,8 @@ DETECTOR_HEADROOM, DETECTOR_CPUS = 3.0, 2
 STAGE_MB = 2000
 # Beside the weights, at 1280x720: of their sizes, ViTPose-H had a peak of 3.4 GB with 2.6 GB of
 # weights, SAM 2 large one of 2.7 GB with 0.9 GB when it has the 48 frames of a window.
-DETECTOR_MB = {"vitpose": 1500, "sam2": 2000}
-PUBLISHED_BYTES = {"vitpose": 2_700_000_000, "sam2": 1_800_000_000}
+DETECTOR_MB = {"vitpose": 1500, "sam2": 2000, "flux": 6000}
+PUBLISHED_BYTES = {"vitpose": 2_700_000_000, "sam2": 1_800_000_000, "flux": 34_000_000_000}
 # Libraries and context of CUDA: not measured.
 CUDA_MB = 3000
 # Host memory of the sampler: libraries of a rank, and the weights that one rank reads at a time.

@@ -33,6 +33,7 @@ NEGATIVE_PROMPT = (
 REPOSITORY = r"^[\w-][\w.-]*/[\w-][\w.-]*$"
 REPOSITORY_FILE = r"^[\w-][\w.-]*(/[\w-][\w.-]*)*$"
 TRANSFORMER_CHOICE = r"^([\w-][\w.-]*|.+\.(safetensors|gguf))?$"
+EDITOR_CHOICE = r"^([a-z0-9][a-z0-9._-]*|.*/.*)$"
 OWN_TRANSFORMER = (".safetensors", ".gguf")
 REVISION = r"^[\w-][\w.-]*$"
 NUMBER = r"[0-9]+(\.[0-9]*)?"
@@ -42,6 +43,7 @@ DEGREES = (1, 2, 4, 5, 8, 10, 20, 40)
 # Numbers of frames that are whole latent frames, the first alone.
 CONDITIONING = (1, 5, 9, 13)
 REPLACE = {"mode": "replace"}
+EDITED = {"mode": "animate", "retarget": "flux"}
 GUIDED = {"guidance_scale": "above 1"}
 SHARE, RATE = "a number from 0 to 1, or none", "a number of at least 0, or none"
 
@@ -171,6 +173,22 @@ class PoseSettings(Declared):
     )
 
 
+class EditSettings(Declared):
+    """How a picture editor brings driver and reference into a standard pose."""
+
+    retarget_steps: int = setting(
+        28, "Denoising steps of a picture's edit", used_with=EDITED, ge=1, le=200
+    )
+    retarget_guidance: float = setting(2.5, "Guidance of the edit", used_with=EDITED, ge=1, le=20)
+    retarget_seed: int = setting(
+        0,
+        "Seed of the edit; another one gives other pictures",
+        used_with=EDITED,
+        ge=0,
+        le=2**63 - 1,
+    )
+
+
 class FaceSettings(Declared):
     """How faces are cut out."""
 
@@ -263,6 +281,14 @@ class Requirements(Declared):
     )
     blinks: float | None = setting(
         5.0, "How often hands or hips may vanish for a moment in ten seconds", RATE, ge=0
+    )
+    edited: float | None = setting(
+        None,
+        "`retarget: flux`: least share of the two edited pictures with a usable pose; without one"
+        " the clip is retargeted as with `basic`",
+        SHARE,
+        ge=0,
+        le=1,
     )
     cuts: float | None = setting(
         5.0, "How many cuts there may be in ten seconds; not asked with `cuts: ignore`", RATE, ge=0
@@ -420,6 +446,7 @@ class ClipSettings(
     MaskSettings,
     PersonMaskSettings,
     FaceSettings,
+    EditSettings,
     PoseSettings,
     KeypointSettings,
     SoundSettings,
@@ -443,10 +470,20 @@ class ClipSettings(
         used_with=GUIDED,
         min_length=1,
     )
-    retarget: Literal["none", "basic"] = setting(
+    retarget: Literal["none", "basic", "flux"] = setting(
         "none",
-        "Basic gives the pose the reference person's proportions and place, in animate mode",
+        "Basic gives the pose the reference person's proportions and place, in animate mode; flux"
+        " measures both in pictures that an editor brings into a standard pose",
         used_with={"mode": "animate"},
+    )
+    retarget_model: str = setting(
+        "flux-kontext",
+        "The picture editor: FLUX.1 Kontext, whose licence is not commercial, or another one",
+        "flux-kontext, qwen-image-edit, another model of models.yaml whose parts are marked"
+        " `editor`, or a path with a slash of a folder that diffusers' pipeline loads, absolute or"
+        " relative to the table",
+        used_with=EDITED,
+        pattern=EDITOR_CHOICE,
     )
     sam2_checkpoint: str = setting(
         "",
@@ -484,6 +521,11 @@ class ClipSettings(
         return self.transformer_file if own else ""
 
     @property
+    def own_editor(self) -> str:
+        """The folder of the user's own picture editor, "" where it is another."""
+        return self.retarget_model if "/" in self.retarget_model else ""
+
+    @property
     def own_paths(self) -> dict[str, str]:
         """The user's files that settings name by their path, LoRAs apart."""
         paths = {name: getattr(self, name) for name in ("sam2_checkpoint", "points")}
@@ -512,6 +554,10 @@ class ClipSettings(
         }
         for name, path in self.own_paths.items():
             changed[name] = relative_to_table(path, table_folder)
+        if self.own_editor:
+            # Without a slash it would be a name.
+            path = relative_to_table(self.own_editor, table_folder)
+            changed["retarget_model"] = path if "/" in path else f"./{path}"
         return self.model_copy(update=changed)
 
 

@@ -59,6 +59,7 @@ REQUIRED = list(Columns.model_fields)
 OWN_FILES = list(OwnFiles.model_fields)
 SETTINGS = list(ClipSettings.model_fields)
 NOTHING_OWN = OwnFiles()
+MODEL_INDEX = "model_index.json"
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,11 @@ class Clip:
         """Whether the pose is drawn with the proportions of the reference."""
         drawn = self.mode == "animate" and not self.own.pose_video
         return drawn and self.settings.retarget != "none"
+
+    @property
+    def edits(self) -> bool:
+        """Whether driver and reference are edited into a standard pose, to be measured there."""
+        return self.retargets and self.settings.retarget == "flux"
 
     @property
     def compares_limbs(self) -> bool:
@@ -287,6 +293,8 @@ def _read_row(
     mistakes += combination_mistakes(settings)
     mistakes += transformer_mistakes(settings, config)
     files = {name: [path] for name, path in settings.own_paths.items()}
+    if settings.own_editor and settings.retarget == "flux":
+        files["retarget_model"] = [f"{settings.own_editor}/{MODEL_INDEX}"]
     for name in ("loras", "distillation_loras"):
         files[name] = [lora.path for lora in getattr(settings, name)]
     mistakes += [

@@ -6,7 +6,7 @@ from pathlib import Path
 from animate.config.table import Clip
 from animate.gallery.entry import Entry
 from animate.gallery.links import INDEX, address
-from animate.results.templates import Track, changed_first, render
+from animate.results.templates import EDITED, Track, changed_first, render
 from animate.watch.failures import last_lines
 
 LOG_LINES = 40
@@ -58,6 +58,11 @@ def clip_page(
         tracks=[Track(title, address(path, folder)) for title, path in entry.tracks().items()],
         rate=entry.rate,
         cuts=entry.timeline.get("shots", [0])[1:],
+        edited={
+            title: address(folder / f"{name}.png", folder)
+            for name, title in EDITED.items()
+            if clip.edits and (folder / f"{name}.png").is_file()
+        },
         reference=links["src_ref"],
         preview=links["preview"],
         changed=changed,

@@ -60,12 +60,17 @@ def cache_folder(declaration: Declaration) -> Path:
     return declaration.cache or Path(constants.HF_HUB_CACHE)
 
 
+def repository_folder(cache: Path, repository: str) -> Path:
+    """Return the folder of a repository in a cache."""
+    return cache / repo_folder_name(repo_id=repository, repo_type="model")
+
+
 def hub_file(
     declaration: Declaration, name: str, commit: str, file: str, pin: LockedFile
 ) -> ModelFile:
     """Return a file of a repository at a commit, as the cache has it or will."""
     repository = name.partition("@")[0]
-    folder = cache_folder(declaration) / repo_folder_name(repo_id=repository, repo_type="model")
+    folder = repository_folder(cache_folder(declaration), repository)
     return ModelFile(repository, commit, folder / "snapshots" / commit, file, pin)
 
 

@@ -1,4 +1,4 @@
-"""The GPU of a detector (vitpose, sam2): one that no other job of the machine uses meanwhile."""
+"""The GPU of a detector or editor (vitpose, sam2, flux): one that no other job uses meanwhile."""
 
 import os
 from collections.abc import Iterator
@@ -35,12 +35,12 @@ def detector_gpu(backend: str, device: str) -> Iterator[None]:
 
 
 def can_use_gpu(backend: str) -> bool:
-    """Return whether a pose or mask backend runs on a GPU here, if there is one."""
+    """Return whether a pose or mask backend, or an editor, runs on a GPU here, if there is one."""
     if backend == "vitpose":
         from animate.pose.backends.onnx import has_gpu_provider
 
         return has_gpu_provider()
-    return backend == "sam2"
+    return backend in ("sam2", "flux")
 
 
 def gpu_detectors(used: set[str], detectors: str, device: str) -> set[str]:

@@ -105,6 +105,19 @@ def stack(persons: Iterable[Parts | None], people: Iterable[int]) -> Keypoints:
     return Keypoints(body, left, right, face, found, people, bridged=nowhere, doubted=nowhere)
 
 
+def at_frame(keypoints: Keypoints, frame: int) -> Keypoints:
+    """Return one frame of a clip, as a clip."""
+    return Keypoints(
+        **{name: values[frame : frame + 1] for name, values in vars(keypoints).items()}
+    )
+
+
+def joined(clips: Sequence[Keypoints]) -> Keypoints:
+    """Return the frames of several clips as one clip."""
+    parts = [vars(clip) for clip in clips]
+    return Keypoints(**{name: np.concatenate([p[name] for p in parts]) for name in parts[0]})
+
+
 def in_sight(keypoints: Keypoints) -> Keypoints:
     """Return the clip without the body where it is not observed: it may be somebody else's."""
     body = keypoints.body.copy()

@@ -39,6 +39,17 @@ RATIO_LIMIT = 10
 
 
 @dataclass(frozen=True)
+class StandardBones:
+    """The lengths of the bones (19,) of both people in a standard pose, NaN where they are hidden:
+    in pixels, the driver's as large as in the driving frame number `frame`, the reference's as
+    large as in the reference picture."""
+
+    frame: int
+    driver: np.ndarray
+    reference: np.ndarray
+
+
+@dataclass(frozen=True)
 class _Figure:
     """How the driver becomes the reference: the ratio of each bone (19,) and of the whole body,
     and the neck (2,) of both, in pixels, where they stand alike."""
@@ -58,6 +69,7 @@ def retarget(
     source_size: tuple[int, int],
     reference: Keypoints,
     reference_size: tuple[int, int],
+    standard: StandardBones | None = None,
 ) -> Keypoints:
     """Return the driver's body and hands moved into the reference picture, in 0..1 of that picture.
 
@@ -65,22 +77,25 @@ def retarget(
     picture most as the reference does, the figure's neck is where the reference's is and a bone
     that is not foreshortened has the reference's length. A limb that only one side shows has the
     same length on the other; what the reference hides is scaled with the body. The face stays in
-    the driving frame's coordinates, since its crop is taken there. Raises ClipError when the
+    the driving frame's coordinates, since its crop is taken there. With `standard`, the lengths are
+    not measured in the clip and the reference, but those. Raises ClipError when the
     reference shows no neck.
     """
     target, target_seen = _pixels(reference.body, reference_size)
     if not target_seen[0, NECK]:
         lacks = "that shows the person's shoulders" if reference.found[0] else "with a person"
         raise ClipError(
-            f"retarget basic needs a reference {lacks};"
-            " take another picture or set retarget to none"
+            f"retargeting needs a reference {lacks}; take another picture or set retarget to none"
         )
     driver, seen = _pixels(keypoints.body, source_size)
     if not seen[:, NECK].any():
         return keypoints
     frame = _most_alike(keypoints.body, seen, reference.body[0], target_seen[0])
     bones, wanted = _bones(driver, seen), _bones(target, target_seen)[0]
-    ratios, scale = _ratios(bones, wanted, frame)
+    if standard is None:
+        ratios, scale = _ratios(bones, wanted, frame)
+    else:
+        ratios, scale = _standard_ratios(standard, bones, frame)
     figure = _Figure(ratios, scale, driver[frame, NECK], target[0, NECK])
     body = _move(driver, figure)
     moved = {"body": np.concatenate([body, keypoints.body[..., 2:]], axis=2)}
@@ -118,6 +133,13 @@ def limb_ratios(
     }
 
 
+def bone_lengths(body: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return the lengths (19,) in pixels of the bones of a body (20, 3) in 0..1 of a picture of
+    (width, height) `size`, NaN where an end is hidden."""
+    points, seen = _pixels(body[None], size)
+    return _lengths(_bones(points, seen))[0]
+
+
 def _pixels(points: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     return points[..., :2].astype(np.float64) * size, points[..., 2] >= SCORE_THRESHOLD
 
@@ -141,7 +163,23 @@ def _ratios(bones: np.ndarray, wanted: np.ndarray, frame: int) -> tuple[np.ndarr
         # Alike in pose and proportions, they share the foreshortening too.
         own = _symmetric(_lengths(bones[frame]))
         lengths = np.where(np.isnan(own), lengths, own)
-    ratios = _symmetric(_lengths(wanted)) / lengths
+    return _compared(_symmetric(_lengths(wanted)), lengths)
+
+
+def _standard_ratios(
+    standard: StandardBones, bones: np.ndarray, frame: int
+) -> tuple[np.ndarray, float]:
+    """Return the ratios as `_ratios` does, from the bones in a standard pose; the driver's are as
+    large as in `frame` of those bones (N, 19, 2)."""
+    lengths = _lengths(bones)
+    zoom = _quantile(lengths[standard.frame] / lengths[frame], 0.5)
+    driver = _symmetric(standard.driver) / np.where(np.isfinite(zoom), zoom, 1)
+    return _compared(_symmetric(standard.reference), driver)
+
+
+def _compared(wanted: np.ndarray, lengths: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return the ratios of the lengths `wanted` (19,) to others: of each bone, and of the body."""
+    ratios = wanted / lengths
     body = float(_quantile(ratios, 0.5)) if np.isfinite(ratios).any() else 1.0
     known = np.abs(np.log(ratios / body)) <= np.log(RATIO_LIMIT)
     return np.where(known, ratios, body), body

@@ -2,7 +2,7 @@
 
 import base64
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from itertools import islice, pairwise
 from math import sqrt
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from animate.results.poster import shrunk
-from animate.results.templates import Track, changed_first, render
+from animate.results.templates import EDITED, Track, changed_first, render
 from animate.video.files import VideoWriter, read_video
 from animate.video.reference import load_reference
 from animate.video.sound import mux_sound
@@ -37,8 +37,12 @@ def render_page(
     provenance: dict[str, Any],
     preview: Path,
     metrics: dict[str, Any],
+    edited: Sequence[Path] = (),
 ) -> str:
-    """Return a self-contained HTML page; pictures are small, videos short."""
+    """Return a self-contained HTML page; pictures are small, videos short.
+
+    `edited` are the pictures that an editor made, named in `EDITED`.
+    """
     rate = timeline.frame_rate
     tracks = [
         Track("Driving video", _video_data(read_video(driving), rate)),
@@ -55,6 +59,7 @@ def render_page(
         shape=provenance["output"],
         rate=float(rate),
         cuts=timeline.shots[1:],
+        edited={EDITED[path.stem]: _image_data(load_reference(path)) for path in edited},
         reference=_image_data(load_reference(reference)),
         preview=_image_data(load_reference(preview), PREVIEW_SHEET_SIDE),
         changed=changed,

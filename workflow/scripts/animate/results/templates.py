@@ -11,6 +11,9 @@ from animate.config.settings import ClipSettings
 
 TEMPLATES = Path(__file__).parents[3] / "report"
 
+# Pictures of both people in a standard pose, by the names of their files.
+EDITED = {"retarget_reference": "Edited reference", "retarget_driver": "Edited driving frame"}
+
 
 @dataclass(frozen=True)
 class Track:

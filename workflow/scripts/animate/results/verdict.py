@@ -80,6 +80,13 @@ MEASURES = {
         "correct the points that keypoints names",
         counts=True,
     ),
+    "edited": Measure(
+        "edited",
+        "{} of the two edited pictures show a pose that can be measured",
+        "",
+        "look at retarget_reference.png and retarget_driver.png, try another retarget_seed, or set"
+        " retarget: basic",
+    ),
     "cuts": Measure(
         "cut_rate",
         "The clip is cut {} times in ten seconds, and each shot starts afresh",
@@ -139,6 +146,11 @@ def judge(
         for name in worst
     ]
     sentences += _limb_sentences(limbs)
+    if "edited" not in known and metrics.get("edited", 1) < 1:
+        sentences.append(
+            "An edited picture shows no pose that can be measured, so the clip is retargeted as"
+            f" with retarget: basic: {MEASURES['edited'].advice}."
+        )
     return Verdict(BAD if bad else WARNING if sentences else GOOD, sentences)
 
 

@@ -5,9 +5,10 @@ from animate.config.fields import Declared, setting
 VIDEO = "a path of a video with as many frames as the clip, at its rate"
 # Read in mode replace only.
 OF_REPLACEMENT = ("mask_video", "background_video")
+EDITING = ("retarget_model", "retarget_steps", "retarget_guidance", "retarget_seed")
 # The settings of the stages in whose place a column stands.
 FOUND_BY = {
-    "pose_video": ("smooth_pose", "draw", "line_width", "retarget"),
+    "pose_video": ("smooth_pose", "draw", "line_width", "retarget", *EDITING),
     "face_video": ("smooth_face",),
     "mask_video": (
         *("mask_backend", "sam2_checkpoint", "points", "mask_steady"),

@@ -26,6 +26,7 @@ INDEX = "model_index.json"
 ORIGINAL = "original"
 # The model whose parts are one file each, and their layout.
 ONE_FILE = "transformers"
+EDITOR = "editor"
 
 
 def _absolute(path: Any) -> Any:
@@ -58,8 +59,9 @@ class Part(Declared):
 
     Each of `files` is a pattern, or a list of which the first that has a match counts; `optional`
     patterns need none. With `convert` they have the published layout; with `transformer` it is one
-    file that takes the place of a model's transformer. `when` has the values of a clip's settings
-    with which it needs the part.
+    file that takes the place of a model's transformer; with `editor`, of a pipeline that edits
+    pictures. `terms` are what its users agree to before the hub gives it to them. `when` has the
+    values of a clip's settings with which it needs the part.
     """
 
     purpose: str
@@ -68,6 +70,8 @@ class Part(Declared):
     optional: list[Text] = Field([])
     convert: bool = False
     transformer: bool = False
+    editor: bool = False
+    terms: str = ""
     when: dict[str, list[Any]] = Field({})
 
     @property
@@ -113,12 +117,15 @@ class Model(Declared):
     def layout(self) -> str:
         """How the weights come.
 
-        `diffusers`, `original` (to be converted), `transformers` (one file each), or plain `files`.
+        `diffusers`, `original` (to be converted), `transformers` (one file each), `editor` (as
+        `diffusers`, of another architecture), or plain `files`.
         """
         if any(part.convert for part in self.parts.values()):
             return "original"
         if any(part.transformer for part in self.parts.values()):
             return ONE_FILE
+        if any(part.editor for part in self.parts.values()):
+            return EDITOR
         index = any(INDEX in part.patterns for part in self.parts.values())
         return "diffusers" if index else "files"
 
@@ -183,6 +190,20 @@ def transformer_part(declaration: Declaration, clip: "Clip") -> tuple[str, str] 
     raise ClipError(
         f"'{wanted}' is neither a .safetensors or .gguf file nor a part under"
         f" `models.{ONE_FILE}.parts` in models.yaml, which has {known}"
+    )
+
+
+def editor_problem(declaration: Declaration, clip: "Clip") -> str:
+    """Return what is wrong with the picture editor that a clip names, "" when it is known."""
+    if not clip.edits or clip.settings.own_editor:
+        return ""
+    wanted = clip.settings.retarget_model
+    known = [name for name, model in declaration.models.items() if model.layout == EDITOR]
+    if wanted in known and declaration.models[wanted].needed_parts([clip]):
+        return ""
+    return (
+        f"'{wanted}' is neither a folder, written with a slash, nor a model with parts marked"
+        f" `editor` in models.yaml, which has {', '.join(known) or 'none'}"
     )
 
 

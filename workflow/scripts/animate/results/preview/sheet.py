@@ -65,13 +65,18 @@ def moments(found: Findings) -> list[int]:
 
 
 def write_sheet(
-    path: Path, clip: str, found: Findings, frames: Sequence[int], shown: Shown
+    path: Path,
+    clip: str,
+    found: Findings,
+    frames: Sequence[int],
+    shown: Shown,
+    edited: np.ndarray | None = None,
 ) -> None:
     """Write the sheet of a clip as a PNG.
 
     It has a title, the legend, the strip over the whole clip, and for each of the `frames` a
     column: its time and its faults, then named rows of pictures. A red line is left of the first
-    column of a new shot.
+    column of a new shot. The edited pictures of a clip that has some stand last, as one picture.
     """
     box = LARGE_TILE if len(frames) <= LARGE_MOMENTS else SMALL_TILE
     timeline = found.timeline
@@ -88,6 +93,10 @@ def write_sheet(
             tiles = [column[name] for column in columns[part]]
             sheet.append(_row(name, tiles, column_width))
         _mark_cuts(sheet[-1 - len(columns[0]) :], frames, part, timeline.shots, column_width)
+    if edited is not None:
+        scale = min(WIDTH / edited.shape[1], 1)
+        size = round(scale * edited.shape[1]), round(scale * edited.shape[0])
+        sheet.append(cv2.resize(edited, size, interpolation=cv2.INTER_AREA))
     with atomic_output(path) as temporary:
         Image.fromarray(np.concatenate([_widened(part) for part in sheet])).save(temporary)
 

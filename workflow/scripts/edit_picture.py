@@ -1,0 +1,42 @@
+"""Edit the reference, or the driving frame that shows the person best, into a standard pose."""
+
+from pathlib import Path
+
+from PIL import Image
+
+from animate.atomic import atomic_output
+from animate.config.settings import EditSettings
+from animate.editing.driving_frame import best_frame
+from animate.pose.detector_gpu import detector_gpu
+from animate.pose.keypoints import Keypoints
+from animate.stage import run_stage, stage_parser
+from animate.video.files import read_frames
+from animate.video.reference import load_reference
+from animate.video.timeline import Timeline
+
+
+def main(args):
+    keypoints = Keypoints.load(args.keypoints)
+    if args.reference:
+        picture = load_reference(args.reference)
+    else:
+        timeline = Timeline.from_json(args.timeline)
+        [picture] = read_frames(args.video, timeline, [best_frame(keypoints)])
+    with detector_gpu("flux", args.device):
+        # Imported here so that PyTorch finds the GPU that is held.
+        from animate.editing.editor import Editor, into_standard_pose
+
+        edit = Editor(args.model, args.prompts, args.settings, args.device)
+        edited = into_standard_pose(picture, keypoints, edit)
+    with atomic_output(args.output) as temporary:
+        Image.fromarray(edited).save(temporary)
+
+
+if __name__ == "__main__":
+    parser = stage_parser(__doc__, EditSettings)
+    for name in ("keypoints", "model", "prompts", "output"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    for name in ("reference", "video", "timeline"):
+        parser.add_argument(f"--{name}", type=Path, help="the picture, or where the frame is")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    run_stage(main, parser)
