@@ -50,10 +50,18 @@ def page(tmp_path_factory):
     video = folder / "noise.mp4"
     noise = np.random.default_rng(1).integers(0, 256, (900, 1640, 3), np.uint8)
     Image.fromarray(noise).save(folder / "preview.png")
+    edited = [folder / "retarget_reference.png", folder / "retarget_driver.png"]
+    for picture in edited:
+        Image.new("RGB", (300, 200), "blue").save(picture)
     return render_page(
         video, timeline, video, folder / "reference.png", video, provenance,
-        folder / "preview.png", {"body": 1.0},
+        folder / "preview.png", {"body": 1.0}, edited,
     )  # fmt: skip
+
+
+def test_page_shows_the_edited_pictures(page):
+    for title in ("Edited reference", "Edited driving frame"):
+        assert re.search(rf'src="data:image/jpeg[^"]+" alt="{title}"', page)
 
 
 def test_page_of_incompressible_videos_opens_in_chromium(page):

@@ -424,6 +424,31 @@ def test_settings_that_a_clip_does_not_read_are_named(read):
     }
 
 
+def test_an_editor_is_a_name_or_a_folder_of_diffusers_layout(read, tmp_path):
+    (tmp_path / "editor").mkdir()
+    (tmp_path / "editor/model_index.json").write_text("{}")
+    table = read(
+        f"{HEADER},retarget,retarget_model,retarget_seed\n"
+        "a,driving.mp4,character.png,animate,flux,./editor,3\n"
+        "b,driving.mp4,character.png,animate,flux,,\n"
+        "c,driving.mp4,character.png,animate,flux,./editors,\n"
+        "d,driving.mp4,character.png,animate,basic,./editors,3\n"
+        "e,driving.mp4,character.png,replace,flux,,\n"
+    )
+    folder = table.clips["a"].settings.own_editor
+    assert Path(folder).samefile(tmp_path / "editor")
+    assert table.clips["b"].settings.retarget_model == "flux-kontext"
+    assert not table.clips["b"].settings.own_editor
+    assert [name for name, clip in table.clips.items() if clip.edits] == ["a", "b"]
+    [problem] = table.all_mistakes()
+    assert "row 4, column 'retarget_model': no such file" in problem
+    assert table.ignored == {
+        "'retarget_model', which is read with retarget flux only": ["d"],
+        "'retarget_seed', which is read with retarget flux only": ["d"],
+        "'retarget', which is read with mode animate only": ["e"],
+    }
+
+
 def test_the_backend_of_a_reference_is_read_though_the_points_are_given(read, tmp_path):
     """Or its weights would not be there when the verdict compares limbs."""
     (tmp_path / "mine.npz").touch()

@@ -104,6 +104,14 @@ def test_what_is_off_or_not_known_is_not_judged(timeline):
     assert judge(PERFECT | {"cut_rate": 9, "worst": {}}, ignored, timeline, {}).state == "good"
 
 
+def test_an_edited_picture_without_a_pose_is_a_warning_or_bad_where_it_is_required(timeline):
+    assert verdict(timeline, edited=1.0).state == "good"
+    found = verdict(timeline, edited=0.5)
+    assert found.state == "warning" and "as with retarget: basic" in found.sentences[0]
+    found = verdict(timeline, {"edited": 1.0}, edited=0.5)
+    assert found.state == "bad" and "50% of the two edited pictures" in found.sentences[0]
+
+
 def test_limbs_that_differ_by_more_than_a_fifth_are_worth_retargeting(timeline):
     assert verdict(timeline, limbs={"thighs": 1.19, "shins": 0.84}).state == "good"
     found = verdict(timeline, limbs={"thighs": 1.1, "shins": 0.8})
