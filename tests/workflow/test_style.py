@@ -13,7 +13,7 @@ LIBRARY = ROOT / "workflow/scripts/animate"
 # The folders of the library: a module imports of its own folder and of those to its left. The
 # modules beside them import no folder.
 ROOMS = (
-    *("config", "video", "devices", "pose", "editing", "matte", "given", "results"),
+    *("config", "video", "devices", "pose", "matte", "editing", "given", "results"),
     *(
         "weights",
         "model",

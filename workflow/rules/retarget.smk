@@ -15,15 +15,15 @@ def editor_key(clip):
 EDITORS = {editor_key(clip): clip for clip in CLIPS.values() if clip.edits}
 
 
-def editor_index(wildcards):
+def index_of(clip):
     """Return the file that tells that a clip's editor is there."""
-    clip = clip_of(wildcards)
-    own = clip.settings.own_editor
-    return f"{own}/model_index.json" if own else editor_anchor(clip)
-
-
-def editor_anchor(clip):
+    if own := clip.settings.own_editor:
+        return os.path.join(own, "model_index.json")
     return ancient(folder_anchor(clip.settings.retarget_model))
+
+
+def editor_index(wildcards):
+    return index_of(clip_of(wildcards))
 
 
 def editor_prompts(wildcards):
@@ -50,11 +50,7 @@ def edit_params():
 
 rule edit_prompts:
     input:
-        lambda wildcards: (
-            f"{editor_folder(EDITORS[wildcards.key])}/model_index.json"
-            if EDITORS[wildcards.key].settings.own_editor
-            else editor_anchor(EDITORS[wildcards.key])
-        ),
+        lambda wildcards: index_of(EDITORS[wildcards.key]),
     output:
         f"{RESULTS}/.prompts/editors/{{key}}.safetensors",
     log:

@@ -557,7 +557,7 @@ class ClipSettings(
         if self.own_editor:
             # Without a slash it would be a name.
             path = relative_to_table(self.own_editor, table_folder)
-            changed["retarget_model"] = path if "/" in path else f"./{path}"
+            changed["retarget_model"] = path if "/" in path else f"{path}/"
         return self.model_copy(update=changed)
 
 

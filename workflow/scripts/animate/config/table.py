@@ -294,7 +294,7 @@ def _read_row(
     mistakes += transformer_mistakes(settings, config)
     files = {name: [path] for name, path in settings.own_paths.items()}
     if settings.own_editor and settings.retarget == "flux":
-        files["retarget_model"] = [f"{settings.own_editor}/{MODEL_INDEX}"]
+        files["retarget_model"] = [str(Path(settings.own_editor, MODEL_INDEX))]
     for name in ("loras", "distillation_loras"):
         files[name] = [lora.path for lora in getattr(settings, name)]
     mistakes += [

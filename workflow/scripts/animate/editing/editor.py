@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from animate.atomic import atomic_output
 from animate.config.settings import EditSettings
-from animate.editing.memory import plan_placement
+from animate.editing.memory import Placement, plan_placement
 from animate.editing.prompts import PROMPTS, prompt_for
 from animate.errors import ClipError
 from animate.pose.keypoints import Keypoints
@@ -67,12 +67,18 @@ class Editor:
     """An editing pipeline, loaded and placed; call it as `Edit`."""
 
     def __init__(
-        self, folder: Path, prompts: Path, settings: EditSettings, device: str = "auto"
+        self,
+        folder: Path,
+        prompts: Path,
+        settings: EditSettings,
+        device: str = "auto",
+        placement: Placement | None = None,
     ) -> None:
         """Load the pipeline in a folder of diffusers' layout, with what `write_prompts` wrote.
 
-        `device` is "auto", "cpu" or "cuda". Raises ClipError when it cannot be loaded, or is no
-        pipeline that edits a picture.
+        `device` is "auto", "cpu" or "cuda". Without a `placement` the free memory of the GPU
+        decides on it. Raises ClipError when it cannot be loaded, or is no pipeline that edits a
+        picture.
         """
         self._settings = settings
         self._embeds = load_file(prompts)
@@ -89,7 +95,11 @@ class Editor:
             )
         self._dtype, self._device = dtype, "cuda" if on_gpu else "cpu"
         pipeline.set_progress_bar_config(mininterval=10)
-        self._pipeline = _place(pipeline) if on_gpu else pipeline
+        if on_gpu:
+            _place(pipeline, placement or _fitting(pipeline))
+        else:
+            logging.warning("no GPU is used: with the published weights a picture takes hours")
+        self._pipeline = pipeline
 
     def __call__(self, picture: np.ndarray, prompt: str) -> np.ndarray:
         """Return the picture, uint8 RGB (h, w, 3), as the prompt of that name asks for it.
@@ -144,20 +154,20 @@ def part_bytes(pipeline: Any) -> dict[str, int]:
     }
 
 
-def _place(pipeline: Any) -> Any:
-    """Return the pipeline on the GPU, or as much of it as fits at a time."""
+def _fitting(pipeline: Any) -> Placement:
     parts = part_bytes(pipeline)
     free, _ = torch.cuda.mem_get_info()
     how = plan_placement(parts, free)
     gigabytes = {name: round(size / 1e9, 1) for name, size in parts.items()}
     logging.info("GB of weights %s, %.1f free on the GPU: %s", gigabytes, free / 1e9, how)
-    return place(pipeline, how)
+    return how
 
 
-def place(pipeline: Any, how: str) -> Any:
-    """Return the pipeline, loaded in bf16 on the CPU, placed as `plan_placement` names it."""
+def _place(pipeline: Any, how: Placement) -> None:
+    """Place a pipeline that was loaded in bf16 on the CPU, as `plan_placement` names it."""
     if how == "whole":
-        return pipeline.to("cuda")
+        pipeline.to("cuda")
+        return
     if how == "layers":
         pipeline.enable_group_offload(
             torch.device("cuda"),
@@ -166,7 +176,7 @@ def place(pipeline: Any, how: str) -> Any:
             # Pinned beforehand, the weights would take the machine's memory a second time.
             low_cpu_mem_usage=True,
         )
-        return pipeline
+        return
     if how == "fp8":
         parts = part_bytes(pipeline)
         largest = max(parts, key=parts.__getitem__)
@@ -174,7 +184,6 @@ def place(pipeline: Any, how: str) -> Any:
             storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.bfloat16
         )
     pipeline.enable_model_cpu_offload()
-    return pipeline
 
 
 def _kind(folder: Path) -> str:
