@@ -80,3 +80,12 @@ def test_loading_is_timed_from_the_original_and_from_its_copy(model):
     printed = run("loading.py", model)
     assert printed.count("load, files cold") == printed.count("load, files in memory") == 2
     assert "prepared/bf16 holds the same numbers" in printed
+
+
+@pytest.mark.slow
+def test_editing_is_measured(tmp_path):
+    options = ["--tiny", "--steps", "1", "--placements", "auto"]
+    printed = run("retarget.py", tmp_path / "editor", *options)
+    [row] = [line for line in printed.splitlines() if line.startswith("| auto")]
+    cells = [cell.strip() for cell in row.strip("| ").split("|")]
+    assert min(map(float, cells[2:4])) > 0 and cells[4:] == ["0.0", "0.00 of 255"]
