@@ -8,6 +8,7 @@ import yaml
 from PIL import Image
 
 from animate.demo.clips import write_demo
+from animate.video.timeline import Timeline
 from editors import write_editor
 from project import QUICK, new_project
 
@@ -78,15 +79,12 @@ def test_two_pictures_are_edited_measured_and_shown_and_run_again_when_their_set
 ):
     done = project.snakemake(*targets("edited"))
     folder = project.folder / "results/edited"
-    for name, other in (("retarget_reference", "src_ref"), ("retarget_driver", "driving")):
-        with Image.open(folder / f"{name}.png") as picture:
-            width, height = picture.size
-        if other == "src_ref":
-            with Image.open(folder / "src_ref.png") as reference:
-                assert reference.size == (width, height)
-        else:
-            timeline = json.loads((folder / "timeline.json").read_text())
-            assert timeline["source_size"] == [width, height]
+    driving = Timeline.from_json(folder / "timeline.json").source_size
+    with Image.open(folder / "src_ref.png") as reference:
+        sizes = {"reference": reference.size, "driver": driving}
+    for name, size in sizes.items():
+        with Image.open(folder / f"retarget_{name}.png") as picture:
+            assert picture.size == tuple(size)
     outcome = json.loads((folder / "retarget.json").read_text())
     # Random weights make noise: nobody is in it, and the clip goes on as with basic.
     assert set(outcome["problems"]) == {"reference", "driving frame"}
