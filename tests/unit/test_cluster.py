@@ -9,20 +9,20 @@ from datetime import datetime
 import pytest
 
 from animate.cluster.cost import disk_bytes, sampling_cost, segment_seconds, speed_up, stage_seconds
-from animate.cluster.gpus import auto_gpus, node_count, why_never
 from animate.cluster.hopeless import Hopeless, hopeless_jobs, remedy_of
-from animate.cluster.jobs import (
+from animate.cluster.launch import ranks_command, step_command
+from animate.cluster.nodes import ask_nodes, most_memory, read_nodes
+from animate.cluster.plan import plan_clips, table_rows
+from animate.cluster.queue import jobs_of, requeue_preempted, waiting
+from animate.cluster.recovery import note_run, recover
+from animate.cluster.requests.amounts import (
     detector_mb,
     grown_mb,
     sampling_mb,
     sampling_minutes,
     stage_minutes,
 )
-from animate.cluster.launch import ranks_command, step_command
-from animate.cluster.nodes import ask_nodes, most_memory, read_nodes
-from animate.cluster.plan import plan_clips, table_rows
-from animate.cluster.queue import jobs_of, requeue_preempted, waiting
-from animate.cluster.recovery import note_run, recover
+from animate.cluster.requests.gpus import auto_gpus, node_count, why_never
 from animate.cluster.site import Site
 from animate.cluster.work import Work, clip_work
 from animate.config.configuration import Configuration

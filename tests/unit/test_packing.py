@@ -11,9 +11,9 @@ from datetime import datetime
 import pytest
 
 from animate.cluster.cost import SLOW_START, START, WARM_START, sampling_cost
-from animate.cluster.jobs import HEADROOM, sampling_minutes, series_minutes
 from animate.cluster.launch import seconds_left
 from animate.cluster.plan import plan_clips
+from animate.cluster.requests.amounts import HEADROOM, sampling_minutes, series_minutes
 from animate.cluster.site import Site
 from animate.cluster.work import Work
 from animate.config.configuration import Configuration

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from animate.cluster import submit
-from animate.cluster.gpus import why_never
 from animate.cluster.nodes import read_nodes
+from animate.cluster.requests.gpus import why_never
 from animate.cluster.site import Site
 from animate.config.checks import config_mistakes
 from animate.config.sbatch import flags_problem, quoted_flags

@@ -11,8 +11,8 @@ import yaml
 from packaging.specifiers import SpecifierSet
 from snakemake.cli import get_argument_parser
 
-from animate.cluster.jobs import sampling_mb
 from animate.cluster.plan import BLOCKS, COLUMNS, HIDDEN, WEIGHTS, WIDTH
+from animate.cluster.requests.amounts import sampling_mb
 from animate.config.checks import config_mistakes
 from animate.devices.machine import OLDEST_DRIVER
 from animate.parallel.plan import GIB, Sizes, plan_memory

@@ -81,7 +81,7 @@ rule convert:
     conda:
         "../../envs/sample.yaml"
     resources:
-        **cpu_job("convert", mb=asking.CONVERT_MB),
+        **cpu_job("convert", mb=amounts.CONVERT_MB),
     params:
         folder=lambda wildcards, output: os.path.dirname(output[0]),
         version=1,
@@ -104,7 +104,7 @@ rule prepare:
         "../../envs/sample.yaml"
     threads: 4
     resources:
-        **cpu_job("prepare", cpus=4, mb=asking.PREPARE_MB),
+        **cpu_job("prepare", cpus=4, mb=amounts.PREPARE_MB),
     params:
         model=lambda wildcards, input: os.path.dirname(input[0]),
         weights=transformer_content,

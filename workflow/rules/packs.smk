@@ -17,10 +17,9 @@ IN_PACK = workflow.remote_exec and len(TARGETS) > 1
 def likeness(name):
     """Return what clips have in common that one job can sample, None for a clip on several nodes."""
     clip = CLIPS[name]
-    wanted = clip.settings.gpus
-    gpus = gpus_of_auto_clips() if wanted == AUTO else wanted
+    gpus = REQUESTS.gpus_of_clip(clip)
     loaded = loaded_settings(clip.mode, clip.settings.sampling(CONFIG.models))
-    return None if nodes(gpus) > 1 else json.dumps([gpus, loaded])
+    return None if REQUESTS.nodes(gpus) > 1 else json.dumps([gpus, loaded])
 
 
 def alike(job):
@@ -43,8 +42,8 @@ def minutes_of(jobs, attempt):
     if "runtime" in own:
         return sum(job.resources.runtime for job in jobs)
     works = [work_of(job.wildcards) for job in jobs]
-    gpus = gpus_of(jobs[0].wildcards)
-    return asking.series_minutes(
+    gpus = REQUESTS.gpus_of(jobs[0].wildcards)
+    return amounts.series_minutes(
         works, gpus, SITE, CONFIG.model, attempt, stays_loaded()
     )
 

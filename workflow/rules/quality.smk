@@ -47,7 +47,7 @@ rule result_metrics:
     conda:
         "../../envs/sample.yaml"
     resources:
-        **cpu_job("result_metrics", mb=asking.image_encoder_mb(CONFIG.model)),
+        **cpu_job("result_metrics", mb=amounts.image_encoder_mb(CONFIG.model)),
     params:
         settings=settings(ResultSettings),
         compared=found_in_driver,

@@ -11,7 +11,7 @@ rule edit_prompts:
     conda:
         "../../envs/sample.yaml"
     resources:
-        **cpu_job("edit_prompts", mb=asking.TEXT_ENCODER_MB),
+        **cpu_job("edit_prompts", mb=amounts.TEXT_ENCODER_MB),
     params:
         model=lambda wildcards: editor_folder(EDITORS[wildcards.key]),
         weights=lambda wildcards: editor_content_of(EDITORS[wildcards.key]),

@@ -11,7 +11,7 @@ rule prompt:
     conda:
         "../../envs/sample.yaml"
     resources:
-        **cpu_job("prompt", mb=asking.text_encoder_mb(CONFIG.model)),
+        **cpu_job("prompt", mb=amounts.text_encoder_mb(CONFIG.model)),
     params:
         text=lambda wildcards: PROMPT_TEXTS[wildcards.key],
         model=lambda wildcards, input: os.path.dirname(input[0]),
@@ -36,7 +36,7 @@ rule reference_features:
     conda:
         "../../envs/sample.yaml"
     resources:
-        **cpu_job("reference_features", mb=asking.image_encoder_mb(CONFIG.model)),
+        **cpu_job("reference_features", mb=amounts.image_encoder_mb(CONFIG.model)),
     params:
         model=lambda wildcards, input: os.path.dirname(input.model),
         weights=model_content,

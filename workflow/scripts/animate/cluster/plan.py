@@ -11,8 +11,8 @@ from pathlib import Path
 import av
 
 from animate.cluster.cost import WARM_START, Cost, sampling_cost
-from animate.cluster.gpus import AUTO, node_count, why_never
 from animate.cluster.nodes import Node
+from animate.cluster.requests.gpus import AUTO, node_count, why_never
 from animate.cluster.site import Site
 from animate.cluster.work import Work, clip_work
 from animate.config.fields import frame_rate

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from animate.cluster.jobs import sampling_mb
 from animate.cluster.nodes import Node, Request, why_no_node
+from animate.cluster.requests.amounts import sampling_mb
 from animate.cluster.site import Site
 from animate.config.settings import DEGREES
 

@@ -1,0 +1,1 @@
+"""What jobs ask of a cluster: amounts, GPUs, and the resources that state them."""
