@@ -22,7 +22,7 @@ from measure import FULL, PROMPT_TOKENS, TINY, Table, Video, forget
 
 import sampler_clip
 from animate.model.text import save_prompt
-from animate.weights.prepared import COPY, TRANSFORMER
+from animate.weights.prepared import COPIES, TRANSFORMER
 
 LAUNCHER = Path(__file__).parents[1] / "workflow/scripts/launch_sampler.py"
 STEP = re.compile(r"segment \d+/\d+ step (\d+)/")
@@ -117,7 +117,7 @@ def main(arguments: argparse.Namespace) -> None:
             for turn in range(arguments.rounds):
                 cold = arguments.cold and not turn
                 if cold:
-                    for part in (TRANSFORMER, COPY, "vae", "image_encoder"):
+                    for part in (TRANSFORMER, *COPIES.values(), "vae", "image_encoder"):
                         forget(model / part)
                 settings = {"steps": steps, "precision": precision, "segment_frames": video.frames}
                 job = write_job(inputs[mode], folder / f"{number} {turn}", **settings)

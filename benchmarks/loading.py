@@ -1,8 +1,9 @@
-"""How long a job waits for its transformer: files cold and in memory, original and prepared copy.
+"""How long a job waits for its transformer: files cold and in memory, original and prepared copies.
 
 PYTHONPATH=workflow/scripts [torchrun --standalone --nproc_per_node=2] benchmarks/loading.py MODEL
 
-MODEL is a folder on the disk to measure, of random_model.py or a real one; the copy is made in it.
+MODEL is a folder on the disk to measure, of random_model.py or a real one; the copies are made in
+it. With `--copies`, the original is left out: `--copies --precision bf16 fp8` compares both copies.
 """
 
 import argparse
@@ -50,6 +51,11 @@ class Clock:
             print(line, flush=True)
 
 
+def rounded(machine: Machine, precision: str) -> str | None:
+    """Return what a job rounds weights to, as `transformer_folder` takes it."""
+    return precision if machine.dtype == torch.bfloat16 else None
+
+
 def read_alone(folder: Path, machine: Machine) -> None:
     """Read and transfer this rank's part of the tensors, and let them go."""
     world = machine.world
@@ -62,7 +68,7 @@ def measure(model: Path, machine: Machine, precision: str, clock: Clock) -> None
     """Print how long reading, loading and the first steps take."""
     device, world = machine.device, machine.world
     video = FULL if device.type == "cuda" else TINY
-    folder = transformer_folder(model, exact=machine.dtype != torch.bfloat16)
+    folder = transformer_folder(model, rounded(machine, precision))
     size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
     workload = Workload(video.width, video.height, video.frames, precision=precision)
     inputs = random_inputs(model, video, device)
@@ -90,21 +96,24 @@ def measure(model: Path, machine: Machine, precision: str, clock: Clock) -> None
 
 
 def main(arguments: argparse.Namespace, machine: Machine) -> None:
-    """Measure the original, prepare it, and measure the copy if there is one."""
-    world, model, precision = machine.world, arguments.model, arguments.precision
+    """Measure the original, then the copy for each precision, if there is one."""
+    world, model = machine.world, arguments.model
     clock = Clock(world)
-    measure(model, machine, precision, clock)
-    started = time.perf_counter()
-    done = world.share(prepare(model) if world.leads else None)
-    clock.say(f"prepared in {time.perf_counter() - started:.0f} s: {done}")
-    if transformer_folder(model, exact=machine.dtype != torch.bfloat16) != model / TRANSFORMER:
-        measure(model, machine, precision, clock)
+    if not arguments.copies:
+        measure(model, machine, arguments.precision[0], clock)
+    for precision in arguments.precision:
+        started = time.perf_counter()
+        done = world.share(prepare(model, precision) if world.leads else None)
+        clock.say(f"prepared in {time.perf_counter() - started:.0f} s: {done}")
+        if transformer_folder(model, rounded(machine, precision)) != model / TRANSFORMER:
+            measure(model, machine, precision, clock)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("model", type=Path)
-    parser.add_argument("--precision", choices=("bf16", "fp8"), default="bf16")
+    parser.add_argument("--precision", nargs="+", choices=("bf16", "fp8"), default=["bf16"])
+    parser.add_argument("--copies", action="store_true", help="measure prepared copies alone")
     given = parser.parse_args()
     set_environment(given.model, int(os.environ.get("WORLD_SIZE", 1)))
     device_type = choose_device("auto", given.model)

@@ -109,7 +109,9 @@ class Benchmark:
     @torch.inference_mode()
     def diffusers(self) -> None:
         """Time diffusers' forward on the same weights, by PyTorch's attention and by cuDNN's."""
-        folder = transformer_folder(self._model, exact=self._machine.dtype != torch.bfloat16)
+        folder = transformer_folder(
+            self._model, "bf16" if self._machine.dtype == torch.bfloat16 else None
+        )
         model = load_transformer(folder, self._machine.dtype, self._machine.device)
         # Its tables of positions were built without memory, since our forward has its own.
         shape = model.config.attention_head_dim, model.config.patch_size

@@ -7,11 +7,12 @@ from torch import nn
 
 from animate.demo.model import write_tiny_model
 from animate.kernels import fused as kernels
-from animate.kernels.fp8 import convert_to_fp8, quantise_rows
+from animate.kernels.fp8 import convert_to_fp8
 from animate.kernels.ops import choose_ops
 from animate.model.positions import norm_rotate, rotary_table
 from animate.model.token_sharding import NoSharding
 from animate.model.transformer import SamplingTransformer
+from animate.weights.rounding import quantise_rows
 from golden_model import relative_error
 from ranks import velocity
 from whole_model import load_transformer

@@ -15,7 +15,7 @@ from animate.config.lora_choice import LoraFile
 from animate.demo.model import TRANSFORMER, randomise, write_tiny_model
 from animate.devices.world import World
 from animate.kernels.attention import choose_attention
-from animate.kernels.fp8 import FP8, Fp8Linear, convert_to_fp8
+from animate.kernels.fp8 import Fp8Linear, convert_to_fp8
 from animate.kernels.ops import choose_ops
 from animate.model.attention import attention
 from animate.model.ops import Ops
@@ -32,7 +32,8 @@ from animate.parallel.vae_split import SplitCodec
 from animate.weights.checkpoint import empty_transformer
 from animate.weights.layout import RELIGHTING_LORA
 from animate.weights.prepare import prepare
-from animate.weights.prepared import COPY, transformer_folder
+from animate.weights.prepared import COPIES, transformer_folder
+from animate.weights.rounding import FP8
 from golden_model import DATA, RememberedMotion, load_golden_transformer, relative_error
 from wan_codec import WanCodec
 from whole_model import load_transformer
@@ -116,18 +117,23 @@ def check_forward(folder: Path) -> None:
 
 
 def check_load(folder: Path) -> None:
-    """Placements hold the same bits, of the original and of its lossless copy, LoRA merged or not.
+    """Placements hold the same bits, of the original and of its copies, LoRA merged or not.
 
     One process that reads and rounds by plain calls has the same.
     """
-    original, copy = folder / "transformer", transformer_folder(folder, exact=True)
-    assert copy == folder / COPY
+    original, copy = folder / "transformer", transformer_folder(folder, None)
+    assert copy == folder / COPIES["bf16"]
     cases = [(original, placement) for placement in PLACEMENTS] + [(copy, "replicated")]
+    rounded = transformer_folder(folder, "fp8")
+    assert rounded == folder / COPIES["fp8"]
     for precision in (torch.bfloat16, FP8, torch.float32):
         for loras in ((), [LoraFile(folder / RELIGHTING_LORA, 0.5)]):
             expected = velocity(plainly_loaded(original, precision, loras), GRIDS[3])
             # In fp32 only what is read matters; `check_forward` has the placements.
-            for source, placement in cases if precision != torch.float32 else cases[-1:]:
+            kinds = cases if precision != torch.float32 else cases[-1:]
+            if precision == FP8 and not loras:
+                kinds = [*kinds, *((rounded, placement) for placement in PLACEMENTS)]
+            for source, placement in kinds:
                 model = built(source, placement, None, precision, loras)
                 case = precision, loras, source, placement
                 assert torch.equal(velocity(model, GRIDS[3]), expected), case
@@ -305,6 +311,7 @@ def write_transformer(folder: Path) -> None:
         tensors = {name: tensor.bfloat16().float() for name, tensor in load_file(path).items()}
         save_file(tensors, path, {"format": "pt"})
     prepare(folder)
+    prepare(folder, "fp8")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,5 @@
 """Where the weights come from: pinned, fetched once, verified, and linked into model folders."""
 
-# The record stands among the results, not beside the copy, so that finished clips stay finished when
-# the copy is removed. The tiny model needs no copy.
-PREPARED = f"{RESULTS}/.prepared/{{model}}.json"
-PREPARED_MODEL = []
-if CONFIG.model != "tiny":
-    PREPARED_MODEL = ancient(PREPARED.format(model=CONFIG.model))
-
 
 rule tiny_model:
     output:
@@ -97,9 +90,10 @@ rule prepare:
     output:
         PREPARED,
     log:
-        f"{LOGS}/prepare/{{model}}.log",
+        f"{LOGS}/prepare/{{model}}{{precision}}.log",
     wildcard_constraints:
         model=re.escape(CONFIG.model),
+        precision=r"(\.fp8)?",
     conda:
         "../../envs/sample.yaml"
     threads: 4
@@ -107,10 +101,12 @@ rule prepare:
         **cpu_job("prepare", cpus=4, mb=amounts.PREPARE_MB),
     params:
         model=lambda wildcards, input: os.path.dirname(input[0]),
+        precision=lambda wildcards: wildcards.precision.strip(".") or "bf16",
         weights=transformer_content,
         version=1,
     shell:
-        'python "$SCRIPTS"/prepare_model.py --model {params.model:q} --output {output:q} --log {log:q}'
+        'python "$SCRIPTS"/prepare_model.py --model {params.model:q} --precision {params.precision}'
+        " --output {output:q} --log {log:q}"
 
 
 rule download:

@@ -1,5 +1,9 @@
 """Which weights the jobs of a clip read: of its backends, and of its LoRAs."""
 
+# The record stands among the results, not beside the copy, so that finished clips stay finished when
+# the copy is removed. The tiny model needs no copy.
+PREPARED = f"{RESULTS}/.prepared/{{model}}{{precision}}.json"
+
 
 def backend_weights(setting, backend, own=None):
     """Return an input function: the backend's weights, one's own or the sign that all are there."""
@@ -28,12 +32,30 @@ def transformer_path(clip):
     return f"{MODELS}/{ONE_FILE}/{part[1]}" if part else clip.settings.own_transformer
 
 
+def prepared_copy(clip):
+    """Return the sign that the copy which a clip reads of the model's own transformer is made."""
+    if CONFIG.model == "tiny":
+        return []
+    # LoRAs are merged before anything is rounded to fp8.
+    in_fp8 = clip.settings.precision == "fp8" and not merges_loras(clip)
+    return ancient(
+        PREPARED.format(model=CONFIG.model, precision=".fp8" if in_fp8 else "")
+    )
+
+
 def transformer_inputs(wildcards):
     """Return what a clip waits for before its transformer can be read, the model's index apart."""
     clip = clip_of(wildcards)
     if not clip.settings.transformer_file:
-        return PREPARED_MODEL
+        return prepared_copy(clip)
     return clip.settings.own_transformer or ancient(folder_anchor(ONE_FILE))
+
+
+def merges_loras(clip):
+    """Tell whether LoRAs are merged for a clip, where the model has the relighting one."""
+    relit = clip.settings.relighting_lora
+    relit = clip.mode == "replace" if relit == "auto" else relit
+    return bool(relit or clip.settings.all_loras)
 
 
 def hub_lora_anchors(wildcards):

@@ -39,7 +39,7 @@ from animate.serving.jobs import ServerWaits, sample_by_server, start_keeper
 from animate.serving.loaded import loaded_key
 from animate.serving.outlets import Outlet
 from animate.serving.servers import Run, end_others, server_names
-from animate.weights.storage.staging import stage_model
+from animate.weights.storage.staging import stage_job
 from animate.weights.storage.warming import is_short
 
 HERE = Path(__file__).parent
@@ -124,9 +124,9 @@ def _stage(arguments: argparse.Namespace) -> None:
     # The sampler reports wrong settings itself.
     with suppress(OSError, ValueError, KeyError):
         if arguments.scratch:
-            model = Path(json.loads(arguments.settings.read_text(encoding="utf-8"))["model"])
             say = partial(print, file=sys.stderr, flush=True)
-            arguments.staged = stage_model(model, arguments.scratch, os.environ, say)
+            where = arguments.settings, arguments.scratch, os.environ
+            arguments.staged = stage_job(*where, say)
 
 
 def _take_gpus(

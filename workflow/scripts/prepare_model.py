@@ -12,7 +12,7 @@ def main(args) -> None:
     """Make the copy if it pays, and write to `--output` what was done."""
     from animate.weights.prepare import prepare
 
-    done = prepare(args.model)
+    done = prepare(args.model, args.precision)
     logging.info(done)
     with atomic_output(args.output) as path:
         path.write_text(json.dumps({"done": done}, ensure_ascii=False) + "\n", "utf-8")
@@ -21,5 +21,6 @@ def main(args) -> None:
 if __name__ == "__main__":
     parser = stage_parser(__doc__)
     parser.add_argument("--model", type=Path, required=True, help="model folder")
+    parser.add_argument("--precision", choices=("bf16", "fp8"), default="bf16")
     parser.add_argument("--output", type=Path, required=True, help="file to write the outcome to")
     run_stage(main, parser)

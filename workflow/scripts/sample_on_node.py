@@ -1,15 +1,13 @@
 """Start a clip's ranks on this node of a SLURM job, the model on its own disk when asked."""
 
 import argparse
-import json
 import os
 import signal
 import sys
 from pathlib import Path
 
 from animate.cluster.launch import ranks_command
-from animate.weights.identity import TRANSFORMER_FILE
-from animate.weights.storage.staging import stage_model
+from animate.weights.storage.staging import stage_job
 
 SAMPLER = Path(__file__).with_name("sample.py")
 
@@ -18,10 +16,8 @@ def main(arguments: argparse.Namespace) -> None:
     """Become torchrun; SLURM's warning is ignored until there are ranks to pass it on to."""
     program = [str(SAMPLER), f"--device={arguments.device}", f"--compile={arguments.compile}"]
     if arguments.scratch:
-        job = json.loads(arguments.settings.read_text("utf-8"))
-        model, own = Path(job["model"]), job["settings"].get(TRANSFORMER_FILE)
-        where = arguments.scratch, os.environ, _say, Path(own) if own else None
-        program.append(f"--staged={stage_model(model, *where)}")
+        staged = stage_job(arguments.settings, arguments.scratch, os.environ, _say)
+        program.append(f"--staged={staged}")
     program.append(str(arguments.settings))
     command = ranks_command(arguments.nodes, arguments.ranks, program)
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)

@@ -8,7 +8,7 @@ from animate.errors import ClipError
 from animate.hub.files import verified_files
 from animate.hub.install import Installation
 from animate.hub.progress import size_text
-from animate.weights.prepared import COPY, valid_copy
+from animate.weights.prepared import COPIES, valid_copy
 
 COLUMNS = ("model", "part", "needed", "size", "present", "verified", "path")
 
@@ -19,7 +19,7 @@ def status_table(rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def status_rows(installation: Installation, needed: Collection[str]) -> Iterator[tuple[str, ...]]:
-    """Yield one row of texts per part, and one for a copy of the transformer that was prepared.
+    """Yield one row of texts per part, and one for each copy of the transformer that was prepared.
 
     Nothing is read but the files' metadata.
     """
@@ -34,11 +34,12 @@ def status_rows(installation: Installation, needed: Collection[str]) -> Iterator
         hashed = _share([file.path in verified for file in files])
         folder = str(files[0].root) if files else "-"
         yield model, name, "yes" if name in needed else "no", size, present, hashed, folder
-    copy = installation.folder / COPY
-    if copy.is_dir():
-        present = "yes" if valid_copy(installation.folder) else "out of date"
-        size = size_text(sum(path.stat().st_size for path in copy.iterdir()))
-        yield model, "bf16 copy", "-", size, present, "-", str(copy)
+    for precision, place in COPIES.items():
+        copy = installation.folder / place
+        if copy.is_dir():
+            present = "yes" if valid_copy(installation.folder, precision) else "out of date"
+            size = size_text(sum(path.stat().st_size for path in copy.iterdir()))
+            yield model, f"{precision} copy", "-", size, present, "-", str(copy)
 
 
 def _share(found: list[bool]) -> str:

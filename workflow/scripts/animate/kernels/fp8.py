@@ -12,9 +12,8 @@ from diffusers import WanAnimateTransformer3DModel
 from torch import nn
 
 from animate.errors import ClipError
+from animate.weights.rounding import quantise_rows, rounded_layers
 
-FP8 = torch.float8_e4m3fn
-LARGEST = torch.finfo(FP8).max
 # The compute capability of the first GPUs that multiply fp8.
 ADA = (8, 9)
 
@@ -68,21 +67,10 @@ def quantise(x: torch.Tensor, gelu: bool = False, fused: bool = True) -> Quantis
     )
 
 
-def quantise_rows(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return rows (n, m) in fp8 and the factors (n, 1) fp32 that give them back."""
-    scale = x.abs().amax(dim=1, keepdim=True).float().clamp(min=1e-12) / LARGEST
-    return (x.float() / scale).clamp_(-LARGEST, LARGEST).to(FP8), scale
-
-
 def plain_scaled_mm(a, b, scale_a, scale_b, bias, out_dtype, use_fast_accum) -> torch.Tensor:
     """Return what `torch._scaled_mm` does, in fp32: for the tests, on CPUs."""
     product = (a.float() * scale_a) @ (b.float() * scale_b)
     return (product if bias is None else product + bias.float()).to(out_dtype)
-
-
-def scale_name(weight: str) -> str:
-    """Return the name of the factors of an fp8 layer's weight."""
-    return weight.removesuffix("weight") + "scale"
 
 
 def check_fp8(device: torch.device) -> None:
@@ -102,16 +90,11 @@ def convert_to_fp8(weights: WanAnimateTransformer3DModel, fused: bool) -> None:
     Layers on the meta device stay there, to be filled; others are rounded now. `fused` rounds
     tokens by our kernel. The blocks then need the operations of fp8, see `choose_ops`.
     """
-    for block in weights.blocks:
-        own, cross, net = block.attn1, block.attn2, block.ffn.net
-        layers = [(own, name) for name in ("to_q", "to_k", "to_v")]
-        layers += [(cross, "to_q"), (own.to_out, "0"), (cross.to_out, "0"), (net[0], "proj")]
-        for owner, name in layers:
-            setattr(owner, name, Fp8Linear(getattr(owner, name), gelu=False, fused=fused))
-        net[2] = Fp8Linear(net[2], gelu=True, fused=fused)
-    for adapter in weights.face_adapter:
-        adapter.to_q = Fp8Linear(adapter.to_q, gelu=False, fused=fused)
-        adapter.to_out = Fp8Linear(adapter.to_out, gelu=False, fused=fused)
+    for name in list(rounded_layers(weights)):
+        layer = weights.get_submodule(name)
+        # The second layer of a feed-forward rounds the GELU of what it gets.
+        rounded = Fp8Linear(layer, gelu=name.endswith("ffn.net.2"), fused=fused)
+        weights.set_submodule(name, rounded)
 
 
 def feed_forward(layers: nn.Module, h: torch.Tensor) -> torch.Tensor:

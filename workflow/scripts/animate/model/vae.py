@@ -9,7 +9,7 @@ from diffusers import AutoencoderKLWan
 
 from animate.errors import ClipError
 from animate.weights.checkpoint import assign, check_names, empty_part
-from animate.weights.storage.reading import read_tensors
+from animate.weights.storage.reading import read_tensors, stored_type
 from animate.weights.storage.stored import some_names, stored_tensors
 
 
@@ -59,6 +59,8 @@ def load_vae(folder: Path, dtype: torch.dtype, device: torch.device) -> Autoenco
     if absent := [name for name in expected if name not in stored]:
         raise ClipError(f"{folder} is not complete, missing {some_names(absent)}: get it again")
     own = [tensor for name, tensor in stored.items() if name in expected]
+    for tensor in own:
+        stored_type(tensor)
     check_names(str(folder), expected, {tensor.name: tensor.shape for tensor in own})
     for tensor, values in zip(own, read_tensors(own, device), strict=True):
         assign(vae, tensor.name, values.to(dtype))

@@ -82,8 +82,8 @@ def build_transformer(
 
     # Build and convert on the meta device: placing needs the final sizes, but no weights.
     # What is rounded twice is not what is rounded once.
-    once = dtype == torch.bfloat16 and not loras and not in_fp8
-    source = transformer_file or transformer_folder(folder, exact=not once)
+    rounded = workload.precision if dtype == torch.bfloat16 and not loras else None
+    source = transformer_file or transformer_folder(folder, rounded)
     weights = empty_transformer(folder / TRANSFORMER, dtype)
     if in_fp8:
         convert_to_fp8(weights, fused)

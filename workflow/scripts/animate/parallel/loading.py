@@ -15,10 +15,11 @@ from torch import nn
 
 from animate.config.lora_choice import LoraFile
 from animate.devices.world import ALONE, World
-from animate.kernels.fp8 import FP8, quantise_rows, scale_name
+from animate.errors import ClipError
 from animate.weights.checkpoint import assign, fitting_tensors, restore_constants
 from animate.weights.lora.merge import LoraStack
 from animate.weights.original_names import transformer_names
+from animate.weights.rounding import FP8, quantise_rows, scale_name
 from animate.weights.storage.early import EarlyWeights
 from animate.weights.storage.reading import read_tensors
 
@@ -62,23 +63,32 @@ def fill_transformer(
 
     The ranks read about as many bytes each. A rank holds its next tensors and the one at hand
     besides the store's, so no second copy of the weights. LoRA files are merged on the way, each
-    with its factor, in fp32; fp8 weights are rounded from that. `early` are the source's tensors on
-    their way to a rank alone.
+    with its factor, in fp32; fp8 weights are rounded from that, or taken as they are from where
+    they are stored with their factors. `early` are the source's tensors on their way to a rank
+    alone.
 
     Raises:
         ClipError: a tensor is missing, unexpected or misshapen, a file is damaged, or a LoRA does
-            not fit.
+            not fit or comes too late, to weights that are rounded.
     """
     parameters = dict(model.named_parameters())
-    made_here = {scale_name(name) for name, p in parameters.items() if p.dtype == FP8}
-    expected = {name: p.shape for name, p in parameters.items() if name not in made_here}
+    factors = {scale_name(name) for name, p in parameters.items() if p.dtype == FP8}
+    factors = {name: parameters[name].shape for name in factors}
+    expected = {name: p.shape for name, p in parameters.items() if name not in factors}
     stack = LoraStack(transformer_names(len(model.blocks), len(model.face_adapter)), expected)
     for lora in loras:
         stack.add(lora, say)
-    stored = fitting_tensors(model, source, expected)
+    stored = fitting_tensors(model, source, expected, factors)
+    if stack and not factors.keys().isdisjoint(stored):
+        raise ClipError(
+            f"{source} has weights that are rounded to fp8, into which no LoRA can be merged: get"
+            " the model's own weights again"
+        )
     # The order is that of rank 0: another node's copy of the model may be cut into other files.
-    readers = _readers({name: expected[name].numel() for name in world.share(list(stored))}, world)
-    own = (stored[name] for name, reader in readers.items() if reader == world.rank)
+    order = world.share([name for name in stored if name not in factors])
+    readers = _readers({name: expected[name].numel() for name in order}, world)
+    pairs = ((name, scale_name(name)) for name in order if readers[name] == world.rank)
+    own = (stored[name] for pair in pairs for name in pair if name in stored)
     coming = early.read(own) if early else read_tensors(own, device)
     for name, reader in readers.items():
         kept = {name: parameters[name]}
@@ -87,7 +97,10 @@ def fill_transformer(
         if reader == world.rank:
             # One file may store other axes of length one.
             tensor = next(coming).reshape(expected[name])
-            made = _rounded(stack.merge(name, tensor), [p.dtype for p in kept.values()])
+            if tensor.dtype == FP8:
+                made = tensor, next(coming)
+            else:
+                made = _rounded(stack.merge(name, tensor), [p.dtype for p in kept.values()])
         else:
             made = [torch.empty(p.shape, dtype=p.dtype, device=device) for p in kept.values()]
         for target, tensor in zip(kept, made, strict=True):

@@ -52,10 +52,10 @@ def early_weights(
 
     Only a help: what is wrong with the files is left for those to say who load them.
     """
-    rounded_once = device.type == "cuda" and job.settings.precision == "bf16"
     try:
-        exact = not rounded_once or bool(job_loras(job))
-        source = job_transformer(job, staged) or transformer_folder(staged or job.model, exact)
+        alone = device.type == "cuda" and not job_loras(job)
+        rounded = job.settings.precision if alone else None
+        source = job_transformer(job, staged) or transformer_folder(staged or job.model, rounded)
         early = EarlyWeights(source, device)
     except ClipError:
         yield None

@@ -2,8 +2,10 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import torch
@@ -13,6 +15,8 @@ from torch.overrides import TorchFunctionMode
 
 from animate.errors import ClipError
 from animate.weights.original_names import Names
+from animate.weights.rounding import scale_name
+from animate.weights.storage.reading import ROWS
 from animate.weights.storage.stored import StoredTensor, some_names
 from animate.weights.transformer_file.tensors import transformer_tensors
 
@@ -59,12 +63,16 @@ class _OnMeta(TorchFunctionMode):
 
 
 def fitting_tensors(
-    model: nn.Module, source: Path, expected: dict[str, torch.Size]
+    model: nn.Module,
+    source: Path,
+    expected: dict[str, torch.Size],
+    factors: Mapping[str, torch.Size] = MappingProxyType({}),
 ) -> dict[str, StoredTensor]:
     """Return the tensors of a folder or one file, checked to be those of a model's parameters.
 
     They come by name, in the order in which they lie on the disk. In one file, axes of length one
-    count as in other programs: not at all.
+    count as in other programs: not at all. `factors` are those of fp8 layers, by name: all are
+    there, with rows in fp8, or none is.
 
     Raises:
         ClipError: one is missing, unexpected or misshapen, or a file is damaged.
@@ -75,7 +83,17 @@ def fitting_tensors(
     for name, tensor in stored.items() if source.is_file() else ():
         if name in expected and same_but_for_ones(tensor.shape, expected[name]):
             stored[name] = replace(tensor, shape=expected[name])
+    if any(name in stored for name in factors):
+        expected = {**expected, **factors}
     check_names(str(source), expected, {name: tensor.shape for name, tensor in stored.items()})
+    for name, tensor in stored.items():
+        if (tensor.dtype in ROWS) == (scale_name(name) in factors.keys() & stored.keys()):
+            continue
+        if tensor.place is None:
+            raise ClipError(
+                f"{source} stores {name} as {tensor.dtype}, which does not go with the factors that"
+                " are there or not: get the model again"
+            )
     return stored
 
 

@@ -1,4 +1,4 @@
-"""Makes the copy of a model's transformer in the types that the sampler keeps; see `prepared`.
+"""Makes the copies of a model's transformer in the types that the sampler keeps; see `prepared`.
 
 The tensors stream through a few GB of memory: some threads read ahead, others write whole files.
 The copy appears under its name when it is whole.
@@ -15,7 +15,18 @@ import torch
 
 from animate.atomic import NO_LOCKS
 from animate.weights.checkpoint import empty_transformer, fitting_tensors
-from animate.weights.prepared import COPY, TRANSFORMER, Copy, source_identity, valid_copy
+from animate.weights.prepared import (
+    BF16,
+    COPIES,
+    FP8,
+    TRANSFORMER,
+    VERSIONS,
+    Copy,
+    source_identity,
+    valid_copy,
+)
+from animate.weights.rounding import FP8 as ROWS
+from animate.weights.rounding import quantise_rows, rounded_layers, scale_name
 from animate.weights.storage.reading import read_tensors, stored_type
 from animate.weights.storage.stored import StoredTensor
 from animate.weights.storage.writing import write_shards
@@ -29,18 +40,21 @@ READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)
 CPU = torch.device("cpu")
 
 
-def prepare(model: Path) -> str:
-    """Make the copy of a model's transformer if it pays; return in a sentence what was done.
+def prepare(model: Path, precision: str = BF16) -> str:
+    """Make a copy of a model's transformer if it pays; return in a sentence what was done.
 
     It does not pay where the stored types are those that the sampler keeps. Without room on the
-    disk there is no copy either, which costs time in each job.
+    disk there is no copy either, which costs time in each job. `precision` is "bf16" or "fp8"; the
+    copy in fp8 is made of the original's numbers, too.
 
     Raises:
         ClipError: the transformer is not whole, or is not that of Wan2.2-Animate.
     """
-    copy, original = model / COPY, model / TRANSFORMER
+    copy, original = model / COPIES[precision], model / TRANSFORMER
     empty = empty_transformer(original, torch.bfloat16)
     kept = {name: parameter.dtype for name, parameter in empty.named_parameters()}
+    if precision == FP8:
+        kept |= {f"{layer}.weight": ROWS for layer in rounded_layers(empty)}
     expected = {name: parameter.shape for name, parameter in empty.named_parameters()}
     stored = list(fitting_tensors(empty, original, expected).values())
     types = {tensor.name: _narrower(stored_type(tensor), kept[tensor.name]) for tensor in stored}
@@ -53,9 +67,9 @@ def prepare(model: Path) -> str:
         with (copy.parent / ".lock").open("w") as lock:
             with suppress_missing_locks():
                 fcntl.flock(lock, fcntl.LOCK_EX)
-            if valid_copy(model):
+            if valid_copy(model, precision):
                 return f"{copy} is whole and was made from the present files"
-            return _make(model, copy, stored, types, (before, after))
+            return _make(model, precision, stored, types, (before, after))
     except OSError as error:
         if error.errno not in READ_ONLY:
             raise
@@ -64,12 +78,13 @@ def prepare(model: Path) -> str:
 
 def _make(
     model: Path,
-    copy: Path,
+    precision: str,
     stored: list[StoredTensor],
     types: dict[str, torch.dtype],
     size: tuple[int, int],
 ) -> str:
     """Make the copy, of `size` bytes before and after, in place of any that is there."""
+    copy = model / COPIES[precision]
     original, partial = model / TRANSFORMER, copy.with_name(f".{copy.name}.part")
     before, after = size
     for leftover in (copy, partial):
@@ -83,7 +98,7 @@ def _make(
         lossless = _write(stored, types, partial)
         shutil.copyfile(original / "config.json", partial / "config.json")
         sizes = {path.name: path.stat().st_size for path in partial.iterdir()}
-        Copy(source, sizes, lossless).write(partial)
+        Copy(source, sizes, lossless, VERSIONS[precision]).write(partial)
         partial.rename(copy)
     except OSError as error:
         if error.errno not in NO_ROOM:
@@ -128,6 +143,12 @@ def _write(stored: list[StoredTensor], types: dict[str, torch.dtype], folder: Pa
         nonlocal lossless
         names = (tensor.name for tensor in stored)
         for name, tensor in zip(names, read_tensors(stored, CPU), strict=True):
+            if types[name] == ROWS:
+                # As they are rounded where there is no such copy.
+                rows, factors = quantise_rows(tensor.float())
+                lossless = False
+                yield from ((name, rows), (scale_name(name), factors))
+                continue
             narrow = tensor.to(types[name])
             lossless = lossless and torch.equal(narrow.to(tensor.dtype), tensor)
             yield name, narrow

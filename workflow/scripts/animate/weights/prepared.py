@@ -1,19 +1,26 @@
-"""The copy of a model's transformer that was prepared for sampling: where it is, whether it counts.
+"""The copies of a model's transformer that were prepared for sampling: where, and if they count.
 
 A repository that stores fp32 costs twice the reading in each job, for numbers that are rounded as
-they are read. `animate.weights.prepare` makes a copy in the sampler's types, once, beside the model
-in `prepared/bf16`: a transformer's folder with one file more, which says what it was made from.
+they are read. `animate.weights.prepare` makes a copy, once for each precision that clips ask for,
+beside the model in `prepared/bf16` or `prepared/fp8`: a transformer's folder with one file more,
+which says what it was made from. In that of fp8, the layers that are computed so are stored so,
+with their factors; it is read by clips that merge no LoRA, since merging comes before rounding.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from animate.weights.identity import TRANSFORMER, pinned_hashes
-from animate.weights.layout import RECORD
+from animate.weights.layout import RECORD, relighting_lora
 
-COPY = Path("prepared", "bf16")
+BF16, FP8 = "bf16", "fp8"
+COPIES = {precision: Path("prepared", precision) for precision in (BF16, FP8)}
 COPY_RECORD = "copy.json"
+# Of what is in a copy; one of another version is made again.
+VERSIONS = {BF16: 1, FP8: 1}
 
 
 @dataclass(frozen=True)
@@ -27,32 +34,47 @@ class Copy:
     source: dict[str, str]
     sizes: dict[str, int]
     lossless: bool
+    version: int = 1
 
     def write(self, folder: Path) -> None:
         """Write the record into the copy's folder."""
         (folder / COPY_RECORD).write_text(json.dumps(asdict(self), indent=2) + "\n", "utf-8")
 
 
-def transformer_folder(model: Path, exact: bool) -> Path:
+def transformer_folder(model: Path, rounded: str | None) -> Path:
     """Return the folder to read a model's transformer from.
 
-    That is its prepared copy, when it is whole and was made from the present files; with `exact`,
-    only when it is lossless, too.
+    `rounded` is the precision that the numbers are rounded to with nothing done to them before; its
+    copy is taken when it is whole and was made from the present files. With None the numbers
+    themselves are needed: the original's, or those of a copy in bf16 that is lossless.
     """
-    copy = valid_copy(model)
-    usable = copy is not None and (copy.lossless or not exact)
-    return model / COPY if usable else model / TRANSFORMER
+    if rounded and valid_copy(model, rounded):
+        return model / COPIES[rounded]
+    copy = valid_copy(model, BF16)
+    return model / COPIES[BF16] if copy and copy.lossless else model / TRANSFORMER
 
 
-def valid_copy(model: Path) -> Copy | None:
-    """Return the record of a model's prepared copy, None when it is not whole or out of date."""
-    folder = model / COPY
+def rounded_alone(model: Path, mode: str, settings: Mapping[str, Any]) -> str | None:
+    """Return the precision that a job only rounds weights to; None where LoRAs are merged before.
+
+    `settings` are the sampler's, as its settings file has them.
+    """
+    relit = settings.get("relighting_lora", "auto")
+    relit = mode == "replace" if relit == "auto" else relit
+    merged = settings.get("loras") or (relit and relighting_lora(model))
+    return None if merged else settings.get("precision", BF16)
+
+
+def valid_copy(model: Path, precision: str) -> Copy | None:
+    """Return the record of a prepared copy, None when it is not whole or out of date."""
+    folder = model / COPIES[precision]
     try:
         copy = Copy(**json.loads((folder / COPY_RECORD).read_text("utf-8")))
         whole = all((folder / name).stat().st_size == size for name, size in copy.sizes.items())
     except (OSError, ValueError, TypeError):
         return None
-    return copy if whole and copy.source == source_identity(model) else None
+    current = copy.version == VERSIONS[precision] and copy.source == source_identity(model)
+    return copy if whole and current else None
 
 
 def source_identity(model: Path) -> dict[str, str]:

@@ -91,6 +91,10 @@ class LoraStack:
         names = {name: (name,) for name in shapes} | names
         self._targets = {_underscored(name): targets for name, targets in names.items()}
 
+    def __bool__(self) -> bool:
+        """Whether anything is merged."""
+        return bool(self._deltas)
+
     def add(self, lora: LoraFile, say: Callable[[str], None]) -> None:
         """Add a LoRA file; what does not fit is said in one line where the file is not strict.
 

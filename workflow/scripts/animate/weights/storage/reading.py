@@ -31,6 +31,8 @@ TYPES = {
     "F16": torch.float16,
     "BF16": torch.bfloat16,
 }
+# That of rows that mean nothing without their factors.
+ROWS = {"F8_E4M3": torch.float8_e4m3fn}
 
 
 class Reading:
@@ -193,7 +195,8 @@ class _Reader:
         """Return where a safetensors file has a tensor of the model's own name."""
         if stored.file not in self._starts:
             self._starts[stored.file] = _starts(self._opened(stored.file))
-        return Place(self._starts[stored.file][stored.name], stored.shape, stored_type(stored))
+        dtype = ROWS.get(stored.dtype) or stored_type(stored)
+        return Place(self._starts[stored.file][stored.name], stored.shape, dtype)
 
     def _opened(self, path: Path) -> BinaryIO:
         if path not in self._files:

@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 
 from animate.weights.identity import TRANSFORMER_FILE
 from animate.weights.layout import staged_file
-from animate.weights.prepared import transformer_folder
+from animate.weights.prepared import rounded_alone, transformer_folder
 
 PIECE, THREADS = 16 << 20, 4
 # What a sampler reads of a model after the transformer.
@@ -50,7 +50,10 @@ def _sizes(settings: Path, staged: Path | None) -> dict[Path, int]:
     own = job.get("settings", {}).get(TRANSFORMER_FILE)
     copy = staged_file(staged, Path(own)) if own and staged else None
     files = [copy if copy and copy.is_file() else Path(own)] if own else []
-    folders = [] if own else [transformer_folder(model, exact=False)]
+    folders = []
+    if not own:
+        rounded = rounded_alone(Path(job["model"]), job.get("mode", ""), job.get("settings", {}))
+        folders.append(transformer_folder(model, rounded))
     folders += [model / part for part in OTHER_PARTS]
     files += [f for folder in folders for f in sorted(folder.glob("*.safetensors"))]
     return {file: file.stat().st_size for file in files}

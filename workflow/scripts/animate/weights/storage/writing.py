@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 
-from animate.weights.storage.reading import TYPES
+from animate.weights.storage.reading import ROWS, TYPES
 from animate.weights.storage.stored import INDEX_SUFFIX
 
 SHARD_BYTES = 512 << 20
 # Files that are being written while the next is put together.
 WRITERS = 2
-NAMES_OF_TYPES = {dtype: name for name, dtype in TYPES.items()}
+NAMES_OF_TYPES = {dtype: name for name, dtype in (TYPES | ROWS).items()}
 
 
 def write_shards(folder: Path, stem: str, tensors: Iterable[tuple[str, torch.Tensor]]) -> None:
