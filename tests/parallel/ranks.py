@@ -80,14 +80,15 @@ def built(
     grid: tuple[int, int, int] | None = None,
     precision: torch.dtype = torch.float32,
     loras: tuple = (),
+    widened: bool = False,
 ) -> SamplingTransformer:
     """Return the model of a transformer's folder; a `grid` asks for Ulysses over its tokens."""
     world = World(dist.get_rank(), dist.get_world_size())
     weights = empty_transformer(folder, torch.bfloat16 if precision == FP8 else precision)
     sharding = UlyssesSharding(4) if grid else NoSharding()
     if precision == FP8:
-        convert_to_fp8(weights, fused=False)
-    model = SamplingTransformer(weights, sharding, plain_ops(sharding, precision))
+        convert_to_fp8(weights, False, widened)
+    model = SamplingTransformer(weights, sharding, plain_ops(sharding, precision, widened))
     store = {
         "replicated": lambda: Resident(weights),
         "fsdp2": lambda: Sharded(weights, model, CPU),
@@ -98,10 +99,10 @@ def built(
     return model
 
 
-def plain_ops(sharding: TokenSharding, precision: torch.dtype) -> Ops:
+def plain_ops(sharding: TokenSharding, precision: torch.dtype, widened: bool = False) -> Ops:
     """Return the operations of a model in that precision, without our kernels."""
     name = "fp8" if precision == FP8 else "bf16"
-    return choose_ops(sharding.attend, name, fused=False)
+    return choose_ops(sharding.attend, name, fused=False, widened=widened)
 
 
 def check_forward(folder: Path) -> None:
@@ -139,6 +140,18 @@ def check_load(folder: Path) -> None:
                 assert torch.equal(velocity(model, GRIDS[3]), expected), case
                 if placement == "fsdp2 offload":
                     assert len(shard_buffers(model)) == 1, "FSDP2 pinned copies of its own"
+
+
+def check_widened(folder: Path) -> None:
+    """Weights in fp8 that are multiplied back are the same bits everywhere, from either source."""
+    sources = folder / "transformer", transformer_folder(folder, "fp8")
+    expected = None
+    for source in sources:
+        for placement in PLACEMENTS:
+            model = built(source, placement, None, FP8, widened=True)
+            found = velocity(model, GRIDS[3])
+            expected = found if expected is None else expected
+            assert torch.equal(found, expected), (source, placement)
 
 
 def shard_buffers(model: SamplingTransformer) -> set[int]:
@@ -293,6 +306,7 @@ def check_golden(folder: Path) -> None:
 CHECKS = {
     "forward": check_forward,
     "load": check_load,
+    "widened": check_widened,
     "agree": check_agree,
     "vae": lambda folder: check_vae(),
     "messages": lambda folder: check_messages(),

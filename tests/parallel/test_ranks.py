@@ -41,7 +41,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize(
     ("count", "checks"),
     [
-        (2, ("rows", "vae", "messages", "agree", "load", "forward", "golden")),
+        (2, ("rows", "vae", "messages", "agree", "load", "widened", "forward", "golden")),
         (5, ("rows", "vae", "messages")),
         pytest.param(3, ("rows", "vae"), marks=pytest.mark.slow),
         pytest.param(1, ("rows", "vae", "load", "forward", "golden"), marks=pytest.mark.slow),

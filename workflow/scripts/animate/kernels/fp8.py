@@ -12,6 +12,7 @@ from diffusers import WanAnimateTransformer3DModel
 from torch import nn
 
 from animate.errors import ClipError
+from animate.kernels.widened import WidenedLinear
 from animate.weights.rounding import quantise_rows, rounded_layers
 
 # The compute capability of the first GPUs that multiply fp8.
@@ -73,27 +74,37 @@ def plain_scaled_mm(a, b, scale_a, scale_b, bias, out_dtype, use_fast_accum) -> 
     return (product if bias is None else product + bias.float()).to(out_dtype)
 
 
-def check_fp8(device: torch.device) -> None:
-    """Raise a `ClipError` when a device has no fp8 matrix products."""
+def multiplies_fp8(device: torch.device) -> bool:
+    """Return whether a GPU has fp8 products; weights are widened on one that has not.
+
+    Raises:
+        ClipError: the device is no NVIDIA GPU.
+    """
     # ROCm's GPUs have another fp8.
-    nvidia = device.type == "cuda" and torch.version.hip is None
-    if not nvidia or torch.cuda.get_device_capability(device) < ADA:
+    if device.type != "cuda" or torch.version.hip is not None:
         raise ClipError(
-            "precision is fp8, but this device has no fp8 arithmetic (NVIDIA GPUs have it since"
-            " Ada and Hopper): set precision to bf16"
+            "precision is fp8, but this device is no NVIDIA GPU, which alone has this fp8: set"
+            " precision to bf16"
         )
+    return torch.cuda.get_device_capability(device) >= ADA
 
 
-def convert_to_fp8(weights: WanAnimateTransformer3DModel, fused: bool) -> None:
+def convert_to_fp8(
+    weights: WanAnimateTransformer3DModel, fused: bool, widened: bool = False
+) -> None:
     """Make the linear layers that tokens pass in every step fp8 ones, in place.
 
     Layers on the meta device stay there, to be filled; others are rounded now. `fused` rounds
-    tokens by our kernel. The blocks then need the operations of fp8, see `choose_ops`.
+    tokens by our kernel. With `widened`, tokens stay as they are; see `kernels.widened`. The blocks
+    then need the operations of fp8, see `choose_ops`.
     """
     for name in list(rounded_layers(weights)):
         layer = weights.get_submodule(name)
-        # The second layer of a feed-forward rounds the GELU of what it gets.
-        rounded = Fp8Linear(layer, gelu=name.endswith("ffn.net.2"), fused=fused)
+        if widened:
+            rounded = WidenedLinear(layer)
+        else:
+            # The second layer of a feed-forward rounds the GELU of what it gets.
+            rounded = Fp8Linear(layer, gelu=name.endswith("ffn.net.2"), fused=fused)
         weights.set_submodule(name, rounded)
 
 

@@ -6,19 +6,23 @@ import torch
 from torch import nn
 
 from animate.kernels import fp8
+from animate.kernels.widened import WidenedLinear
 from animate.model.ops import Ops, SelfAttention, feed_forward, same_input
 from animate.model.positions import norm_rotate
 
 
-def choose_ops(attend: SelfAttention, precision: str, fused: bool) -> Ops:
+def choose_ops(
+    attend: SelfAttention, precision: str, fused: bool, widened: bool = False
+) -> Ops:
     """Return the operations of blocks with self-attention `attend`.
 
     Args:
         precision: "bf16" or "fp8"; for fp8 the layers are converted, see `convert_to_fp8`.
         fused: use our kernels, which need a GPU and the import of `animate.kernels.fused`.
+        widened: layers in fp8 compute in the model's type.
     """
     feed, qkv_input = (fused_feed_forward if fused else feed_forward), same_input
-    if precision == "fp8":
+    if precision == "fp8" and not widened:
         # Queries, keys and values have one input: it is rounded once.
         feed, qkv_input = fp8.feed_forward, partial(fp8.quantise, fused=fused)
     return Ops(attend, fused_norm_rotate if fused else norm_rotate, qkv_input, feed)
@@ -34,4 +38,5 @@ def fused_norm_rotate(
 def fused_feed_forward(layers: nn.Module, h: torch.Tensor) -> torch.Tensor:
     """Return what diffusers' feed-forward `layers` make of `h`, the GELU made with the product."""
     up, down = layers.net[0].proj, layers.net[2]
-    return down(torch.ops.animate.linear_gelu(h, up.weight, up.bias))
+    weight = up.widened() if isinstance(up, WidenedLinear) else up.weight
+    return down(torch.ops.animate.linear_gelu(h, weight, up.bias))

@@ -11,7 +11,7 @@ from animate.devices.world import World
 from animate.errors import MemoryShort
 from animate.kernels.attention import choose_attention
 from animate.kernels.compile import compile_blocks, import_compiler, will_compile
-from animate.kernels.fp8 import check_fp8, convert_to_fp8
+from animate.kernels.fp8 import convert_to_fp8, multiplies_fp8
 from animate.kernels.ops import choose_ops
 from animate.model.attention import Attention
 from animate.model.token_sharding import NoSharding, TokenSharding
@@ -69,7 +69,7 @@ def build_transformer(
         transformer_file: one file with the transformer, which is read in place of the folder's.
 
     Raises:
-        ClipError: see `plan_memory`, `fill_transformer`, `UlyssesSharding`, `check_fp8` and
+        ClipError: see `plan_memory`, `fill_transformer`, `UlyssesSharding`, `multiplies_fp8` and
             `will_compile`.
     """
     able = world.gather(will_compile(compiling, device, say))
@@ -77,8 +77,10 @@ def build_transformer(
     if able[0] and not compiled:
         say(f"not compiled, so slower: rank {able.index(False)} has not what it takes")
     in_fp8, fused = workload.precision == "fp8", compiled and device.type == "cuda"
-    if in_fp8:
-        check_fp8(device)
+    # The ranks give each other what they read, so that they all keep it alike.
+    widened = in_fp8 and not all(world.gather(multiplies_fp8(device)))
+    if widened:
+        say("no fp8 products on this GPU: weights in fp8 are multiplied back where they are used")
 
     # Build and convert on the meta device: placing needs the final sizes, but no weights.
     # What is rounded twice is not what is rounded once.
@@ -86,10 +88,10 @@ def build_transformer(
     source = transformer_file or transformer_folder(folder, rounded)
     weights = empty_transformer(folder / TRANSFORMER, dtype)
     if in_fp8:
-        convert_to_fp8(weights, fused)
+        convert_to_fp8(weights, fused, widened)
     kernel, attend = choose_attention(device, weights.config.attention_head_dim, world)
     way, sharding = share_tokens(weights.config.num_attention_heads, attend, world)
-    ops = choose_ops(sharding.attend, workload.precision, fused)
+    ops = choose_ops(sharding.attend, workload.precision, fused, widened)
     model = SamplingTransformer(weights, sharding, ops)
 
     # Place.
@@ -113,6 +115,7 @@ def build_transformer(
         "placement": plan.placement,
         "precision": workload.precision,
         "compiled": compiled,
+        **({"widened": True} if widened else {}),
         "prepared": source not in (transformer_file, folder / TRANSFORMER),
     }
     return Built(model, how)

@@ -19,7 +19,7 @@ from animate.errors import ClipError
 from animate.weights.checkpoint import assign, fitting_tensors, restore_constants
 from animate.weights.lora.merge import LoraStack
 from animate.weights.original_names import transformer_names
-from animate.weights.rounding import FP8, quantise_rows, scale_name
+from animate.weights.rounding import FP8, is_rounded, quantise_rows, scale_name
 from animate.weights.storage.early import EarlyWeights
 from animate.weights.storage.reading import read_tensors
 
@@ -72,7 +72,7 @@ def fill_transformer(
             not fit or comes too late, to weights that are rounded.
     """
     parameters = dict(model.named_parameters())
-    factors = {scale_name(name) for name, p in parameters.items() if p.dtype == FP8}
+    factors = {scale_name(name) for name, p in parameters.items() if is_rounded(p)}
     factors = {name: parameters[name].shape for name in factors}
     expected = {name: p.shape for name, p in parameters.items() if name not in factors}
     stack = LoraStack(transformer_names(len(model.blocks), len(model.face_adapter)), expected)
@@ -92,7 +92,7 @@ def fill_transformer(
     coming = early.read(own) if early else read_tensors(own, device)
     for name, reader in readers.items():
         kept = {name: parameters[name]}
-        if parameters[name].dtype == FP8:
+        if is_rounded(parameters[name]):
             kept[scale_name(name)] = parameters[scale_name(name)]
         if reader == world.rank:
             # One file may store other axes of length one.
@@ -100,7 +100,8 @@ def fill_transformer(
             if tensor.dtype == FP8:
                 made = tensor, next(coming)
             else:
-                made = _rounded(stack.merge(name, tensor), [p.dtype for p in kept.values()])
+                made = _rounded(stack.merge(name, tensor), parameters[name])
+            made = [t.view(p.dtype) for p, t in zip(kept.values(), made, strict=True)]
         else:
             made = [torch.empty(p.shape, dtype=p.dtype, device=device) for p in kept.values()]
         for target, tensor in zip(kept, made, strict=True):
@@ -118,6 +119,8 @@ def _readers(sizes: dict[str, int], world: World) -> dict[str, int]:
     return readers
 
 
-def _rounded(tensor: torch.Tensor, dtypes: list[torch.dtype]) -> Iterable[torch.Tensor]:
+def _rounded(tensor: torch.Tensor, parameter: torch.Tensor) -> Iterable[torch.Tensor]:
     """Return a tensor in the type it is kept in; in fp8, its rows and their factors."""
-    return quantise_rows(tensor.float()) if dtypes[0] == FP8 else [tensor.to(dtypes[0])]
+    if is_rounded(parameter):
+        return quantise_rows(tensor.float())
+    return [tensor.to(parameter.dtype)]

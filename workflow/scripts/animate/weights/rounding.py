@@ -26,6 +26,11 @@ def rounded_layers(weights: nn.Module) -> Iterator[str]:
         yield from (f"face_adapter.{adapter}.{layer}" for layer in ("to_q", "to_out"))
 
 
+def is_rounded(weight: torch.Tensor) -> bool:
+    """Tell whether a layer's weight is kept in fp8, be it as such numbers or as their bytes."""
+    return weight.dtype in (FP8, torch.uint8)
+
+
 def quantise_rows(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Return rows (n, m) in fp8 and the factors (n, 1) fp32 that give them back."""
     scale = x.abs().amax(dim=1, keepdim=True).float().clamp(min=1e-12) / LARGEST
