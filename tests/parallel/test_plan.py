@@ -1,10 +1,26 @@
 """The memory plan picks the fastest placement that fits, and refuses with what to change."""
 
 import pytest
+import torch
 
-from animate.errors import ClipError
-from animate.parallel.plan import GIB, Sizes, plan_memory
+from animate.cluster.plan import BLOCKS, HIDDEN, WEIGHTS, WIDTH, cards_of
+from animate.cluster.work import Work
+from animate.demo.model import write_tiny_model
+from animate.devices.host_memory import free_host_memory, free_in_group
+from animate.devices.world import ALONE
+from animate.errors import ClipError, HostMemoryShort, MemoryShort
+from animate.model.transformer import SamplingTransformer
+from animate.parallel import build
+from animate.parallel.plan import (
+    GIB,
+    Sizes,
+    Workload,
+    check_host_memory,
+    model_sizes,
+    plan_memory,
+)
 from animate.parallel.ulysses import check_degree
+from animate.weights.checkpoint import empty_transformer
 
 # Wan2.2-Animate-14B in bf16.
 SIZES = Sizes((808 << 20,) * 40, int(1.5 * GIB), 5120, 13824)
@@ -47,6 +63,100 @@ def test_a_vae_in_fp32_takes_more():
 def test_refusal_names_settings():
     with pytest.raises(ClipError, match="segment_frames or resolution_area lower"):
         plan_memory(SIZES, **SEGMENT, memory=8 * GIB, ranks=1)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp8"])
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_each_placement_is_taken_to_its_last_byte(precision, ranks):
+    block, rest = WEIGHTS[precision]
+    sizes, memory, found = Sizes((block,) * BLOCKS, rest, WIDTH, HIDDEN), None, []
+    with pytest.raises(MemoryShort, match="sampling needs"):
+        while True:
+            plan = plan_memory(sizes, **SEGMENT, memory=memory, ranks=ranks)
+            assert plan_memory(sizes, **SEGMENT, memory=plan.peak, ranks=ranks) == plan
+            found.append((plan.placement, plan.host_memory))
+            memory = plan.peak - 1
+    middle = [("fsdp2", 0)] * (ranks > 1)
+    assert found == [("replicated", 0), *middle, ("offload", BLOCKS * block)]
+
+
+def test_blocks_in_host_memory_are_refused_where_that_is_short():
+    plan = plan_memory(SIZES, **SEGMENT, memory=20 * GIB, ranks=1)
+    assert plan.host_memory == 40 * (808 << 20)
+    assert str(plan).endswith("GiB per GPU, 31.6 GiB in host memory")
+    check_host_memory(plan, [("a", plan.host_memory)])
+    check_host_memory(plan, [("a", None)])
+    with pytest.raises(
+        HostMemoryShort, match=r"need 31\.6 GiB of host .* 31\.5 GiB .* on a: .*fp8"
+    ):
+        check_host_memory(plan, [("a", int(31.5 * GIB))])
+    # Each host holds what its ranks keep there: half of the blocks, or three quarters.
+    half = plan.host_memory // 2
+    check_host_memory(plan, [("a", half), ("b", half)])
+    with pytest.raises(HostMemoryShort, match="on b"):
+        check_host_memory(plan, [("a", half), ("b", half), ("b", half), ("b", half)])
+    on_gpu = plan_memory(SIZES, **SEGMENT, memory=80 * GIB, ranks=1)
+    check_host_memory(on_gpu, [("a", 0)])
+
+
+def test_a_rank_on_a_host_with_too_little_memory_says_so_before_it_reads(tmp_path, monkeypatch):
+    write_tiny_model(tmp_path, face_size=32)
+    tiny = Workload(64, 64, 13)
+    empty = SamplingTransformer(empty_transformer(tmp_path / "transformer", torch.float32))
+    segment = tiny.tokens, 64 * 64, 13
+    whole = plan_memory(model_sizes(empty), *segment, None, 1).peak
+    plan = plan_memory(model_sizes(empty), *segment, whole - 1, 1)
+    monkeypatch.setattr(build, "free_memory", lambda device: whole - 1)
+    options = torch.float32, torch.device("cpu"), [], ALONE, tiny
+    said = []
+    for free in (plan.host_memory - 1, plan.host_memory):
+        monkeypatch.setattr(build, "free_host_memory", lambda free=free: free)
+        if free < plan.host_memory:
+            with monkeypatch.context() as patch:
+                patch.setattr(build, "fill_transformer", pytest.fail)
+                with pytest.raises(HostMemoryShort):
+                    build.build_transformer(tmp_path, *options, said.append)
+        else:
+            built = build.build_transformer(tmp_path, *options, said.append)
+            assert built.how["placement"] == "offload"
+    assert all("GiB in host memory" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("size", "frames", "precision", "cards"),
+    [
+        ((1280, 720), 77, "bf16", "16: 39, 48: 24"),
+        ((1280, 720), 77, "fp8", "16: 27, 48: 24"),
+        ((832, 464), 77, "bf16", "12: 39, 48: 24"),
+        ((832, 464), 77, "fp8", "12: 27, 48: 24"),
+        ((2560, 1440), 77, "fp8", "48: 27, 80: 24"),
+        ((3840, 2160), 121, "fp8", "none"),
+    ],
+)
+def test_plan_names_the_cards_and_the_ram_that_would_do(size, frames, precision, cards):
+    pixels = size[0] * size[1]
+    lengths = {"segment_frames": frames, "conditioning_frames": 1, "steps": 20}
+    kinds = {"guided_steps": 0, "encoded": 1, "precision": precision, "vae_precision": "bf16"}
+    assert cards_of(Work(frames, True, pixels, **lengths, **kinds), 1) == cards
+
+
+def test_ram_is_that_of_each_machine():
+    work = Work(77, True, 1280 * 720, 77, 1, 20, 0, 1, "fp8", "bf16")
+    assert cards_of(work, 4) == "12: 45, 16: 24"
+    assert cards_of(work, 4, machines=2) == "12: 24"
+
+
+def test_files_in_memory_count_as_free_in_a_control_group(tmp_path):
+    (tmp_path / "memory.max").write_text("1000\n")
+    (tmp_path / "memory.current").write_text("900\n")
+    (tmp_path / "memory.stat").write_text(
+        "anon 200\nfile 700\ninactive_file 400\nactive_file 250\n"
+    )
+    assert free_in_group(tmp_path) == 1000 - 900 + 650
+    (tmp_path / "memory.max").write_text("max\n")
+    with pytest.raises(ValueError, match="max"):
+        free_in_group(tmp_path)
+    assert 0 < free_host_memory() < 1 << 50
 
 
 def test_ranks_must_divide_heads():

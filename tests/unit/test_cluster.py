@@ -229,6 +229,7 @@ def test_plan_says_what_each_clip_takes_and_why_some_cannot_run(table):
     header = rows["clip"]
     good = dict(zip(header, rows["good"], strict=True))
     assert (good["frames"], good["segments"], good["GPUs"]) == ("~60", "1", "4")
+    assert good["card: RAM GB"].startswith("12: ")
     assert float(good["GPU GiB"]) > 30 and good["cannot run because"] == ""
     assert "bad.mp4 cannot be read" in rows["bad"][-1]
     assert "40 GPUs are more than the 8" in rows["many"][-1]

@@ -57,12 +57,12 @@ def test_weights_are_read(job):
 
 def test_weights_that_would_fill_the_memory_are_not(job, monkeypatch):
     settings, weights = job
-    monkeypatch.setattr(warming, "_free_memory", lambda: BYTES)
+    monkeypatch.setattr(warming, "free_host_memory", lambda: BYTES)
     warming._warm(settings, None)
     assert resident(weights) < 0.1
     # A CPU needs twice as much.
     assert warming.is_short(settings)
-    monkeypatch.setattr(warming, "_free_memory", lambda: 2 * BYTES)
+    monkeypatch.setattr(warming, "free_host_memory", lambda: 2 * BYTES)
     assert not warming.is_short(settings)
     assert not warming.is_short(settings.with_name("none"))
     settings.write_text('{"model": "model", "settings": null}')

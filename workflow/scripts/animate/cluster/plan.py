@@ -1,8 +1,10 @@
 """The plan of a run: what each clip will take, and which clips cannot run, before any job."""
 
 import json
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
@@ -12,18 +14,21 @@ import av
 
 from animate.cluster.cost import WARM_START, Cost, sampling_cost
 from animate.cluster.nodes import Node
+from animate.cluster.requests.amounts import RANK_MB, TEXT_ENCODER_MB
 from animate.cluster.requests.gpus import AUTO, node_count, why_never
 from animate.cluster.site import Site
 from animate.cluster.work import Work, clip_work
 from animate.config.fields import frame_rate
 from animate.config.table import Clip, Table
-from animate.errors import ClipError
-from animate.parallel.plan import GIB, Sizes, plan_memory
+from animate.errors import ClipError, MemoryShort
+from animate.parallel.plan import GIB, Plan, Sizes, plan_memory
 from animate.serving.loaded import loaded_settings
 
 # The published transformer: its sizes, and the bytes of a block and of all else by precision.
 BLOCKS, WIDTH, HIDDEN = 40, 5120, 13_824
 WEIGHTS = {"bf16": (807_676_928, 2_242_556_648), "fp8": (509_113_344, 1_878_550_248)}
+# Sizes that people have, in GB; how much of a card is free that shows a desktop, too.
+CARDS, FREE_OF_CARD = (12, 16, 24, 48, 80), 0.95
 COLUMNS = (
     "clip",
     "frames",
@@ -35,6 +40,7 @@ COLUMNS = (
     "minutes",
     "GPU-minutes",
     "GPU GiB",
+    "card: RAM GB",
     "disk GB",
     "cannot run because",
 )
@@ -49,6 +55,7 @@ class Line:
     cost: Cost | None = None
     nodes: int = 0
     peak: float | None = None
+    cards: str = ""
     refusal: str = ""
 
 
@@ -106,10 +113,29 @@ def _line(
     )
     if model == "tiny":
         return line
+    line = replace(line, cards=cards_of(work, gpus, line.nodes))
     try:
-        return replace(line, peak=_peak(work, gpus, site))
+        plan = _plan(work, gpus, int(site.gpu_memory_gb * 1e9))
     except ClipError as error:
         return replace(line, refusal=line.refusal or str(error))
+    return replace(line, peak=plan.peak / GIB)
+
+
+def cards_of(work: Work, gpus: int, machines: int = 1) -> str:
+    """Return the smallest cards that hold a clip, each with the host's RAM in GB that it takes.
+
+    A larger card is named where it takes less RAM. The RAM is that of each of `machines` which have
+    the clip's GPUs; the prompt is encoded on one of them, too.
+    """
+    found: dict[int, int] = {}
+    for card in CARDS:
+        with suppress(MemoryShort):
+            plan = _plan(work, gpus, int(card * GIB * FREE_OF_CARD))
+            sampler = (plan.host_memory / 1e6 + gpus * RANK_MB) / machines
+            ram = math.ceil(max(sampler, TEXT_ENCODER_MB) / 1000)
+            if ram < min(found.values(), default=ram + 1):
+                found[card] = ram
+    return ", ".join(f"{card}: {ram}" for card, ram in found.items()) or "none"
 
 
 def _promised_frames(clip: Clip, results: str) -> int:
@@ -138,20 +164,12 @@ def _length_and_rate(clip: Clip, results: str) -> tuple[float, Fraction]:
         raise ClipError(f"driving video {clip.video} cannot be read; use another file") from error
 
 
-def _peak(work: Work, gpus: int, site: Site) -> float:
+def _plan(work: Work, gpus: int, memory: int) -> Plan:
+    """Return what the sampler would plan with so many bytes free on each GPU."""
     block, rest = WEIGHTS[work.precision]
     sizes = Sizes((block,) * BLOCKS, rest, WIDTH, HIDDEN)
-    plan = plan_memory(
-        sizes,
-        work.tokens,
-        work.pixels,
-        max(work.segment_lengths),
-        int(site.gpu_memory_gb * 1e9),
-        gpus,
-        work.branches,
-        work.vae_precision,
-    )
-    return plan.peak / GIB
+    lengths = work.tokens, work.pixels, max(work.segment_lengths)
+    return plan_memory(sizes, *lengths, memory, gpus, work.branches, work.vae_precision)
 
 
 def table_rows(lines: list[Line]) -> list[list[str]]:
@@ -160,7 +178,7 @@ def table_rows(lines: list[Line]) -> list[list[str]]:
     able = [line for line in lines if line.cost and not line.refusal]
     total = ["total", str(sum(line.work.frames for line in able))]
     total += [str(sum(line.work.segments for line in able)), "", "", "", "", ""]
-    total += [f"{sum(line.cost.gpu_minutes for line in able):.1f}", ""]
+    total += [f"{sum(line.cost.gpu_minutes for line in able):.1f}", "", ""]
     total += [
         f"{sum(line.cost.disk for line in able) / 1e9:.2f}",
         f"{len(lines) - len(able)} clips",
@@ -183,6 +201,7 @@ def _cells(line: Line) -> list[str]:
         f"{cost.seconds / 60:.1f}",
         f"{cost.gpu_minutes:.1f}",
         "" if line.peak is None else f"{line.peak:.1f}",
+        line.cards,
         f"{cost.disk / 1e9:.2f}",
         line.refusal,
     ]

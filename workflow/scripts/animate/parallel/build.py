@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from socket import gethostname
 from typing import Any, NamedTuple
 
 import torch
 
 from animate.config.lora_choice import LoraFile
+from animate.devices.host_memory import free_host_memory
 from animate.devices.world import World
 from animate.errors import MemoryShort
 from animate.kernels.attention import choose_attention
@@ -23,6 +25,7 @@ from animate.parallel.plan import (
     OFFLOAD,
     Plan,
     Workload,
+    check_host_memory,
     model_sizes,
     overhead,
     plan_memory,
@@ -69,8 +72,8 @@ def build_transformer(
         transformer_file: one file with the transformer, which is read in place of the folder's.
 
     Raises:
-        ClipError: see `plan_memory`, `fill_transformer`, `UlyssesSharding`, `multiplies_fp8` and
-            `will_compile`.
+        ClipError: see `plan_memory`, `check_host_memory`, `fill_transformer`, `UlyssesSharding`,
+            `multiplies_fp8` and `will_compile`.
     """
     able = world.gather(will_compile(compiling, device, say))
     compiled, loras = all(able), list(loras)
@@ -97,6 +100,7 @@ def build_transformer(
     # Place.
     plan = common_plan(model, device, world, workload, fresh)
     say(f"{world.size} {device.type} {way}, {plan}, {kernel} attention")
+    check_host_memory(plan, world.gather(host_memory()))
     store = place(plan, weights, model, device, world)
 
     # Load.
@@ -172,6 +176,14 @@ def place(
 
         return Sharded(weights, model, device, on_host=plan.placement == OFFLOAD)
     return Offloaded(weights, model, device) if plan.placement == OFFLOAD else Resident(weights)
+
+
+def host_memory() -> tuple[str, int | None]:
+    """Return the name of this host and the bytes free in its memory, None when it does not tell."""
+    try:
+        return gethostname(), free_host_memory()
+    except (OSError, ValueError):
+        return gethostname(), None
 
 
 def free_memory(device: torch.device) -> int | None:

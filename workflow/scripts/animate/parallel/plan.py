@@ -1,8 +1,10 @@
 """Where the weights go, decided before anything is loaded, from the model's real sizes."""
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from animate.errors import MemoryShort
+from animate.errors import HostMemoryShort, MemoryShort
 from animate.model.transformer import SamplingTransformer
 
 GIB = 2**30
@@ -51,13 +53,18 @@ class Workload:
 
 @dataclass(frozen=True)
 class Plan:
-    """A placement of the weights and the peak of GPU memory expected with it, in bytes."""
+    """A placement of the weights and the peak of GPU memory expected with it, in bytes.
+
+    `host_memory` are the bytes that all ranks together lock in the memory of their hosts.
+    """
 
     placement: str
     peak: int
+    host_memory: int = 0
 
     def __str__(self) -> str:
-        return f"weights {self.placement}, expected peak {self.peak / GIB:.1f} GiB per GPU"
+        host = f", {self.host_memory / GIB:.1f} GiB in host memory" if self.host_memory else ""
+        return f"weights {self.placement}, expected peak {self.peak / GIB:.1f} GiB per GPU{host}"
 
 
 def model_sizes(model: SamplingTransformer) -> Sizes:
@@ -96,7 +103,8 @@ def plan_memory(
     # Ranks gather a block while they hold the one in use and their share of the next.
     weights[OFFLOAD] = sizes.rest + (2 if ranks == 1 else 3) * max(sizes.blocks)
     work += overhead(ranks)
-    plans = [Plan(name, int(held + work)) for name, held in weights.items()]
+    locked = {OFFLOAD: sum(sizes.blocks)}
+    plans = [Plan(name, int(held + work), locked.get(name, 0)) for name, held in weights.items()]
     for plan in plans:
         if memory is None or plan.peak <= memory:
             return plan
@@ -106,6 +114,25 @@ def plan_memory(
         f" {memory / GIB:.1f} GiB are free on each of {ranks} GPU{'s' if ranks > 1 else ''}: set"
         " segment_frames or resolution_area lower or gpus higher"
     )
+
+
+def check_host_memory(plan: Plan, hosts: Sequence[tuple[str, int | None]]) -> None:
+    """Refuse weights in host memory that some host has no room for.
+
+    `hosts` has each rank's host, by name, and the bytes free there, None when that is not known.
+
+    Raises:
+        HostMemoryShort: it names what to change.
+    """
+    ranks = Counter(name for name, _ in hosts)
+    for name, free in hosts:
+        needed = plan.host_memory * ranks[name] // len(hosts)
+        if free is not None and needed > free:
+            raise HostMemoryShort(
+                f"the weights do not fit the GPU memory and need {needed / GIB:.1f} GiB of host"
+                f" memory, but {free / GIB:.1f} GiB are free on {name}: close other programs, ask"
+                " for more memory, set precision to fp8 or gpus higher"
+            )
 
 
 def overhead(ranks: int) -> int:

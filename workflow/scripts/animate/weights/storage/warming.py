@@ -6,11 +6,11 @@ Without torch, so that it can start at once. Reading them later is then reading 
 import json
 import os
 import threading
-from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from animate.devices.host_memory import free_host_memory
 from animate.weights.identity import TRANSFORMER_FILE
 from animate.weights.layout import staged_file
 from animate.weights.prepared import rounded_alone, transformer_folder
@@ -38,7 +38,7 @@ def warm(settings: Path, staged: Path | None) -> None:
 def is_short(settings: Path) -> bool:
     """Tell whether the host's memory may be too small for what a settings file's job loads."""
     try:
-        return FP32 * sum(_sizes(settings, None).values()) > _free_memory()
+        return FP32 * sum(_sizes(settings, None).values()) > free_host_memory()
     except UNREADABLE:
         return False
 
@@ -62,7 +62,7 @@ def _sizes(settings: Path, staged: Path | None) -> dict[Path, int]:
 def _warm(settings: Path, staged: Path | None) -> None:
     try:
         sizes = _sizes(settings, staged)
-        if sum(sizes.values()) > MOST_MEMORY * _free_memory():
+        if sum(sizes.values()) > MOST_MEMORY * free_host_memory():
             return
     except UNREADABLE:
         return
@@ -84,22 +84,3 @@ def _read(pieces: "SimpleQueue[tuple[Path, int]]") -> None:
                 os.pread(handle, PIECE, start)
             finally:
                 os.close(handle)
-
-
-def _free_memory() -> int:
-    """Return the bytes that this process's files may take: of the system, and of its group."""
-    lines = Path("/proc/meminfo").read_text().splitlines()
-    (available,) = (line for line in lines if line.startswith("MemAvailable:"))
-    return min([int(available.split()[1]) << 10, *_free_in_groups()])
-
-
-def _free_in_groups() -> Iterator[int]:
-    """Yield the bytes left in each control group (version 2) that limits this process."""
-    root = Path("/sys/fs/cgroup")
-    own = Path("/proc/self/cgroup").read_text().partition("0::")[2].splitlines()
-    group = root / own[0].lstrip("/") if own else root
-    while group != root and root in group.parents:
-        with suppress(OSError, ValueError):
-            limit = int((group / "memory.max").read_text())
-            yield limit - int((group / "memory.current").read_text())
-        group = group.parent
