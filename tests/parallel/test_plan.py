@@ -1,5 +1,10 @@
 """The memory plan picks the fastest placement that fits, and refuses with what to change."""
 
+import gc
+import re
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -11,6 +16,7 @@ from animate.devices.world import ALONE
 from animate.errors import ClipError, HostMemoryShort, MemoryShort
 from animate.model.transformer import SamplingTransformer
 from animate.parallel import build
+from animate.parallel.offload import mapped_file
 from animate.parallel.plan import (
     GIB,
     Sizes,
@@ -21,6 +27,8 @@ from animate.parallel.plan import (
 )
 from animate.parallel.ulysses import check_degree
 from animate.weights.checkpoint import empty_transformer
+from ranks import velocity
+from small_disk import small_disk
 
 # Wan2.2-Animate-14B in bf16.
 SIZES = Sizes((808 << 20,) * 40, int(1.5 * GIB), 5120, 13824)
@@ -99,27 +107,47 @@ def test_blocks_in_host_memory_are_refused_where_that_is_short():
     check_host_memory(on_gpu, [("a", 0)])
 
 
-def test_a_rank_on_a_host_with_too_little_memory_says_so_before_it_reads(tmp_path, monkeypatch):
+def test_blocks_lie_in_a_file_where_the_host_has_no_room_for_them(tmp_path, monkeypatch):
     write_tiny_model(tmp_path, face_size=32)
     tiny = Workload(64, 64, 13)
     empty = SamplingTransformer(empty_transformer(tmp_path / "transformer", torch.float32))
     segment = tiny.tokens, 64 * 64, 13
     whole = plan_memory(model_sizes(empty), *segment, None, 1).peak
-    plan = plan_memory(model_sizes(empty), *segment, whole - 1, 1)
+    needed = plan_memory(model_sizes(empty), *segment, whole - 1, 1).host_memory
     monkeypatch.setattr(build, "free_memory", lambda device: whole - 1)
-    options = torch.float32, torch.device("cpu"), [], ALONE, tiny
-    said = []
-    for free in (plan.host_memory - 1, plan.host_memory):
-        monkeypatch.setattr(build, "free_host_memory", lambda free=free: free)
-        if free < plan.host_memory:
-            with monkeypatch.context() as patch:
-                patch.setattr(build, "fill_transformer", pytest.fail)
-                with pytest.raises(HostMemoryShort):
-                    build.build_transformer(tmp_path, *options, said.append)
-        else:
-            built = build.build_transformer(tmp_path, *options, said.append)
-            assert built.how["placement"] == "offload"
-    assert all("GiB in host memory" in line for line in said)
+
+    def built(free: int, room: int = 1 << 40):
+        monkeypatch.setattr(build, "free_host_memory", lambda: free)
+        usage = shutil.disk_usage(tmp_path)._replace(free=room)
+        monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage)
+        said = []
+        options = torch.float32, torch.device("cpu"), [], ALONE, tiny
+        made = build.build_transformer(tmp_path, *options, said.append)
+        assert made.how["placement"] == "offload"
+        return said, velocity(made.model, (4, 4, 4)), mapped(tmp_path / "prepared")
+
+    said, expected, files = built(needed)
+    assert "GiB in host memory" in said[0]
+    assert not files and len(said) == 1
+    said, found, files = built(needed - 1)
+    assert torch.equal(found, expected)
+    assert files and re.search(r"slower: .* host memory, .* a file in \S*prepared", said[1])
+    assert not [*(tmp_path / "prepared").iterdir()], "it has no name"
+    with pytest.raises(HostMemoryShort, match="of host memory"):
+        built(needed - 1, needed)
+
+
+def mapped(folder: Path) -> list[str]:
+    """Return this process's mappings of files in a folder."""
+    gc.collect()
+    return [
+        line for line in Path("/proc/self/maps").read_text().splitlines() if f"{folder}/" in line
+    ]
+
+
+def test_a_full_disk_is_noticed_before_anything_is_written(tmp_path):
+    with small_disk(tmp_path / "disk") as folder, pytest.raises(OSError, match="No space"):
+        mapped_file(1 << 20, folder)
 
 
 @pytest.mark.parametrize(

@@ -13,10 +13,11 @@ def test_each_clip_waits_for_the_copy_of_its_precision(tmp_path):
     (project.folder / "quick.yaml").write_text(quick.replace("tiny", "wan2.2-animate-14b"))
     (project.folder / "style.safetensors").touch()
     clip = {"video": "../demo/driving.mp4", "reference": "../demo/character.png", "end": "0.2"}
+    loras = "[{path: ../style.safetensors}]"
     kinds = {
         "plain": {"mode": "animate"},
         "fast": {"mode": "animate", "precision": "fp8"},
-        "styled": {"mode": "animate", "precision": "fp8", "loras": "[{path: ../style.safetensors}]"},
+        "styled": {"mode": "animate", "precision": "fp8", "loras": loras},
         "relit": {"mode": "replace", "precision": "fp8"},
         "unlit": {"mode": "replace", "precision": "fp8", "relighting_lora": "false"},
     }

@@ -1,5 +1,7 @@
 """The transformer for sampling: built, converted, placed, loaded and compiled, in this order."""
 
+import os
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from socket import gethostname
@@ -10,7 +12,7 @@ import torch
 from animate.config.lora_choice import LoraFile
 from animate.devices.host_memory import free_host_memory
 from animate.devices.world import World
-from animate.errors import MemoryShort
+from animate.errors import HostMemoryShort, MemoryShort
 from animate.kernels.attention import choose_attention
 from animate.kernels.compile import compile_blocks, import_compiler, will_compile
 from animate.kernels.fp8 import convert_to_fp8, multiplies_fp8
@@ -32,7 +34,7 @@ from animate.parallel.plan import (
 )
 from animate.parallel.ulysses import UlyssesSharding
 from animate.weights.checkpoint import empty_transformer
-from animate.weights.prepared import TRANSFORMER, transformer_folder
+from animate.weights.prepared import PREPARED, TRANSFORMER, transformer_folder
 from animate.weights.storage.early import EarlyWeights
 
 
@@ -72,7 +74,7 @@ def build_transformer(
         transformer_file: one file with the transformer, which is read in place of the folder's.
 
     Raises:
-        ClipError: see `plan_memory`, `check_host_memory`, `fill_transformer`, `UlyssesSharding`,
+        ClipError: see `plan_memory`, `blocks_on_disk`, `fill_transformer`, `UlyssesSharding`,
             `multiplies_fp8` and `will_compile`.
     """
     able = world.gather(will_compile(compiling, device, say))
@@ -100,8 +102,8 @@ def build_transformer(
     # Place.
     plan = common_plan(model, device, world, workload, fresh)
     say(f"{world.size} {device.type} {way}, {plan}, {kernel} attention")
-    check_host_memory(plan, world.gather(host_memory()))
-    store = place(plan, weights, model, device, world)
+    on_disk = blocks_on_disk(plan, folder, world, say)
+    store = place(plan, weights, model, device, world, on_disk)
 
     # Load.
     compiler = import_compiler(device) if compiled else None
@@ -166,16 +168,56 @@ def common_plan(
     return plan
 
 
+def blocks_on_disk(
+    plan: Plan, folder: Path, world: World, say: Callable[[str], None]
+) -> Path | None:
+    """Return where a rank alone keeps the blocks for which its host has no room, else None.
+
+    That is beside the copies of the model, on a disk that is large.
+
+    Raises:
+        HostMemoryShort: one of several ranks has no room for its part, or the disk has none.
+    """
+    try:
+        check_host_memory(plan, world.gather(host_memory()))
+    except HostMemoryShort as short:
+        on_disk = folder / PREPARED
+        if world.size > 1 or not has_room(on_disk, plan.host_memory):
+            raise
+        say(f"slower: {short}. They are read from a file in {on_disk} in each step")
+        return on_disk
+    return None
+
+
+def has_room(folder: Path, size: int) -> bool:
+    """Return whether files of that many bytes can be made in a folder, which is made, too."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return os.access(folder, os.W_OK) and size < shutil.disk_usage(folder).free
+    except OSError:
+        return False
+
+
 def place(
-    plan: Plan, weights, model: SamplingTransformer, device: torch.device, world: World
+    plan: Plan,
+    weights,
+    model: SamplingTransformer,
+    device: torch.device,
+    world: World,
+    on_disk: Path | None = None,
 ) -> Store:
-    """Return the store that puts the weights where the plan has them."""
+    """Return the store that puts the weights where the plan has them.
+
+    `on_disk`: the folder for those that belong into host memory, where that is short.
+    """
     if plan.placement == FSDP2 or (plan.placement == OFFLOAD and world.size > 1):
         # Imported here because FSDP takes a while, and whole weights have no use for it.
         from animate.parallel.sharding import Sharded
 
         return Sharded(weights, model, device, on_host=plan.placement == OFFLOAD)
-    return Offloaded(weights, model, device) if plan.placement == OFFLOAD else Resident(weights)
+    if plan.placement == OFFLOAD:
+        return Offloaded(weights, model, device, on_disk)
+    return Resident(weights)
 
 
 def host_memory() -> tuple[str, int | None]:

@@ -2,14 +2,18 @@
 
 A block's tensors lie side by side in page-locked memory, so a block is one copy, on a stream of its
 own, into one of two device buffers that the blocks use in turn. The parameters are views of those
-buffers.
+buffers. Where the host has no room for them, they lie in a file that is mapped, of which the system
+keeps in memory what it can.
 """
 
 import mmap
+import os
 import weakref
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryFile
 
 import torch
 from torch import nn
@@ -24,23 +28,34 @@ ALIGNMENT = 256
 
 
 class Offloaded(Resident):
-    """Keeps the blocks' tensors in host memory, all others on the device, as they are read."""
+    """Keeps the blocks' tensors in host memory, all others on the device, as they are read.
 
-    def __init__(self, weights: nn.Module, model: SamplingTransformer, device: torch.device):
+    With `folder`, they are in a file without a name there instead; see `mapped_file`.
+    """
+
+    def __init__(
+        self,
+        weights: nn.Module,
+        model: SamplingTransformer,
+        device: torch.device,
+        folder: Path | None = None,
+    ):
         super().__init__(weights)
         names = {id(parameter): name for name, parameter in weights.named_parameters()}
         layouts = [_layout(block, names) for block in model.blocks]
         sizes = [sum(map(padded, layout.values())) for layout in layouts]
         slots = [torch.empty(max(sizes), dtype=torch.uint8, device=device) for _ in range(SLOTS)]
         self._host_views: dict[str, torch.Tensor] = {}
-        hosts = page_locked(sum(sizes), device).split(sizes)
+        size = sum(sizes)
+        buffer = mapped_file(size, folder) if folder else page_locked(size, device)
+        hosts = buffer.split(sizes)
         for index, (layout, host) in enumerate(zip(layouts, hosts, strict=True)):
             self._host_views |= dict(zip(layout, views(host, layout.values()), strict=True))
             for name, view in zip(
                 layout, views(slots[index % SLOTS], layout.values()), strict=True
             ):
                 assign(weights, name, view)
-        prefetch = _Prefetch(hosts, slots)
+        prefetch = _Prefetch(hosts, slots, locked=folder is None)
         for index, block in enumerate(model.blocks):
             block.prefetch_by(partial(prefetch.weights_here, index))
 
@@ -55,8 +70,8 @@ class Offloaded(Resident):
 class _Prefetch:
     """Copies blocks from host buffers to the slots, one ahead of the one in use."""
 
-    def __init__(self, hosts: Sequence[torch.Tensor], slots: list[torch.Tensor]):
-        self._hosts, self._slots = hosts, slots
+    def __init__(self, hosts: Sequence[torch.Tensor], slots: list[torch.Tensor], locked: bool):
+        self._hosts, self._slots, self._locked = hosts, slots, locked
         self._held: list[int | None] = [None] * len(slots)
         cuda = slots[0].is_cuda
         self._stream = torch.cuda.Stream(slots[0].device) if cuda else None
@@ -71,11 +86,15 @@ class _Prefetch:
         self._copy(index)
         if self._stream:
             torch.cuda.current_stream().wait_event(self._arrived[slot])
-        if following % len(self._slots) != slot:
+        other = following % len(self._slots) != slot
+        if other and self._locked:
             self._copy(following)
         yield
         if self._stream:
             self._used[slot].record()
+        # A copy from other memory has this process wait: the GPU has its work before that.
+        if other and not self._locked:
+            self._copy(following)
 
     def _copy(self, index: int) -> None:
         slot = index % len(self._slots)
@@ -122,6 +141,22 @@ def page_locked(size: int, device: torch.device) -> torch.Tensor:
         )
     weakref.finalize(memory, cuda.cudaHostUnregister, address)
     return buffer
+
+
+def mapped_file(size: int, folder: Path) -> torch.Tensor:
+    """Return uint8 memory (size,) that is a file without a name in `folder`, gone with its user.
+
+    Raises:
+        OSError: the folder cannot be written, or its disk has not that much room.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryFile(dir=folder) as file:
+        # Taken now: a full disk would later kill this process.
+        os.posix_fallocate(file.fileno(), 0, size)
+        memory = mmap.mmap(file.fileno(), size, flags=mmap.MAP_SHARED)
+    # Blocks are read from their beginning to their end.
+    memory.madvise(mmap.MADV_SEQUENTIAL)
+    return torch.frombuffer(memory, dtype=torch.uint8)
 
 
 def views(buffer: torch.Tensor, tensors: Iterable[torch.Tensor]) -> list[torch.Tensor]:

@@ -17,7 +17,8 @@ from animate.weights.identity import TRANSFORMER, pinned_hashes
 from animate.weights.layout import RECORD, relighting_lora
 
 BF16, FP8 = "bf16", "fp8"
-COPIES = {precision: Path("prepared", precision) for precision in (BF16, FP8)}
+PREPARED = "prepared"
+COPIES = {precision: Path(PREPARED, precision) for precision in (BF16, FP8)}
 COPY_RECORD = "copy.json"
 # Of what is in a copy; one of another version is made again.
 VERSIONS = {BF16: 1, FP8: 1}
