@@ -89,3 +89,8 @@ def test_editing_is_measured(tmp_path):
     [row] = [line for line in printed.splitlines() if line.startswith("| auto")]
     cells = [cell.strip() for cell in row.strip("| ").split("|")]
     assert min(map(float, cells[2:4])) > 0 and cells[4:] == ["0.0", "0.00 of 255"]
+
+
+def test_a_clip_is_sampled_as_on_a_smaller_card(model):
+    printed = run("small_cards.py", model, "--tiny", "--steps", 1, "--gib", 12)
+    assert "64x48x13, bf16, 12 GiB" in printed
