@@ -10,12 +10,17 @@ import torch
 from animate.config.job import read_job
 from animate.devices.world import ALONE
 from animate.errors import ClipError
+from animate.kernels.fp8 import convert_to_fp8
 from animate.parallel import loading
 from animate.parallel.build import build_transformer
+from animate.parallel.loading import Resident, fill_transformer
 from animate.parallel.plan import Workload
 from animate.sampling.weights import early_weights
-from animate.weights.prepared import TRANSFORMER
+from animate.weights.checkpoint import empty_transformer
+from animate.weights.prepare import prepare
+from animate.weights.prepared import TRANSFORMER, transformer_folder
 from animate.weights.storage import early as early_module
+from animate.weights.storage import writing
 from animate.weights.storage.early import EarlyWeights
 from animate.weights.storage.stored import stored_tensors
 from sampler_clip import write_clip, write_model
@@ -91,3 +96,23 @@ def test_what_is_wrong_with_the_folder_is_left_to_who_loads(model, tmp_path):
     job = read_job(path)
     with early_weights(job, job.model, CPU) as early:
         assert early is None
+
+
+def test_rows_and_factors_come_together_from_whatever_files(model, tmp_path, monkeypatch):
+    shutil.copytree(model, tmp_path / "model")
+    # Names are listed file by file, factors before rows; some pairs lie in two files.
+    monkeypatch.setattr(writing, "SHARD_BYTES", 1 << 14)
+    prepare(tmp_path / "model", "fp8")
+    copy = transformer_folder(tmp_path / "model", "fp8")
+    assert copy.name == "fp8"
+
+    def loaded(early=None):
+        weights = empty_transformer(copy, torch.bfloat16)
+        convert_to_fp8(weights, fused=False)
+        fill_transformer(weights, copy, CPU, Resident(weights), early=early)
+        return {name: p.view(torch.uint8) for name, p in weights.named_parameters() if p.ndim}
+
+    expected = loaded()
+    with EarlyWeights(copy, CPU) as early:
+        found = loaded(early)
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())

@@ -11,9 +11,7 @@ from animate.model.ops import Ops, SelfAttention, feed_forward, same_input
 from animate.model.positions import norm_rotate
 
 
-def choose_ops(
-    attend: SelfAttention, precision: str, fused: bool, widened: bool = False
-) -> Ops:
+def choose_ops(attend: SelfAttention, precision: str, fused: bool, widened: bool = False) -> Ops:
     """Return the operations of blocks with self-attention `attend`.
 
     Args:

@@ -40,9 +40,18 @@ class EarlyWeights:
         self._coming.close()
 
     def read(self, wanted: Iterable[StoredTensor]) -> Iterator[torch.Tensor]:
-        """Yield some of the tensors, asked for in the order of `transformer_tensors`."""
-        for stored in wanted:
-            for name, tensor in zip(self._names, self._coming, strict=False):
-                if name == stored.name:
-                    yield tensor
-                    break
+        """Yield some of the tensors in the order in which they are asked for.
+
+        What comes before its turn is held: best is the order of `transformer_tensors`.
+        """
+        names = [stored.name for stored in wanted]
+        needed, held = set(names), {}
+        coming = zip(self._names, self._coming, strict=False)
+        for name in names:
+            while name not in held:
+                came, tensor = next(coming, (None, None))
+                if came is None:
+                    return
+                if came in needed:
+                    held[came] = tensor
+            yield held.pop(name)
