@@ -82,6 +82,7 @@ def kill_in(path: Path, stage: str, durations: dict[str, float], rng: random.Ran
 def test_killed_in_every_stage(model, tmp_path, mode, rounds):
     rng = random.Random(rounds)
     settings = {"segment_frames": 13, "steps": 3, "conditioning_frames": 5}
+    settings |= {"color_match": "overlap", "overlap_blend": 3}
     whole = write_clip(tmp_path / "whole", model, 36, mode, **settings)
     durations = run_to_end(whole)
     for number in range(rounds):

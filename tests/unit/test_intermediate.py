@@ -27,6 +27,7 @@ def clip(tmp_path):
         record=tmp_path / "sampling.json",
         journal=tmp_path / ".journal",
         output=tmp_path / "intermediate.mp4",
+        blend=0,
     )
     journal = Journal(args.journal, KEY)
     for index, part in enumerate((frames[:8], frames[8:])):
@@ -62,6 +63,19 @@ def test_a_part_of_them_is_read_as_exactly(clip):
     timeline = make_timeline(args.output, resolution_area=64 * 64, fps="source", **where)
     assert timeline.source_indices == tuple(range(3, 9))
     assert np.array_equal(list(read_frames(args.output, timeline)), frames[3:9])
+
+
+def test_segments_are_joined_as_in_the_clips_own_video(clip):
+    frames, args = clip
+    args.blend = 1
+    again = np.full((2, *frames.shape[1:]), 255, np.uint8)
+    Journal(args.journal, KEY).store(
+        1, torch.from_numpy(frames[8:]), torch.zeros(1), {}, torch.from_numpy(again)
+    )
+    intermediate.main(args)
+    read = np.array(list(read_video(args.output)))
+    assert np.array_equal(np.delete(read, 7, axis=0), np.delete(frames, 7, axis=0))
+    assert np.array_equal(read[7], np.rint((frames[7] + 255.0) / 2).astype(np.uint8))
 
 
 @pytest.mark.parametrize("lost", ["journal", "segment", "key"])

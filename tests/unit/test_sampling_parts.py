@@ -41,6 +41,7 @@ def settings_file(tmp_path_factory):
     [
         ({"segment_frames": 78}, "segment_frames: '78' is not allowed; allowed: 4n"),
         ({"segment_frames": 5, "conditioning_frames": 5}, "must be fewer than"),
+        ({"overlap_blend": 2}, "overlap_blend must be at most"),
         ({"conditioning_frames": 2}, "allowed: 1, 5, 9 or 13"),
         ({"steps": -1}, "steps: '-1' is not allowed"),
         ({"steps": True}, "steps: 'True' is not allowed"),

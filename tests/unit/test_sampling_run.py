@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from animate.config.job import read_job
 from animate.devices.machine import Machine
@@ -21,6 +22,7 @@ from animate.journal import lock as clip_lock
 from animate.journal import segments as journal_module
 from animate.journal.key import input_hashes, job_key
 from animate.journal.lock import held, remove_journal
+from animate.journal.segments import Journal
 from animate.parallel import vae_stream
 from animate.parallel.plan import Workload
 from animate.sampling import loop
@@ -33,6 +35,7 @@ from animate.sampling.weights import job_loras
 from animate.video.files import VideoWriter, video_info
 from animate.video.timeline import make_timeline
 from animate.weights import identity
+from intermediate import frames_of
 from sampler_clip import RATE, change_settings, result_frames, write_clip, write_model
 
 CPU = Machine(torch.device("cpu"), torch.float32)
@@ -261,6 +264,30 @@ def test_a_change_starts_afresh(tmp_path, change):
     interrupt(path, 3)
     change(path, model)
     assert sample(path) == 3
+
+
+def test_fading_samples_nothing_again_and_changes_the_joins_alone(model, tmp_path):
+    settings = {"segment_frames": 9, "steps": 2, "conditioning_frames": 5}
+    plain = write_clip(tmp_path / "plain", model, 17, **settings)
+    assert sample(plain) == 6
+    faded = write_clip(tmp_path / "faded", model, 17, **settings)
+    interrupt(faded, 5)
+    change_settings(faded, overlap_blend=2)
+    assert sample(faded) == 2
+    stored = [[load_file(file) for file in segments_of(path)] for path in (plain, faded)]
+    for one, other in zip(*stored, strict=True):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    joined, kept = (frames_as_joined(path) for path in (faded, plain))
+    changed = [not np.array_equal(a, b) for a, b in zip(joined, kept, strict=True)]
+    assert [index for index, is_so in enumerate(changed) if is_so] == [7, 8, 11, 12]
+
+
+def frames_as_joined(path: Path) -> list[np.ndarray]:
+    """Return the frames of a finished clip before they are encoded."""
+    job = read_job(path)
+    journal = Journal(job.journal, json.loads(job.record.read_text())["key"])
+    return list(frames_of(journal, len(segments_of(path)), job.settings.overlap_blend))
 
 
 def test_weights_fetched_again_are_the_same_model(model, tmp_path, monkeypatch):

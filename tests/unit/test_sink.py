@@ -13,6 +13,7 @@ from safetensors.torch import save
 
 from animate.devices.arrivals import Arrivals
 from animate.journal import segments as journal_module
+from animate.journal.joins import Joiner, Joins
 from animate.journal.segments import Journal, NewSegment
 from animate.journal.sink import open_sink
 from animate.video.files import VideoInfo, VideoWriter, read_video
@@ -31,12 +32,13 @@ def pieces(segment: int) -> list[torch.Tensor]:
 
 @pytest.fixture
 def opened(tmp_path):
-    """Return what opens a sink of a clip of so many segments."""
+    """Return what opens a sink of a clip of so many segments, which may overlap."""
 
-    def open_it(segments: int):
+    def open_it(segments: int, overlap: int = 0, blend: int = 0, lengths: tuple = ()):
         info = VideoInfo(5 * segments, Fraction(25), (16, 16))
-        where = tmp_path / "journal", KEY, tmp_path / "clip.mp4", info, [5] * segments, print
-        return open_sink(*where)
+        where = tmp_path / "journal", KEY, tmp_path / "clip.mp4", info
+        joins = Joins([0, *[overlap] * (segments - 1)], blend)
+        return open_sink(*where, lengths or [5] * segments, print, joins)
 
     return open_it
 
@@ -192,3 +194,77 @@ def test_arrivals_keep_the_order_and_the_last_waits_to_be_asked_for():
     arrivals.wait()
     arrivals.wait()
     assert came == [0, 1, 2]
+
+
+def part(*levels: int) -> torch.Tensor:
+    """Return grey frames of these levels."""
+    frames = torch.tensor(levels, dtype=torch.uint8).view(-1, 1, 1, 1)
+    return frames.expand(-1, 16, 16, 3).contiguous()
+
+
+@pytest.mark.parametrize("behind", [False, True])
+@pytest.mark.parametrize(
+    ("blend", "joined"),
+    [
+        (0, [0, 0, 0, 0, 200, 200, 100, 100]),
+        (1, [0, 0, 0, 100, 200, 150, 100, 100]),
+        (3, [0, 50, 100, 138, 150, 125, 100, 100]),
+    ],
+)
+def test_segments_fade_into_each_other_where_they_are_written(
+    opened, written, tmp_path, blend, joined, behind
+):
+    """Each paints three frames again; of the second, one of these three is its own."""
+    frames, may = written
+    if behind:
+        may.clear()
+    segments = [part(0, 0, 0, 0), part(200, 200, 200, 200, 200), part(100, 100, 100, 100, 100)]
+    with opened(3, 3, blend, (4, 2, 2)) as sink:
+        for segment in segments:
+            for piece in segment.split(2):
+                sink.add(piece)
+            sink.put(TAIL, {})
+        sink.settle()
+        may.set()
+    assert frames == joined
+    journal = Journal(tmp_path / "journal", KEY)
+    for number, segment in enumerate(segments):
+        stored = torch.cat([journal.again(number), journal.frames(number)])
+        assert torch.equal(stored, segment)
+        assert len(journal.again(number)) == (3 if number else 0)
+
+
+def test_a_fade_is_monotone_and_goes_on_after_a_kill(opened, written):
+    frames, _ = written
+    dark, bright = part(*[20] * 9), part(*[220] * 9)
+    with pytest.raises(KeyboardInterrupt), opened(2, 5, 5, (9, 4)) as sink:
+        sink.add(dark)
+        sink.put(TAIL, {})
+        raise KeyboardInterrupt
+    frames.clear()
+    with opened(2, 5, 5, (9, 4)) as sink:
+        assert sink.finished == 1
+        sink.add(bright)
+        sink.put(TAIL, {})
+    assert len(frames) == 13 and frames[:4] == [20] * 4 and frames[9:] == [220] * 4
+    steps = np.diff(frames[3:10])
+    assert steps.min() > 0 and steps.max() - steps.min() <= 1
+
+
+def test_another_scene_is_no_end_to_fade_into():
+    joiner = Joiner(Joins([0, 0, 2], blend=2))
+    frames = [
+        list(joiner.take(0, part(10, 10).numpy())),
+        list(joiner.take(1, part(90, 90).numpy())),
+    ]
+    frames.append(list(joiner.take(2, part(90, 90, 90).numpy())))
+    assert [[int(f[0, 0, 0]) for f in some] for some in frames] == [[10, 10], [], [90, 90, 90]]
+
+
+def test_frames_that_go_on_from_another_clip_are_not_shown_again():
+    joiner = Joiner(Joins([2, 2], blend=2))
+    shown = [
+        *joiner.take(0, part(10, 10, 50, 60).numpy()),
+        *joiner.take(1, part(50, 60, 70).numpy()),
+    ]
+    assert [int(f[0, 0, 0]) for f in shown] == [50, 60, 70]

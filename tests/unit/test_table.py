@@ -261,6 +261,7 @@ def test_a_missing_table_is_explained(config):
     [
         ("start,end", "2,1", "is not after the start"),
         ("segment_frames,conditioning_frames", "5,5", "fewer than segment_frames"),
+        ("conditioning_frames,overlap_blend", "5,6", "at most conditioning_frames, 5"),
         ("loras", '"[{path: none.safetensors}]"', "no such file"),
         ("sam2_checkpoint", "none.pt", "no such file"),
         ("transformer_file", "none.gguf", "no such file"),

@@ -132,8 +132,10 @@ rule intermediate:
         **cpu_job("intermediate"),
     params:
         journal=f"{CLIP}/.journal",
+        # What it depends on is an input.
+        blend=lambda wildcards, output: clip_of(wildcards).settings.overlap_blend,
         version=1,
     shell:
         'python "$SCRIPTS"/intermediate.py --clip {wildcards.clip} --log {log:q}'
         " --video {input.video:q} --record {input.record:q} --journal {params.journal:q}"
-        " --output {output:q}"
+        " --blend {params.blend} --output {output:q}"

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from animate.journal.joins import Joiner, Joins
 from animate.journal.lock import remove_journal
 from animate.journal.segments import Journal
+from animate.journal.sink import sampled_frames
 from animate.results.provenance import read_json
 from animate.stage import run_stage, stage_parser, warn
 from animate.video.files import VideoWriter, read_video, video_info
@@ -21,21 +23,26 @@ def main(args):
             f"its frames are taken from {args.video}, in which H.264 has changed them a little:"
             " they were sampled before another row took them; to have them exactly, delete it"
         )
-    frames = read_video(args.video) if segments is None else frames_of(journal, segments)
+    frames = (
+        read_video(args.video) if segments is None else frames_of(journal, segments, args.blend)
+    )
     with VideoWriter(args.output, info.size, info.frame_rate, "exact") as video:
         for frame in frames:
             video.write(frame)
     remove_journal(args.journal)
 
 
-def frames_of(journal: Journal, segments: int) -> Iterator[np.ndarray]:
-    """Yield the sampled frames, uint8 RGB (h, w, 3)."""
+def frames_of(journal: Journal, segments: int, blend: int) -> Iterator[np.ndarray]:
+    """Yield the frames of a clip, uint8 RGB (h, w, 3), its segments joined as in its video."""
+    overlaps = [len(journal.again(index)) for index in range(segments)]
+    joiner = Joiner(Joins(overlaps, blend))
     for index in range(segments):
-        yield from journal.frames(index).numpy()
+        yield from joiner.take(index, sampled_frames(journal, index))
 
 
 if __name__ == "__main__":
     parser = stage_parser(__doc__)
     for name in ("video", "record", "journal", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--blend", type=int, default=0, help="frames that segments fade over")
     run_stage(main, parser)

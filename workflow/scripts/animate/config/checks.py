@@ -52,6 +52,12 @@ def combination_mistakes(settings: ClipSettings) -> list[Mistake]:
     if settings.conditioning_frames >= settings.segment_frames:
         problem = "must be fewer than segment_frames, or no segment makes progress"
         mistakes.append(Mistake("conditioning_frames", problem))
+    if settings.overlap_blend > settings.conditioning_frames:
+        problem = (
+            f"must be at most conditioning_frames, {settings.conditioning_frames}: no other frames"
+            " are there twice"
+        )
+        mistakes.append(Mistake("overlap_blend", problem))
     start, end = settings.start or 0, settings.end
     if end is not None and end <= start:
         mistakes.append(Mistake("end", f"{end:g} s is not after the start at {start:g} s"))

@@ -72,6 +72,8 @@ def _settings(path: Path, values: dict[str, Any]) -> SamplingSettings:
     settings = SamplingSettings(**values)
     if settings.conditioning_frames >= settings.segment_frames:
         raise ClipError(f"{path}: conditioning_frames must be fewer than segment_frames")
+    if settings.overlap_blend > settings.conditioning_frames:
+        raise ClipError(f"{path}: overlap_blend must be at most conditioning_frames")
     return settings
 
 

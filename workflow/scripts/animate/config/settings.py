@@ -415,6 +415,12 @@ class SamplingSettings(SegmentSettings):
         "off, overlap, or a number from 0 to 0.5",
     )
 
+    overlap_blend: Annotated[int, Field(ge=0, le=13)] = setting(
+        0,
+        "Frames over which the end of a segment fades into the next one, which paints them again",
+        "a whole number from 0 to 13, at most conditioning_frames",
+    )
+
     @property
     def step_count(self) -> int:
         """Denoising steps per segment."""

@@ -36,7 +36,8 @@ def job_key(
     """
     # Files count by what they are.
     files = {"loras", "relighting_lora", TRANSFORMER_FILE}
-    settings = job.settings.model_dump(exclude={*files, "cuts"})
+    # Segments are stored as they were sampled, so fading them makes no other ones.
+    settings = job.settings.model_dump(exclude={*files, "cuts", "overlap_blend"})
     return value_hash(
         {
             "version": SAMPLER_VERSION,

@@ -4,8 +4,8 @@ Each key, the hash of all that a clip is made from, has a folder of its own, and
 deleted before the clip's video is finished: what is sampled once is never lost to another attempt
 with other settings.
 
-A segment is one safetensors file: its new frames as they go into the video, and its last frames as
-the next segment needs them.
+A segment is one safetensors file: its new frames as they were sampled, its last frames as the next
+segment needs them, and those of the segment before that it paints again.
 """
 
 import errno
@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 
 from animate.errors import MachineError
 
-FRAMES, TAIL = "frames", "tail"
+FRAMES, TAIL, AGAIN = "frames", "tail", "again"
 # Bytes of a file's header, which is written last: digests stand in it.
 HEADER = 1 << 14
 
@@ -55,20 +55,35 @@ class Journal:
         return segments if found == frames else None
 
     def store(
-        self, index: int, frames: torch.Tensor, tail: torch.Tensor, made_by: dict[str, Any]
+        self,
+        index: int,
+        frames: torch.Tensor,
+        tail: torch.Tensor,
+        made_by: dict[str, Any],
+        again: torch.Tensor | None = None,
     ) -> None:
         """Write a whole segment, whose frames are one piece; see `begin` and `NewSegment`."""
-        segment = self.begin(index, len(frames))
-        segment.add(frames)
+        again = frames[:0] if again is None else again
+        segment = self.begin(index, len(frames), len(again))
+        segment.add(torch.cat([again, frames]))
         segment.finish(tail, made_by)
 
-    def begin(self, index: int, frames: int) -> "NewSegment":
-        """Return segment number `index` of so many new frames, which are to come."""
-        return NewSegment(self._folder, self._path(index), self._key, index, frames)
+    def begin(self, index: int, frames: int, again: int = 0) -> "NewSegment":
+        """Return segment number `index`, whose frames are to come.
+
+        First `again` frames of the segment before that it paints again, then `frames` new ones.
+        """
+        return NewSegment(self._folder, self._path(index), self._key, index, frames, again)
 
     def frames(self, index: int) -> torch.Tensor:
         """Return the new frames (F, h, w, 3) uint8 of a segment; see `_read`."""
         return self._read(index, FRAMES)
+
+    def again(self, index: int) -> torch.Tensor:
+        """Return the frames (n, h, w, 3) uint8 that a segment paints again; see `_read`."""
+        # Files of earlier versions have none.
+        known = AGAIN in (self._metadata(index) or {})
+        return self._read(index, AGAIN) if known else torch.empty(0, dtype=torch.uint8)
 
     def tail(self, index: int) -> torch.Tensor:
         """Return the last frames (1, 3, n, h, w) fp32 of a segment; see `_read`."""
@@ -119,22 +134,25 @@ class NewSegment:
     One thread at a time may use it.
     """
 
-    def __init__(self, folder: Path, path: Path, key: str, index: int, frames: int):
+    def __init__(self, folder: Path, path: Path, key: str, index: int, frames: int, again: int):
         self._folder, self._path, self._key = folder, path, key
-        self._index, self._expected, self._frames = index, frames, 0
+        self._index, self._frames = index, 0
+        self._expected = {AGAIN: again, FRAMES: frames}
         self._temporary = path.with_name(f".{path.stem}.{os.getpid()}.part")
         self._file: BinaryIO | None = None
         self._error: OSError | None = None
 
     def add(self, frames: torch.Tensor) -> None:
-        """Write the next new frames (n, h, w, 3) uint8; what goes wrong is for `finish` to say."""
+        """Write the next frames (n, h, w, 3) uint8; what goes wrong is for `finish` to say."""
         if self._error:
             return
         try:
             if self._file is None:
                 self._begin(frames.shape[1:])
             frames = frames.contiguous().numpy()
-            self._digest.update(frames)
+            left = max(0, self._expected[AGAIN] - self._frames)
+            self._digests[AGAIN].update(frames[:left])
+            self._digests[FRAMES].update(frames[left:])
             self._file.write(frames)
             self._file.flush()
             os.fdatasync(self._file.fileno())
@@ -155,8 +173,8 @@ class NewSegment:
         try:
             if self._error:
                 raise self._error
-            if self._frames != self._expected:
-                raise ValueError(f"{self._frames} frames of {self._expected} have come")
+            if self._frames != (expected := sum(self._expected.values())):
+                raise ValueError(f"{self._frames} frames of {expected} have come")
             tail = tail.contiguous()
             self._file.write(tail.numpy())
             self._file.seek(0)
@@ -178,18 +196,21 @@ class NewSegment:
 
     def _begin(self, size: torch.Size) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._shape = (self._expected, *size)
-        self._digest = _begun_digest(self._shape)
+        self._shapes = {name: (count, *size) for name, count in self._expected.items()}
+        self._digests = {name: _begun_digest(shape) for name, shape in self._shapes.items()}
         self._file = self._temporary.open("wb")
         self._file.seek(8 + HEADER)
 
     def _header(self, tail: torch.Tensor, made_by: dict[str, Any]) -> bytes:
         """Return the first bytes of a safetensors file, padded to the length that was left out."""
-        end = math.prod(self._shape)
-        digests = {FRAMES: self._digest.hexdigest(), TAIL: _digest(tail)}
-        text = {
-            "__metadata__": {"key": self._key, "made_by": json.dumps(made_by), **digests},
-            FRAMES: {"dtype": "U8", "shape": self._shape, "data_offsets": (0, end)},
+        digests = {name: digest.hexdigest() for name, digest in self._digests.items()}
+        digests[TAIL] = _digest(tail)
+        text = {"__metadata__": {"key": self._key, "made_by": json.dumps(made_by), **digests}}
+        end = 0
+        for name, shape in self._shapes.items():
+            begin, end = end, end + math.prod(shape)
+            text[name] = {"dtype": "U8", "shape": shape, "data_offsets": (begin, end)}
+        text |= {
             TAIL: {
                 "dtype": "F32",
                 "shape": tuple(tail.shape),

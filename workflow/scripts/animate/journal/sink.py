@@ -2,7 +2,8 @@
 
 Frames are encoded as they are decoded, while the encoder keeps up. Else, and for what a killed run
 left, it takes whole segments from the journal: no more than one is in memory however far it is
-behind. A segment is written to the journal as it is decoded, and stored while the next one begins.
+behind. A segment is written to the journal as it is decoded, stored while the next one begins, and
+as it was sampled: where two are faded into each other, that is done for the video alone.
 """
 
 import threading
@@ -13,8 +14,10 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
+import numpy as np
 import torch
 
+from animate.journal.joins import Joiner, Joins
 from animate.journal.lock import held
 from animate.journal.segments import Journal, NewSegment, full_disk, remove_unfinished
 from animate.video.files import VideoInfo, VideoWriter
@@ -27,12 +30,13 @@ class Sink:
         self,
         journal: Journal,
         lengths: Sequence[int],
+        joins: Joins,
         finished: int,
         encoder: "_Encoder",
         thread: ThreadPoolExecutor,
     ):
         self.finished = finished
-        self._journal, self._lengths = journal, lengths
+        self._journal, self._lengths, self._joins = journal, lengths, joins
         self._encoder, self._thread = encoder, thread
         self._made_by: list[dict[str, Any]] = [journal.made_by(i) for i in range(finished)]
         self._coming: NewSegment | None = None
@@ -50,15 +54,19 @@ class Sink:
         return list(self._made_by)
 
     def add(self, frames: torch.Tensor) -> None:
-        """Take the next frames (n, h, w, 3) uint8 of the segment that comes next."""
+        """Take the next frames (n, h, w, 3) uint8 of the segment that comes next.
+
+        The first ones are those of the segment before, painted again.
+        """
         if self._coming is None:
             # What is not stored yet may still have to be taken from the journal.
             stored = self._storing is None or self._storing.done()
             self._at_once = stored and self._encoder.idle
-            self._coming = self._journal.begin(self.finished, self._lengths[self.finished])
+            expected = self._lengths[self.finished], self._joins.overlaps[self.finished]
+            self._coming = self._journal.begin(self.finished, *expected)
         self._thread.submit(self._coming.add, frames)
         if self._at_once:
-            self._encoder.take(frames)
+            self._encoder.take(self.finished, frames)
 
     def put(self, tail: torch.Tensor, made_by: dict[str, Any]) -> None:
         """Have the segment stored whose frames have come; this returns before it is.
@@ -100,10 +108,12 @@ def open_sink(
     info: VideoInfo,
     lengths: Sequence[int],
     say: Callable[[str], None],
+    joins: Joins | None = None,
 ) -> Iterator[Sink]:
     """Yield a sink that knows which of a clip's segments are finished.
 
-    `lengths` are the new frames of each segment.
+    `lengths` are the new frames of each segment, `joins` what each paints again, nothing if not
+    given.
     When the block ends without an error all segments are in it, and the video is `output`. The
     journal stays for the rule that finishes the clip. While the block runs no other process has
     this journal.
@@ -111,6 +121,7 @@ def open_sink(
     Raises:
         ClipError: the disk is full, or a finished segment is damaged.
     """
+    joins = joins or Joins([0] * len(lengths))
     with held(folder, say):
         journal = Journal(folder, key)
         finished = journal.count(len(lengths))
@@ -119,12 +130,12 @@ def open_sink(
         try:
             with (
                 VideoWriter(output, info.size, info.frame_rate, "result") as video,
-                _Encoder(journal, video) as encoder,
+                _Encoder(journal, video, joins) as encoder,
                 ThreadPoolExecutor(1, "journal") as thread,
             ):
                 for index in range(finished):
                     encoder.take(index)
-                sink = Sink(journal, lengths, finished, encoder, thread)
+                sink = Sink(journal, lengths, joins, finished, encoder, thread)
                 try:
                     yield sink
                     sink.settle()
@@ -137,9 +148,10 @@ def open_sink(
 class _Encoder:
     """A thread that writes frames into the video, and segments of the journal, as they come."""
 
-    def __init__(self, journal: Journal, video: VideoWriter):
+    def __init__(self, journal: Journal, video: VideoWriter, joins: Joins):
         self._journal, self._video = journal, video
-        self._queue: SimpleQueue[int | torch.Tensor | None] = SimpleQueue()
+        self._joiner = Joiner(joins)
+        self._queue: SimpleQueue[tuple[int, torch.Tensor | None] | None] = SimpleQueue()
         self._taken = self._written = 0
         self._error: BaseException | None = None
         self._stopped = threading.Event()
@@ -150,10 +162,13 @@ class _Encoder:
         """Whether all that it took is written."""
         return self._taken == self._written
 
-    def take(self, part: int | torch.Tensor) -> None:
-        """Write frames (n, h, w, 3) uint8, or a segment of the journal, when their turn comes."""
+    def take(self, segment: int, frames: torch.Tensor | None = None) -> None:
+        """Write the next frames (n, h, w, 3) uint8 of a segment when their turn comes.
+
+        Without them, the whole segment is taken from the journal.
+        """
         self._taken += 1
-        self._queue.put(part)
+        self._queue.put((segment, frames))
 
     def check(self) -> None:
         """Raise what went wrong, if anything did."""
@@ -176,14 +191,21 @@ class _Encoder:
     def _work(self) -> None:
         try:
             while (part := self._queue.get()) is not None:
-                frames = self._journal.frames(part) if isinstance(part, int) else part
-                for frame in frames.numpy():
+                segment, frames = part
+                whole = sampled_frames(self._journal, segment) if frames is None else frames.numpy()
+                for frame in self._joiner.take(segment, whole):
                     if self._stopped.is_set():
                         return
                     self._video.write(frame)
                 self._written += 1
         except BaseException as error:
             self._error = error
+
+
+def sampled_frames(journal: Journal, segment: int) -> Iterator[np.ndarray]:
+    """Yield all frames of a segment, uint8 (h, w, 3), those first that it paints again."""
+    yield from journal.again(segment).numpy()
+    yield from journal.frames(segment).numpy()
 
 
 def _remove_leftovers(output: Path) -> None:

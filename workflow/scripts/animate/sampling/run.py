@@ -8,6 +8,7 @@ from animate.config.job import SamplingJob
 from animate.config.lora_choice import LoraFile
 from animate.devices.arrivals import Arrivals
 from animate.devices.machine import Machine
+from animate.journal.joins import Joins
 from animate.journal.key import input_hashes, job_key, transformer_record
 from animate.journal.record import describe, write_record
 from animate.journal.sink import Sink, open_sink
@@ -47,7 +48,8 @@ def run_job(
     hashes = input_hashes(job)
     key = job_key(job, loras, hashes, clip.shots)
     lengths = [segment.new_frames for segment in clip.segments]
-    where = job.journal, key, job.output, clip.info, lengths, progress.say
+    joins = Joins([segment.overlap for segment in clip.segments], job.settings.overlap_blend)
+    where = job.journal, key, job.output, clip.info, lengths, progress.say, joins
     with open_sink(*where) as sink:
         _sample(clip, loras, machine, progress, sink, models)
     progress.stage("video")
@@ -88,7 +90,7 @@ def _sample(
 
     def on_piece(segment: Segment, first: int, piece: torch.Tensor) -> None:
         if arrivals:
-            arrivals.send(_new_frames(segment, first, piece))
+            arrivals.send(_shown_frames(segment, first, piece))
 
     def on_part(part: str) -> None:
         # Else what one part has begun would count as the next one's.
@@ -111,10 +113,9 @@ def _sample(
     progress.stage("segments")
 
 
-def _new_frames(segment: Segment, first: int, piece: torch.Tensor) -> torch.Tensor:
-    """Return the frames (n, h, w, 3) uint8 that a piece of a segment adds to the clip.
+def _shown_frames(segment: Segment, first: int, piece: torch.Tensor) -> torch.Tensor:
+    """Return the frames (n, h, w, 3) uint8 of a piece of a segment that lie within the clip.
 
     The piece is (1, 3, n, h, w) in -1..1, from the segment's frame `first` on.
     """
-    begin, end = (max(0, place - first) for place in (segment.overlap, segment.end))
-    return as_pixels(piece[0, :, begin:end]).permute(1, 2, 3, 0)
+    return as_pixels(piece[0, :, : max(0, segment.end - first)]).permute(1, 2, 3, 0)
