@@ -80,6 +80,13 @@ def test_prompt(project, rows):
     assert project.pending_jobs() == {"": {"prompt": 1}, "dance": SAMPLE}
 
 
+def test_prompts_of_seconds(project, rows):
+    """Each text is encoded once; another second, too, samples the clip again."""
+    rows[0]["prompts"] = "0: one; 0.9: two; 1.2: one"
+    project.write_table(*rows)
+    assert project.pending_jobs() == {"": {"prompt": 2}, "dance": SAMPLE}
+
+
 def test_reference_of_one_clip(project, rows):
     shutil.copy(project.folder / "character.png", project.folder / "other.png")
     rows[1]["reference"] = "../other.png"

@@ -2,6 +2,8 @@
 
 import hashlib
 
+from animate.config.job import TIMED_PROMPT
+
 PROMPTS = f"{RESULTS}/.prompts/{CONFIG.model}"
 
 
@@ -12,7 +14,7 @@ def text_key(text):
 PROMPT_TEXTS = {
     text_key(text): text
     for clip in CLIPS.values()
-    for text in (clip.settings.prompt, clip.settings.negative_prompt)
+    for text in clip.settings.all_prompts
 }
 
 
@@ -21,7 +23,24 @@ def embedding_of(text):
 
 
 def prompt_embedding(wildcards):
-    return embedding_of(clip_of(wildcards).settings.prompt)
+    return embedding_of(clip_of(wildcards).settings.first_prompt)
+
+
+def later_prompts(wildcards):
+    """Return the prompts that hold from a second on, as text: others sample a clip again."""
+    return json.dumps(clip_of(wildcards).settings.later_prompts)
+
+
+def later_embeddings(wildcards):
+    return [embedding_of(text) for _, text in clip_of(wildcards).settings.later_prompts]
+
+
+def timed_embeddings(clip):
+    """Return the later prompts of a clip as the sampler is told of them."""
+    return {
+        f"{TIMED_PROMPT}{second:.12g}": embedding_of(text)
+        for second, text in clip.settings.later_prompts
+    }
 
 
 def negative_prompt_embedding(wildcards):

@@ -60,6 +60,7 @@ rule sample:
         mask=branch(replaces, then=f"{CLIP}/src_mask.mp4"),
         prompt=prompt_embedding,
         negative_prompt=negative_prompt_embedding,
+        later_prompts=later_embeddings,
         loras=own_loras,
         hub_loras=hub_lora_anchors,
         # Not read: a bad verdict is told before a GPU is taken.
@@ -80,6 +81,7 @@ rule sample:
     params:
         # Only params that do not depend on input or output make a job run again.
         settings=settings(SamplingSettings),
+        prompts=later_prompts,
         job=sampler_job,
         launch=launch_options,
         weights=sampler_content,

@@ -11,7 +11,10 @@ def sampler_job(wildcards, input, output):
         "clip": clip.name,
         "mode": clip.mode,
         "model": MODEL,
-        "inputs": {role: str(input[role]) for role in roles if input.get(role)},
+        "inputs": {
+            **{role: str(input[role]) for role in roles if input.get(role)},
+            **timed_embeddings(clip),
+        },
         "output": str(output.video),
         "record": str(output.record),
         "journal": f"{RESULTS}/{clip.name}/.journal",

@@ -61,6 +61,9 @@ def combination_mistakes(settings: ClipSettings) -> list[Mistake]:
     start, end = settings.start or 0, settings.end
     if end is not None and end <= start:
         mistakes.append(Mistake("end", f"{end:g} s is not after the start at {start:g} s"))
+    if end is not None and settings.prompts and settings.prompts[-1][0] >= end:
+        problem = f"{settings.prompts[-1][0]:g} s is not before the clip's end at {end:g} s"
+        mistakes.append(Mistake("prompts", problem))
     return mistakes
 
 
@@ -76,6 +79,8 @@ def ignored_settings(stated: Iterable[str], settings: ClipSettings, mode: str) -
     """Yield those of the settings that a row states which its clip does not read, and why."""
     guidance = "above 1" if settings.guided else "1"
     values = {**dict(settings), "mode": mode, "guidance_scale": guidance}
+    if "prompt" in stated and settings.first_prompt != settings.prompt:
+        yield "'prompt', which is not read as 'prompts' begin where the clip does"
     for name in stated:
         needed = extra_of(ClipSettings.model_fields[name], "used_with") or {}
         for other, value in needed.items():

@@ -15,6 +15,9 @@ FEATURES = "features"
 INPUTS = ("pose", "face", "reference", FEATURES, "prompt")
 REPLACE_INPUTS = ("background", "mask")
 NEGATIVE_PROMPT = "negative_prompt"
+PROMPT = "prompt"
+# Before the second of the clip from which a prompt holds.
+TIMED_PROMPT = "prompt@"
 # Tells where shots begin; without it the clip is one.
 TIMELINE = "timeline"
 
@@ -65,6 +68,13 @@ def read_job(path: Path) -> SamplingJob:
     )
 
 
+def seconds_of_prompts(job: SamplingJob) -> dict[str, float]:
+    """Return the roles of the prompts that hold later, and from which second of the clip."""
+    timed = [role for role in job.inputs if role.startswith(TIMED_PROMPT)]
+    found = {role: float(role.removeprefix(TIMED_PROMPT)) for role in timed}
+    return dict(sorted(found.items(), key=lambda item: item[1]))
+
+
 def _settings(path: Path, values: dict[str, Any]) -> SamplingSettings:
     mistakes = find_mistakes(SamplingSettings, values)
     if mistakes:
@@ -80,9 +90,10 @@ def _settings(path: Path, values: dict[str, Any]) -> SamplingSettings:
 def _inputs(path: Path, files: dict[str, str], mode: str, guided: bool) -> dict[str, Path]:
     needed = INPUTS + (REPLACE_INPUTS if mode == "replace" else ())
     needed += (NEGATIVE_PROMPT,) if guided else ()
-    optional = {NEGATIVE_PROMPT, TIMELINE} - {*needed}
+    timed = tuple(role for role in files if role.startswith(TIMED_PROMPT))
+    optional = {NEGATIVE_PROMPT, TIMELINE, *timed} - {*needed}
     _check_keys(path, files, {*needed, *optional}, optional)
-    needed += (TIMELINE,) if TIMELINE in files else ()
+    needed += timed + ((TIMELINE,) if TIMELINE in files else ())
     for role in needed:
         if not Path(files[role]).is_file():
             raise ClipError(f"{role} input {files[role]} does not exist")

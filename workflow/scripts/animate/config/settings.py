@@ -24,6 +24,7 @@ from animate.config.fields import (
     is_falling_schedule,
     setting,
 )
+from animate.config.timed_prompts import Prompts, TimedPrompts, prompt_at
 
 NEGATIVE_PROMPT = (
     "色调艳丽，过曝，静态，细节模糊不清，字幕，风格，作品，画作，画面，静止，整体发灰，最差质量，低质量，"
@@ -470,6 +471,13 @@ class ClipSettings(
         "What the text encoder reads; the model was trained with the default",
         min_length=1,
     )
+    prompts: TimedPrompts = setting(
+        (),
+        "Prompts that hold from a second of the driving video on, in place of `prompt`; a segment"
+        " reads the one that holds where it begins",
+        "times with texts such as `0: a woman walks; 4.5: she runs`, rising; in yaml also a mapping"
+        " from seconds to texts",
+    )
     negative_prompt: str = setting(
         NEGATIVE_PROMPT,
         "Used when guidance_scale is above 1",
@@ -514,6 +522,22 @@ class ClipSettings(
         "LoRA files of a few-step preset, merged before those of `loras`",
         LORA_LIST,
     )
+
+    @property
+    def first_prompt(self) -> str:
+        """The prompt that holds where the clip begins."""
+        return prompt_at(self.start or 0, self.prompt, self.prompts)
+
+    @property
+    def later_prompts(self) -> Prompts:
+        """The prompts that hold later, each with the second of the clip from which it does."""
+        begin = self.start or 0
+        return tuple((since - begin, text) for since, text in self.prompts if since > begin)
+
+    @property
+    def all_prompts(self) -> list[str]:
+        """Every text that the clip may read."""
+        return [self.first_prompt, *(text for _, text in self.later_prompts), self.negative_prompt]
 
     @property
     def all_loras(self) -> tuple[Lora, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from animate.config.job import FEATURES, TIMELINE, SamplingJob
+from animate.config.job import FEATURES, PROMPT, TIMED_PROMPT, TIMELINE, SamplingJob
 from animate.config.lora_choice import LoraFile
 from animate.hashing import file_hash, value_hash
 from animate.weights.identity import TRANSFORMER_FILE, file_identity, model_identity, pinned_hash
@@ -24,11 +24,13 @@ def job_key(
     loras: Iterable[LoraFile],
     inputs: Mapping[str, str],
     shots: Sequence[int] = (0,),
+    prompts: Sequence[str] = (),
 ) -> str:
     """Return the hash of all that a job's frames are made from, and of nothing else.
 
     `loras` are the files that are merged, the relighting LoRA included; `inputs` are the
-    `input_hashes`, of which the timeline counts by the `shots` that are sampled apart, and the
+    `input_hashes`, of which the timeline counts by the `shots` that are sampled apart, prompts that
+    hold from some second on by the segments that read them (`prompts` are their roles), and the
     features by what they are made of, reference and model. LoRA files count by content, the model
     by its pinned hashes or the `file_identity` of its files, or of one in its transformer's place.
     GPU, number of ranks and versions of packages stay out: a clip may go on elsewhere, and its
@@ -43,10 +45,15 @@ def job_key(
             "version": SAMPLER_VERSION,
             "settings": settings,
             "loras": [(_lora_digests(lora.path), lora.weight) for lora in loras],
-            "inputs": {role: inputs[role] for role in inputs if role not in (FEATURES, TIMELINE)},
+            "inputs": {
+                role: digest
+                for role, digest in inputs.items()
+                if role not in (FEATURES, TIMELINE) and not role.startswith(TIMED_PROMPT)
+            },
             "model": model_identity(job.model, own_transformer(job)),
         }
         | ({"shots": list(shots)} if len(shots) > 1 else {})
+        | ({"prompts": [inputs[role] for role in prompts]} if {*prompts} - {PROMPT} else {})
     )
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import torch
 
-from animate.config.job import FEATURES, TIMELINE, SamplingJob
+from animate.config.job import FEATURES, PROMPT, TIMELINE, SamplingJob, seconds_of_prompts
+from animate.config.timed_prompts import prompt_at
 from animate.devices.machine import Machine
 from animate.errors import ClipError
 from animate.model.image import load_features, reference_video
@@ -23,12 +24,16 @@ VIDEO_ROLES = ("pose", "face", "background", "mask")
 
 @dataclass(frozen=True)
 class SegmentedClip:
-    """A job, the length, rate and size of its videos, its shots' first frames and its segments."""
+    """A job, the length, rate and size of its videos, its shots' first frames and its segments.
+
+    `prompts` are the roles of the prompts that the segments read.
+    """
 
     job: SamplingJob
     info: VideoInfo
     shots: tuple[int, ...]
     segments: list[Segment]
+    prompts: list[str]
 
 
 def read_clip(job: SamplingJob) -> SegmentedClip:
@@ -47,22 +52,32 @@ def read_clip(job: SamplingJob) -> SegmentedClip:
         )
     check_lengths(_videos(job), info.frame_count)
     settings = job.settings
-    shots = _shots(job, info.frame_count)
+    timeline = _timeline(job, info.frame_count)
+    shots = sampled_shots(timeline.shots, info.frame_count, settings.cuts) if timeline else (0,)
     lengths = info.frame_count, settings.segment_frames, settings.conditioning_frames
-    return SegmentedClip(job, info, shots, plan_segments(*lengths, shots, settings.segment_fit))
+    segments = plan_segments(*lengths, shots, settings.segment_fit)
+    return SegmentedClip(job, info, shots, segments, _prompts(job, segments, info))
 
 
-def _shots(job: SamplingJob, frame_count: int) -> tuple[int, ...]:
-    """Return the first frames of the shots; a clip without a timeline is one."""
+def _timeline(job: SamplingJob, frame_count: int) -> Timeline | None:
+    """Return the timeline of a clip that has one."""
     if TIMELINE not in job.inputs:
-        return (0,)
+        return None
     timeline = Timeline.from_json(job.inputs[TIMELINE])
     if timeline.frame_count != frame_count:
         raise ClipError(
             f"{job.inputs[TIMELINE]} has {timeline.frame_count} frames but the pose video"
             f" {frame_count}: make the clip's inputs again"
         )
-    return sampled_shots(timeline.shots, frame_count, job.settings.cuts)
+    return timeline
+
+
+def _prompts(job: SamplingJob, segments: list[Segment], info: VideoInfo) -> list[str]:
+    """Return the role of the prompt of each segment of a clip."""
+    timed = tuple((second, role) for role, second in seconds_of_prompts(job).items())
+    # The frame that is nearest to a second counts as its own.
+    begins = [segment.sources[segment.overlap] + 0.5 for segment in segments]
+    return [prompt_at(float(frame / info.frame_rate), PROMPT, timed) for frame in begins]
 
 
 @torch.inference_mode()
@@ -76,7 +91,7 @@ def segment_sampler(clip: SegmentedClip, models: Models) -> SegmentSampler:
         job.settings,
         reference_video(job.inputs["reference"], *clip.info.size),
         load_features(job.inputs[FEATURES]),
-        load_prompt(job.inputs["prompt"]),
+        load_prompt(job.inputs[PROMPT]),
         None if negative is None else load_prompt(negative),
     )
 

@@ -60,6 +60,7 @@ class SegmentSampler:
         on_step: OnStep = lambda step: None,
         on_piece: OnPiece = lambda first, piece: None,
         on_part: OnPart = lambda part: None,
+        prompt_embeds: torch.Tensor | None = None,
     ) -> torch.Tensor:
         """Return the segment's last conditioning frames (1, 3, n, h, w) fp32 in -1..1.
 
@@ -67,12 +68,12 @@ class SegmentSampler:
         `noise` is (1, 16, 1 + T, h / 8, w / 8); a solver that adds noise draws it from `draw`.
         `on_step(k)` is called after k steps, `on_piece` with all frames as they are decoded, before
         it is known that they are numbers. `on_part` is called at the end of "encoding",
-        "constants", "steps" and "decoding".
+        "constants", "steps" and "decoding". `prompt_embeds` are the segment's, if it has its own.
         """
         # The constants are not kept, so that their memory is free while decoding.
         latents = self._denoise(
             noise.to(self.transformer.device),
-            self._constants(frames, previous, on_part),
+            self._constants(frames, previous, prompt_embeds, on_part),
             draw,
             on_step,
         )
@@ -110,7 +111,11 @@ class SegmentSampler:
         return reference_condition(self.codec, self.reference)
 
     def _constants(
-        self, frames: SegmentFrames, previous: torch.Tensor | None, on_part: OnPart
+        self,
+        frames: SegmentFrames,
+        previous: torch.Tensor | None,
+        prompt_embeds: torch.Tensor | None,
+        on_part: OnPart,
     ) -> list:
         """Return the constants of the guided branch, and of the unguided one if there is one."""
         model, device = self.transformer, self.transformer.device
@@ -125,7 +130,7 @@ class SegmentSampler:
             pose.to(device),
             face,
             self.image_embeds.to(device),
-            self.prompt_embeds.to(device),
+            (self.prompt_embeds if prompt_embeds is None else prompt_embeds).to(device),
             self.settings.pose_strength,
             self.settings.face_strength,
         )
@@ -173,6 +178,7 @@ def sample_segments(
     on_step: Callable[[int, int], None] = lambda segment, step: None,
     on_piece: Callable[[Segment, int, torch.Tensor], None] = lambda segment, first, piece: None,
     on_part: OnPart = lambda part: None,
+    prompt_of: Callable[[Segment], torch.Tensor | None] = lambda segment: None,
 ) -> Iterator[tuple[Segment, torch.Tensor]]:
     """Yield each segment and its last conditioning frames (1, 3, n, h, w), fp32 in -1..1.
 
@@ -181,6 +187,7 @@ def sample_segments(
     `on_step(segment, step)` is called after each step, `on_piece(segment, first, piece)` with all
     frames of a segment as they are decoded, from number `first` on, before the segment is yielded.
     `on_part` is called when "frames" are there, and as `SegmentSampler.sample` has it.
+    `prompt_of` returns a segment's prompt where it is not the clip's first.
 
     Raises:
         ClipError: a step or the decoder gave NaN or infinity; it names segment and step.
@@ -198,8 +205,9 @@ def sample_segments(
             draw = step_noise(settings.seed, segment.index)
             told = partial(on_step, segment.index), partial(on_piece, segment)
             previous, own = tail if segment.overlap else None, next(coming)
+            prompt = prompt_of(segment)
             on_part("frames")
-            tail = sampler.sample(own, previous, noise, draw, *told, on_part)
+            tail = sampler.sample(own, previous, noise, draw, *told, on_part, prompt)
         except NotFinite as error:
             raise ClipError(
                 f"segment {segment.index + 1} is no longer made of numbers after {error}:"

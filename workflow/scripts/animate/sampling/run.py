@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from animate.config.job import SamplingJob
+from animate.config.job import PROMPT, SamplingJob, seconds_of_prompts
 from animate.config.lora_choice import LoraFile
 from animate.devices.arrivals import Arrivals
 from animate.devices.machine import Machine
@@ -12,6 +12,7 @@ from animate.journal.joins import Joins
 from animate.journal.key import input_hashes, job_key, transformer_record
 from animate.journal.record import describe, write_record
 from animate.journal.sink import Sink, open_sink
+from animate.model.text import load_prompt
 from animate.model.vae import as_pixels
 from animate.prefetch import begin
 from animate.sampling.clip import SegmentedClip, frames_of, read_clip, segment_sampler
@@ -46,7 +47,7 @@ def run_job(
         _sample(clip, loras, machine, progress, None, models)
         return
     hashes = input_hashes(job)
-    key = job_key(job, loras, hashes, clip.shots)
+    key = job_key(job, loras, hashes, clip.shots, clip.prompts)
     lengths = [segment.new_frames for segment in clip.segments]
     joins = Joins([segment.overlap for segment in clip.segments], job.settings.overlap_blend)
     where = job.journal, key, job.output, clip.info, lengths, progress.say, joins
@@ -73,6 +74,8 @@ def _sample(
     progress.plan(len(clip.segments), finished, job.settings.step_count)
     if finished == len(clip.segments):
         return
+    for role, second in seconds_of_prompts(job).items():
+        progress.say(_reader(clip, role, second))
     tail = world.share_tensor(sink and sink.tail, machine.device) if finished else None
     # The driver takes its time to answer, and is asked while the clip is sampled.
     described = begin(describe, machine) if sink else None
@@ -98,10 +101,14 @@ def _sample(
             torch.cuda.synchronize(machine.device)
         progress.part(part)
 
+    def prompt_of(segment: Segment) -> torch.Tensor | None:
+        role = clip.prompts[segment.index]
+        return None if role == PROMPT else load_prompt(job.inputs[role])
+
     with stopping(world, progress.step) as on_step:
         begun = time.monotonic()
         for segment, last in sample_segments(
-            sampler, clip.segments, frames, finished, tail, on_step, on_piece, on_part
+            sampler, clip.segments, frames, finished, tail, on_step, on_piece, on_part, prompt_of
         ):
             if sink:
                 arrivals.wait()
@@ -111,6 +118,17 @@ def _sample(
             progress.parts(segment.index)
             begun = time.monotonic()
     progress.stage("segments")
+
+
+def _reader(clip: SegmentedClip, role: str, second: float) -> str:
+    """Return the line that says from which segment on a prompt is read."""
+    if role in clip.prompts:
+        first = clip.prompts.index(role) + 1
+        return f"segment {first} is the first with the prompt of second {second:g}"
+    return (
+        f"the prompt of second {second:g} is read by no segment, as none begins while it holds;"
+        " a smaller segment_frames makes more of them"
+    )
 
 
 def _shown_frames(segment: Segment, first: int, piece: torch.Tensor) -> torch.Tensor:
