@@ -230,6 +230,63 @@ def test_rows_that_take_a_refused_one_are_refused_with_it(read):
     assert [line.split(": ")[1] for line in table.all_mistakes()][2] == "no such GPU"
 
 
+def test_a_row_goes_on_from_the_result_of_another(read):
+    row = "driving.mp4,character.png,animate"
+    table = read(
+        f"{HEADER},continue_from,seed\nlast,{row},first~seed2,\nfirst,{row},,1..2\n"
+        f"both,clip:last,character.png,animate,last,\n"
+    )
+    assert table.all_mistakes() == []
+    last, both = table.clips["last"], table.clips["both"]
+    assert last.continued == table.clips["first~seed2"] and last.source is None
+    assert last.video.endswith("driving.mp4")
+    assert both.source == both.continued == last
+    taken = {name for name, clip in table.clips.items() if clip.taken}
+    assert taken == {"last", "first~seed2"}
+
+
+@pytest.mark.parametrize(
+    ("rows", "column", "sentences"),
+    [
+        ("a,driving.mp4,animate,danse", "continue_from", {2: "did you mean 'dance'?"}),
+        ("a,driving.mp4,animate,a", "continue_from", {2: "(row 2 takes row 2); leave one of"}),
+        ("a,driving.mp4,animate,a b", "continue_from", {2: "allowed: the name of another row"}),
+        (
+            "a,driving.mp4,replace,dance",
+            "continue_from",
+            {2: "clip 'dance' has mode animate, this one replace; they must be alike"},
+        ),
+        (
+            "a,driving.mp4,animate,b\nb,gone.mp4,animate,",
+            "continue_from",
+            {2: "clip 'b' in row 3 is refused; its result would be gone on from"},
+        ),
+        (
+            "a,clip:b,animate,dance\nb,clip:c,animate,\nc,driving.mp4,animate,a",
+            None,
+            {
+                2: "'video': no row of a circle can be first (row 2 takes row 3, row 3 takes row 4,"
+                " row 4 takes row 2); give one",
+                3: "'video': no row of a circle can be first (row 3 takes row 4",
+                4: "'continue_from': no row of a circle can be first (row 4 takes row 2",
+            },
+        ),
+    ],
+)
+def test_rows_that_cannot_go_on_from_another_are_refused(read, rows, column, sentences):
+    lines = []
+    for row in rows.split("\n"):
+        name, video, mode, other = row.split(",")
+        lines.append(f"{name},{video},character.png,{mode},{other}")
+    table = read("\n".join([f"{HEADER},continue_from", *lines, f"{GOOD},"]) + "\n")
+    assert table.row_mistakes.keys() == sentences.keys() | ({3} if "gone" in rows else set())
+    for number, sentence in sentences.items():
+        (mistake,) = table.row_mistakes[number]
+        assert sentence in mistake
+        assert column is None or f"row {number}, column '{column}': " in mistake
+    assert "dance" in table.clips
+
+
 def test_good_rows_stay_when_others_are_refused(read):
     table = read(f"{HEADER}\n{GOOD}\nother,none.mp4,character.png,animate\n")
     assert list(table.clips) == ["dance"]

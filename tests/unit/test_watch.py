@@ -193,7 +193,8 @@ def test_a_hopeless_clip_fails_with_the_reason_slurm_gave():
 def test_a_clip_waits_for_the_one_whose_frames_are_not_made():
     made, later = PlannedJob("page", "dance", ()), PlannedJob("timeline", "swap", ())
     making = PlannedJob("intermediate", "dance", ())
-    sources = {"swap": "dance"}
-    assert waiting_clips({"dance": [making, made], "swap": [later]}, sources) == sources
+    sources = {"swap": ["other", "dance"], "dance": []}
+    waits = waiting_clips({"dance": [making, made], "swap": [later]}, sources)
+    assert waits == {"swap": "dance"}
     assert waiting_clips({"dance": [made], "swap": [later]}, sources) == {}
     assert waiting_clips({"dance": [making]}, sources) == {}

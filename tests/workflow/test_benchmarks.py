@@ -21,6 +21,20 @@ def run(script: str, *arguments) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
+def test_what_settings_for_long_clips_change_is_measured(tmp_path):
+    variants = ["as the official code", "5 frames, colours, fade"]
+    options = ["--seeds", 2, "--segments", 2, "--steps", 1, "--output", tmp_path / "rows.json"]
+    run("drift.py", tmp_path / "models", *options, "--variants", *variants)
+    result = json.loads((tmp_path / "rows.json").read_text())
+    assert [row["clip"] for row in result["rows"]] == variants
+    for row in result["rows"]:
+        seeds = [one["colour_drift"] for one in result["seeds"][row["clip"]]]
+        assert len(seeds) == 2 and seeds[0] != seeds[1]
+        assert row["colour_drift"] == pytest.approx(sum(seeds) / 2) and row["+- colour_drift"] > 0
+    assert result["rows"][0]["seams"] != result["rows"][1]["seams"]
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A tiny random model whose transformer is linked from another folder."""

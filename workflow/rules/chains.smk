@@ -1,6 +1,30 @@
-"""Clips that take another clip's result as their driving video."""
+"""Clips that take another clip's result as their driving video, or go on from its last frames."""
 
 from animate.config.fields import parse_area
+
+
+def before(file, needed=None):
+    """Return an input function: a file of the clip from whose last frames this one goes on."""
+
+    def of_clip(wildcards):
+        other = clip_of(wildcards).continued
+        if other is None or (needed and not needed(wildcards)):
+            return []
+        return f"{RESULTS}/{other.name}/{file}"
+
+    return of_clip
+
+
+def last_frames(wildcards):
+    """Return the frames that a clip goes on from, nothing for one that begins anew."""
+    goes_on = clip_of(wildcards).continued is not None
+    return f"{RESULTS}/{wildcards.clip}/before.safetensors" if goes_on else []
+
+
+def clip_before(wildcards, output):
+    """Return the clip that this one goes on from; the input says already when it changes."""
+    other = clip_of(wildcards).continued
+    return other.name if other else ""
 
 
 def size_option(wildcards, output):

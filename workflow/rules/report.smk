@@ -109,6 +109,7 @@ rule provenance:
         model=MODEL_INDEX,
         loras=own_loras,
         own_files=own_inputs,
+        before=before("intermediate.mp4"),
         weights=anchors_beside_model,
         edited=branch(edits, then=EDITED_PICTURES),
     output:
@@ -126,11 +127,13 @@ rule provenance:
         weights=text_of_parts_beside_model,
         own_files=lambda wildcards: json.dumps(clip_of(wildcards).own.columns),
         source=source_of,
+        before=clip_before,
         version=1,
     shell:
         'python "$SCRIPTS"/provenance.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --driving-video {input.driving_video:q}"
         " --driving-clip {params.source:q}"
+        " --before {input.before:q} --clip-before {params.before:q}"
         " --reference-image {input.reference_image:q} --timeline {input.timeline:q}"
         " --sampled {input.sampled:q} --sampling {input.sampling:q}"
         " --figures {input.figures:q} --result {input.result:q} --model {input.model:q}"

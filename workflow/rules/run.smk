@@ -143,7 +143,8 @@ def summarise_failures():
     if found:
         failed = RECORDS.faults.keys() & CLIPS.keys()
         sources = {
-            clip.name: clip.source.name for clip in CLIPS.values() if clip.source
+            name: [other.name for other in clip.awaited.values()]
+            for name, clip in CLIPS.items()
         }
         waits = waiting_clips(RECORDS.unfinished, sources)
         found += [

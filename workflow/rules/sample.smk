@@ -47,6 +47,31 @@ rule reference_features:
         " --output {output:q}"
 
 
+rule last_frames:
+    input:
+        result=before("intermediate.mp4"),
+        pose=before("src_pose.mp4"),
+        face=before("src_face.mp4"),
+        background=before("src_bg.mp4", needed=replaces),
+        mask=before("src_mask.mp4", needed=replaces),
+    output:
+        f"{CLIP}/before.safetensors",
+    log:
+        f"{LOGS}/last_frames/{{clip}}.log",
+    conda:
+        "../../envs/sample.yaml"
+    resources:
+        **cpu_job("last_frames"),
+    params:
+        frames=lambda wildcards: clip_of(wildcards).settings.conditioning_frames,
+        version=1,
+    shell:
+        'python "$SCRIPTS"/last_frames.py --clip {wildcards.clip} --log {log:q}'
+        " --result {input.result:q} --pose {input.pose:q} --face {input.face:q}"
+        " --background {input.background:q} --mask {input.mask:q} --count {params.frames}"
+        " --output {output:q}"
+
+
 rule sample:
     input:
         model=MODEL_INDEX,
@@ -61,6 +86,7 @@ rule sample:
         prompt=prompt_embedding,
         negative_prompt=negative_prompt_embedding,
         later_prompts=later_embeddings,
+        before=last_frames,
         loras=own_loras,
         hub_loras=hub_lora_anchors,
         # Not read: a bad verdict is told before a GPU is taken.

@@ -5,6 +5,7 @@ A mark on an output would demand of each clip that it is finished; marked here i
 
 import functools
 
+from animate.config.rows.chains import intermediate_file
 from animate.watch.unfinished import unfinished
 
 TEXTS = workflow.current_basedir.join("../report")
@@ -17,8 +18,11 @@ def shown(path, category, text=None, subcategory=None, **labels):
 
 
 def waits_for(clip):
-    """Return the clip whose result is a clip's driving video, nothing once it is there."""
-    return clip.source.name if clip.source and not os.path.exists(clip.video) else ""
+    """Return a clip whose result another one needs and that is not there yet, or nothing."""
+    for other in clip.awaited.values():
+        if not os.path.exists(intermediate_file(RESULTS, other.name)):
+            return other.name
+    return ""
 
 
 @functools.cache

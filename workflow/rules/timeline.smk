@@ -6,6 +6,7 @@ rule timeline:
         video=driving_video,
         # Animation takes the shape of the reference image, replacement that of the driving video.
         frame_shape=branch(replaces, otherwise=f"{CLIP}/src_ref.png"),
+        before=before("timeline.json"),
     output:
         f"{CLIP}/timeline.json",
     log:
@@ -19,11 +20,13 @@ rule timeline:
     params:
         settings=settings(TimelineSettings),
         size=size_option,
+        before=clip_before,
         version=2,
     shell:
         'python "$SCRIPTS"/timeline.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --video {input.video:q}"
-        " --frame-shape {input.frame_shape:q} {params.size} --output {output:q}"
+        " --frame-shape {input.frame_shape:q} {params.size} --before {input.before:q}"
+        " --clip-before {params.before:q} --output {output:q}"
 
 
 rule sound:

@@ -16,6 +16,7 @@ def main(args):
         inputs={
             "driving_video": args.driving_video,
             "reference": args.reference_image,
+            **({"continue_from": args.before} if args.before else {}),
             **{column: Path(path) for column, path in args.own_files.items()},
             **{f"lora {number}": path for number, path in enumerate(args.loras, start=1)},
         },
@@ -31,6 +32,8 @@ def main(args):
         record["edited"] = {p.stem: {"path": str(p), "sha256": file_hash(p)} for p in args.edited}
     if args.driving_clip:
         record["inputs"]["driving_video"]["clip"] = args.driving_clip
+    if args.before:
+        record["inputs"]["continue_from"]["clip"] = args.clip_before
     with atomic_output(args.output) as temporary:
         temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
@@ -50,6 +53,10 @@ if __name__ == "__main__":
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--settings", type=json.loads, required=True, help="as JSON text")
     parser.add_argument("--driving-clip", nargs="?", help="whose result is the driving video")
+    parser.add_argument(
+        "--before", type=Path, nargs="?", help="the result that this one goes on from"
+    )
+    parser.add_argument("--clip-before", nargs="?", help="the clip whose result that is")
     parser.add_argument("--loras", type=Path, nargs="*", default=[])
     parser.add_argument("--own-files", type=json.loads, default={}, help="{column: path}")
     parser.add_argument("--weights", type=json.loads, default={}, help="{sources.json: [part]}")

@@ -1,7 +1,6 @@
 """Write figures about a result: pose, likeness, background, joins, drift, flicker, faces."""
 
 import json
-from itertools import accumulate
 from pathlib import Path
 
 from animate.atomic import atomic_output
@@ -16,7 +15,7 @@ from animate.quality.figures import (
     pose_figures,
     steadiness_figures,
 )
-from animate.sampling.segments import plan_segments, sampled_shots
+from animate.sampling.segments import segment_starts
 from animate.stage import run_stage, stage_parser
 from animate.video.files import read_masks, read_video
 from animate.video.letterbox import Letterbox
@@ -39,7 +38,8 @@ def main(args):
     if "face" in args.compared:
         driver = Keypoints.load(args.keypoints)
         figures |= face_figures(driver, timeline.source_size, result, size)
-    figures |= steadiness_figures(read_video(args.result), first_frames(timeline, settings), rate)
+    firsts = segment_starts(timeline.frame_count, timeline.shots, settings)
+    figures |= steadiness_figures(read_video(args.result), firsts, rate)
     if args.mask:
         frames = (read_video(args.result), read_video(args.background), read_masks(args.mask))
         figures |= background_figures(zip(*frames, strict=True), rate)
@@ -51,15 +51,6 @@ def main(args):
     figures |= likeness_figures(encoder, picture, found, args.result, result)
     with atomic_output(args.output) as temporary:
         temporary.write_text(json.dumps(figures, indent=2) + "\n", "utf-8")
-
-
-def first_frames(timeline: Timeline, settings: ResultSettings) -> list[int]:
-    """Return the frame of the result with which each segment begins."""
-    count = timeline.frame_count
-    lengths = count, settings.segment_frames, settings.conditioning_frames
-    shots = sampled_shots(timeline.shots, count, settings.cuts)
-    segments = plan_segments(*lengths, shots, settings.segment_fit)
-    return [0, *accumulate(segment.new_frames for segment in segments[:-1])]
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ class Work:
     `guided_steps` of the `steps` have two forwards, the others one. `encoded`: videos that
     the VAE encodes per segment. `shots`: the first frames of those that are sampled apart, one
     while they are not known. `skipped`: source frames that each stage decodes before its first.
+    `continued`: whether the first segment starts from another clip's frames, too.
     `film`: frames of the driving video; `chained` whether another clip made them, and `taken`
     whether another clip takes this one's.
     """
@@ -41,6 +42,7 @@ class Work:
     vae_precision: str
     segment_fit: str = "pad"
     shots: tuple[int, ...] = (0,)
+    continued: bool = False
     skipped: int = 0
     film: int = 0
     chained: bool = False
@@ -55,7 +57,7 @@ class Work:
     def segment_lengths(self) -> list[int]:
         """Frames that each segment samples."""
         lengths = self.frames, self.segment_frames, self.conditioning_frames
-        return segment_lengths(*lengths, self.shots, self.segment_fit)
+        return segment_lengths(*lengths, self.shots, self.segment_fit, self.continued)
 
     @property
     def branches(self) -> int:
@@ -102,6 +104,7 @@ def clip_work(clip: Clip, results: str) -> Work:
         vae_precision=settings.vae_precision,
         segment_fit=settings.segment_fit,
         shots=sampled_shots(shots, frames, settings.cuts),
+        continued=bool(settings.continue_from),
         skipped=skipped,
         film=film,
         chained=clip.source is not None,

@@ -16,6 +16,8 @@ INPUTS = ("pose", "face", "reference", FEATURES, "prompt")
 REPLACE_INPUTS = ("background", "mask")
 NEGATIVE_PROMPT = "negative_prompt"
 PROMPT = "prompt"
+# The last frames of the clip that this one goes on from: the result's, and those it was made from.
+BEFORE, RESULT = "before", "result"
 # Before the second of the clip from which a prompt holds.
 TIMED_PROMPT = "prompt@"
 # Tells where shots begin; without it the clip is one.
@@ -59,7 +61,7 @@ def read_job(path: Path) -> SamplingJob:
         clip=content["clip"],
         mode=content["mode"],
         model=Path(content["model"]),
-        inputs=_inputs(path, content["inputs"], content["mode"], settings.guided),
+        inputs=_inputs(path, content["inputs"], content["mode"], settings),
         output=Path(content["output"]),
         record=Path(content["record"]),
         journal=Path(content["journal"]),
@@ -87,9 +89,12 @@ def _settings(path: Path, values: dict[str, Any]) -> SamplingSettings:
     return settings
 
 
-def _inputs(path: Path, files: dict[str, str], mode: str, guided: bool) -> dict[str, Path]:
+def _inputs(
+    path: Path, files: dict[str, str], mode: str, settings: SamplingSettings
+) -> dict[str, Path]:
     needed = INPUTS + (REPLACE_INPUTS if mode == "replace" else ())
-    needed += (NEGATIVE_PROMPT,) if guided else ()
+    needed += (NEGATIVE_PROMPT,) if settings.guided else ()
+    needed += (BEFORE,) if settings.continue_from else ()
     timed = tuple(role for role in files if role.startswith(TIMED_PROMPT))
     optional = {NEGATIVE_PROMPT, TIMELINE, *timed} - {*needed}
     _check_keys(path, files, {*needed, *optional}, optional)

@@ -36,6 +36,7 @@ REPOSITORY_FILE = r"^[\w-][\w.-]*(/[\w-][\w.-]*)*$"
 TRANSFORMER_CHOICE = r"^([\w-][\w.-]*|.+\.(safetensors|gguf))?$"
 EDITOR_CHOICE = r"^([a-z0-9][a-z0-9._-]*|.*/.*)$"
 OWN_TRANSFORMER = (".safetensors", ".gguf")
+ROW = r"^([A-Za-z0-9][A-Za-z0-9._-]{0,99}(~seed[0-9]+)?)?$"
 REVISION = r"^[\w-][\w.-]*$"
 NUMBER = r"[0-9]+(\.[0-9]*)?"
 PERSON = rf"^(largest|center|[1-9][0-9]*|{NUMBER} *, *{NUMBER}( *@ *{NUMBER})?)$"
@@ -258,6 +259,12 @@ class SegmentSettings(Declared):
         "Last frames of a segment that the next one starts from; 1 and 5 are the official ones",
         "1, 5, 9 or 13",
     )
+    continue_from: str = setting(
+        "",
+        "The row from whose last frames this clip goes on, as a segment does from the one before",
+        "the name of another row of the same mode and frame size",
+        pattern=ROW,
+    )
     cuts: Literal["split", "ignore"] = setting(
         "split",
         "Split starts afresh at each camera cut, so that no frame of one scene conditions the next;"
@@ -475,7 +482,7 @@ class ClipSettings(
         (),
         "Prompts that hold from a second of the driving video on, in place of `prompt`; a segment"
         " reads the one that holds where it begins",
-        "times with texts such as `0: a woman walks; 4.5: she runs`, rising; in yaml also a mapping"
+        'rising times with texts, such as "0: a woman walks; 4.5: she runs"; in yaml also a mapping'
         " from seconds to texts",
     )
     negative_prompt: str = setting(

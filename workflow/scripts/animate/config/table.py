@@ -23,7 +23,13 @@ from animate.config.own_files.checks import ignored_own_files, own_file_mistakes
 from animate.config.own_files.declared import OwnFiles
 from animate.config.own_files.points import excluded_objects
 from animate.config.resolve import resolve
-from animate.config.rows.chains import chain_mistakes, intermediate_file, taken_clip
+from animate.config.rows.chains import (
+    CONTINUE,
+    VIDEO,
+    chain_mistakes,
+    intermediate_file,
+    taken_clip,
+)
 from animate.config.rows.seeds import read_seeds, seed_name
 from animate.config.settings import ClipSettings, relative_to_table
 
@@ -67,7 +73,8 @@ class Clip:
     """One good row, by its number: paths as seen from the working directory, settings resolved.
 
     `source` is the clip whose result is the driving video, None where that is the user's file;
-    `taken` whether this clip's own result is another one's driving video.
+    `continued` the clip from whose last frames this one goes on, None where it begins anew; `taken`
+    whether another clip needs this one's own result.
     """
 
     name: str
@@ -80,7 +87,14 @@ class Clip:
     # The objects that stay out of its mask.
     excluded: tuple[str, ...] = ()
     source: "Clip | None" = None
+    continued: "Clip | None" = None
     taken: bool = False
+
+    @property
+    def awaited(self) -> "dict[str, Clip]":
+        """The clips whose results it needs, by its columns."""
+        needed = {VIDEO: self.source, CONTINUE: self.continued}
+        return {column: clip for column, clip in needed.items() if clip}
 
     @property
     def retargets(self) -> bool:
@@ -132,8 +146,9 @@ class Table:
             del self.clips[name]
         self.row_mistakes[clip.row] = [f"{self.path}, row {clip.row}, column '{column}': {problem}"]
         for other in list(self.clips.values()):
-            if other.source and other.source.name in names:
-                self.refuse(other, "video", _is_refused(clip.name, clip.row))
+            for column, awaited in other.awaited.items():
+                if awaited.name in names and other.name in self.clips:
+                    self.refuse(other, column, _is_refused(column, clip.name, clip.row))
 
     def all_mistakes(self) -> list[str]:
         """Return every mistake as one line, in the order of the table."""
@@ -234,36 +249,54 @@ def _read_rows(
 
 
 def _link(table: Table, rows: dict[str, int], results: str) -> None:
-    """Give each clip that takes another's result that clip and the file, or refuse its row.
+    """Give each clip that takes another's result that clip, and the file, or refuse its row.
 
     `rows` maps every name of the table, also those of refused rows, to its row.
     """
-    takes = {
-        name: other for name, c in table.clips.items() if (other := taken_clip(c.video)) is not None
-    }
-    for name, problem in chain_mistakes(takes, rows):
+    takes = {name: others for name, clip in table.clips.items() if (others := _takes(clip))}
+    for name, column, problem in chain_mistakes(takes, rows):
         # The clips of all seeds are refused with the first.
         if name in table.clips:
-            table.refuse(table.clips[name], "video", problem)
-    chained = {name: [other] for name, other in takes.items() if name in table.clips}
+            table.refuse(table.clips[name], column, problem)
+    chained = {name: others.values() for name, others in takes.items() if name in table.clips}
     taken = {other for others in chained.values() for other in others}
-    # Sources come first.
+    # Those that are taken come first.
     for name in TopologicalSorter(chained).static_order():
         if (clip := table.clips.get(name)) is None:
             continue
         clip = table.clips[name] = replace(clip, taken=name in taken)
-        if name not in chained:
-            continue
-        source = table.clips.get(takes[name])
-        if source:
-            video = intermediate_file(results, source.name)
-            table.clips[name] = replace(clip, video=video, source=source)
-        else:
-            table.refuse(clip, "video", _is_refused(takes[name], rows[takes[name]]))
+        for column, other in takes.get(name, {}).items():
+            problem = _link_problem(column, clip, table.clips.get(other), other, rows)
+            if problem:
+                table.refuse(clip, column, problem)
+                break
+            found = table.clips[other]
+            if column == VIDEO:
+                clip = replace(clip, video=intermediate_file(results, other), source=found)
+            else:
+                clip = replace(clip, continued=found)
+            table.clips[name] = clip
 
 
-def _is_refused(name: str, row: int) -> str:
-    return f"clip '{name}' in row {row} is refused; its result would be the driving video"
+def _takes(clip: Clip) -> dict[str, str]:
+    """Return the clips whose results a row's cells name, by their columns."""
+    video, continued = taken_clip(clip.video), clip.settings.continue_from
+    return ({} if video is None else {VIDEO: video}) | ({CONTINUE: continued} if continued else {})
+
+
+def _link_problem(
+    column: str, clip: Clip, other: Clip | None, name: str, rows: dict[str, int]
+) -> str | None:
+    if other is None:
+        return _is_refused(column, name, rows[name])
+    if column == CONTINUE and other.mode != clip.mode:
+        return f"clip '{name}' has mode {other.mode}, this one {clip.mode}; they must be alike"
+    return None
+
+
+def _is_refused(column: str, name: str, row: int) -> str:
+    needed = "be the driving video" if column == VIDEO else "be gone on from"
+    return f"clip '{name}' in row {row} is refused; its result would {needed}"
 
 
 def _read_row(

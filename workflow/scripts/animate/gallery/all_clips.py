@@ -55,7 +55,8 @@ def _card(entry: Entry, results: Path) -> dict[str, Any]:
         "finished": entry.finished_at,
     }
     sortable = figures | {name: round(n) for name, n in numbers.items() if n is not None}
-    texts = (clip.mode, clip.video, clip.reference, clip.settings.prompt)
+    prompts = (clip.settings.prompt, *(text for _, text in clip.settings.prompts))
+    texts = (clip.mode, clip.video, clip.reference, *prompts)
     return {
         "name": clip.name,
         "state": found.state,

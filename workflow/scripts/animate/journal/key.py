@@ -13,6 +13,9 @@ from animate.weights.layout import adapter_config
 # afresh. A test holds it against recorded frames.
 SAMPLER_VERSION = 1
 
+# Shots and the frames before count by themselves; segments are stored before they are faded.
+NOT_READ = "cuts", "continue_from", "overlap_blend"
+
 
 def input_hashes(job: SamplingJob) -> dict[str, str]:
     """Return the SHA-256 of each input file of a job, by its role."""
@@ -38,8 +41,7 @@ def job_key(
     """
     # Files count by what they are.
     files = {"loras", "relighting_lora", TRANSFORMER_FILE}
-    # Segments are stored as they were sampled, so fading them makes no other ones.
-    settings = job.settings.model_dump(exclude={*files, "cuts", "overlap_blend"})
+    settings = job.settings.model_dump(exclude={*files, *NOT_READ})
     return value_hash(
         {
             "version": SAMPLER_VERSION,

@@ -3,20 +3,31 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
-from animate.config.job import FEATURES, PROMPT, TIMELINE, SamplingJob, seconds_of_prompts
+from animate.config.job import (
+    BEFORE,
+    FEATURES,
+    PROMPT,
+    RESULT,
+    TIMELINE,
+    SamplingJob,
+    seconds_of_prompts,
+)
 from animate.config.timed_prompts import prompt_at
 from animate.devices.machine import Machine
 from animate.errors import ClipError
 from animate.model.image import load_features, reference_video
 from animate.model.text import load_prompt
+from animate.model.vae import in_range
 from animate.prefetch import prefetch
-from animate.sampling.conditions import SegmentFrames, check_lengths, read_frames
+from animate.sampling.conditions import SegmentFrames, as_video, check_lengths, read_frames
 from animate.sampling.loop import SegmentSampler
 from animate.sampling.models import Models
 from animate.sampling.segments import Segment, plan_segments, sampled_shots
 from animate.video.files import VideoInfo, video_info
+from animate.video.last_frames import load_last_frames
 from animate.video.timeline import Timeline
 
 VIDEO_ROLES = ("pose", "face", "background", "mask")
@@ -55,7 +66,8 @@ def read_clip(job: SamplingJob) -> SegmentedClip:
     timeline = _timeline(job, info.frame_count)
     shots = sampled_shots(timeline.shots, info.frame_count, settings.cuts) if timeline else (0,)
     lengths = info.frame_count, settings.segment_frames, settings.conditioning_frames
-    segments = plan_segments(*lengths, shots, settings.segment_fit)
+    continued = bool(settings.continue_from)
+    segments = plan_segments(*lengths, shots, settings.segment_fit, continued)
     return SegmentedClip(job, info, shots, segments, _prompts(job, segments, info))
 
 
@@ -103,10 +115,34 @@ def frames_of(clip: SegmentedClip, finished: int, machine: Machine) -> Iterator[
     frames.
     """
     videos, left = _videos(clip.job), clip.segments[finished:]
-    own = prefetch(read_frames(videos, left)) if machine.world.leads else iter(())
+    before = _before(clip.job)
+    own = prefetch(read_frames(videos, left, before)) if machine.world.leads else iter(())
     if machine.world.size == 1:
         return own
     return (_shared(next(own, None), list(videos), machine) for _ in left)
+
+
+def frames_before(clip: SegmentedClip) -> torch.Tensor | None:
+    """Return the frames (1, 3, n, h, w) in -1..1 that a clip goes on from, if it does.
+
+    Raises:
+        ClipError: they are of another size than the clip's, or of another number.
+    """
+    frames = _before(clip.job).get(RESULT)
+    if frames is None:
+        return None
+    (width, height), count = clip.info.size, clip.job.settings.conditioning_frames
+    if frames.shape != (count, height, width, 3):
+        raise ClipError(
+            f"{clip.job.inputs[BEFORE]} has {len(frames)} frames of {frames.shape[2]}x"
+            f"{frames.shape[1]}, but this clip goes on from {count} of {width}x{height}:"
+            " delete it and run again"
+        )
+    return in_range(as_video(frames))
+
+
+def _before(job: SamplingJob) -> dict[str, np.ndarray]:
+    return load_last_frames(job.inputs[BEFORE]) if BEFORE in job.inputs else {}
 
 
 def _shared(frames: SegmentFrames | None, names: list[str], machine: Machine) -> SegmentFrames:

@@ -41,20 +41,26 @@ def check_lengths(inputs: dict[str, Path], frame_count: int) -> None:
             )
 
 
-def read_frames(inputs: dict[str, Path], segments: Iterable[Segment]) -> Iterator[SegmentFrames]:
+def read_frames(
+    inputs: dict[str, Path], segments: Iterable[Segment], before: dict[str, np.ndarray]
+) -> Iterator[SegmentFrames]:
     """Yield the frames of each segment from the clip's src_*.mp4 files.
 
-    `inputs` has "pose" and "face", and "background" and "mask" in replacement.
+    `inputs` has "pose" and "face", and "background" and "mask" in replacement. `before` has the
+    last ones (n, h, w, 3) of each of the clip that this one goes on from, if it does.
     """
     with ThreadPoolExecutor(len(inputs)) as readers:
         for segment in segments:
-            frames = readers.map(partial(_frames_of, segment), inputs.values())
+            known = [before.get(name) for name in inputs]
+            frames = readers.map(partial(_frames_of, segment), inputs.values(), known)
             yield SegmentFrames(**dict(zip(inputs, frames, strict=True)))
 
 
-def _frames_of(segment: Segment, path: Path) -> np.ndarray:
+def _frames_of(segment: Segment, path: Path, before: np.ndarray | None) -> np.ndarray:
     start, stop = segment.window
-    frames = read_segment(path, start, stop)
+    frames = read_segment(path, max(0, start), stop)
+    if start < 0:
+        frames = np.concatenate((before[start:], frames))
     rows = np.array(segment.sources) - start
     # Most segments are what was read, as it is; a copy would take as long as reading.
     return frames if np.array_equal(rows, np.arange(stop - start)) else frames[rows]

@@ -183,7 +183,8 @@ def sample_segments(
     """Yield each segment and its last conditioning frames (1, 3, n, h, w), fp32 in -1..1.
 
     The first `finished` segments are left out; `tail` are then the last conditioning frames of
-    the last of them. `frames` are those of the segments that are left, in order.
+    the last of them, or, with none finished, those that the clip goes on from. `frames` are those
+    of the segments that are left, in order.
     `on_step(segment, step)` is called after each step, `on_piece(segment, first, piece)` with all
     frames of a segment as they are decoded, from number `first` on, before the segment is yielded.
     `on_part` is called when "frames" are there, and as `SegmentSampler.sample` has it.

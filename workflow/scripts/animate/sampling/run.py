@@ -15,7 +15,13 @@ from animate.journal.sink import Sink, open_sink
 from animate.model.text import load_prompt
 from animate.model.vae import as_pixels
 from animate.prefetch import begin
-from animate.sampling.clip import SegmentedClip, frames_of, read_clip, segment_sampler
+from animate.sampling.clip import (
+    SegmentedClip,
+    frames_before,
+    frames_of,
+    read_clip,
+    segment_sampler,
+)
 from animate.sampling.loop import sample_segments
 from animate.sampling.models import KeptModels, job_workload
 from animate.sampling.progress import Progress
@@ -76,7 +82,10 @@ def _sample(
         return
     for role, second in seconds_of_prompts(job).items():
         progress.say(_reader(clip, role, second))
-    tail = world.share_tensor(sink and sink.tail, machine.device) if finished else None
+    if finished:
+        tail = world.share_tensor(sink and sink.tail, machine.device)
+    else:
+        tail = frames_before(clip)
     # The driver takes its time to answer, and is asked while the clip is sampled.
     described = begin(describe, machine) if sink else None
     # Read while the model is loaded.

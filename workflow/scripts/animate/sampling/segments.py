@@ -5,7 +5,7 @@ clip back and forth, and what it samples beyond the clip's end is dropped. Of a 
 shots, each shot is planned like a clip: its first segment knows nothing of the scene before.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -37,7 +37,7 @@ class Segment:
 
     @property
     def window(self) -> tuple[int, int]:
-        """First and one past the last frame of the clip that the segment needs."""
+        """First and one past the last frame that the segment needs; below 0 before the clip."""
         return min(self.sources), max(self.sources) + 1
 
 
@@ -47,19 +47,22 @@ def plan_segments(
     conditioning_frames: int,
     shots: Sequence[int] = (0,),
     fit: str = "pad",
+    continued: bool = False,
 ) -> list[Segment]:
     """Return the segments of a clip of `frame_count` frames, at least one.
 
     `segment_frames` is 4n + 1; segments after the first of a shot reuse `conditioning_frames`
     (4n + 1). `shots` are the first frames of those that start afresh, see `sampled_shots`. `fit` is
-    "pad", as in the official code, or "even", see `fitted_length`.
+    "pad", as in the official code, or "even", see `fitted_length`. A `continued` clip goes on from
+    the last frames of another one, which its first segment reuses; they count as frames -1, -2, ...
     """
     segments: list[Segment] = []
-    for first, stop in pairwise([*shots, frame_count]):
+    for first, stop in _shot_spans(frame_count, conditioning_frames, shots, continued):
         length = fitted_length(stop - first, segment_frames, conditioning_frames, fit)
         for number in range(_count(stop - first, length, conditioning_frames)):
+            reuses = number > 0 or first < 0
             place = len(segments), number, first, stop - first
-            segments.append(_segment(*place, length, conditioning_frames))
+            segments.append(_segment(*place, length, conditioning_frames, reuses))
     return segments
 
 
@@ -74,6 +77,7 @@ def segment_starts(frame_count: int, shots: Sequence[int], settings: SegmentSett
         settings.conditioning_frames,
         sampled_shots(shots, frame_count, settings.cuts),
         settings.segment_fit,
+        bool(settings.continue_from),
     )
     return [segment.sources[segment.overlap] for segment in segments]
 
@@ -84,10 +88,11 @@ def segment_lengths(
     conditioning_frames: int,
     shots: Sequence[int] = (0,),
     fit: str = "pad",
+    continued: bool = False,
 ) -> list[int]:
     """Return how many frames each segment of `plan_segments` samples; at least one segment."""
     lengths: list[int] = []
-    for first, stop in pairwise([*shots, frame_count]):
+    for first, stop in _shot_spans(frame_count, conditioning_frames, shots, continued):
         length = fitted_length(stop - first, segment_frames, conditioning_frames, fit)
         lengths += [length] * _count(stop - first, length, conditioning_frames)
     return lengths
@@ -118,6 +123,13 @@ def sampled_shots(shots: Sequence[int], frame_count: int, cuts: str) -> tuple[in
     return 0, *(first for first, stop in ends if min(first, stop - first) >= SHORTEST_SHOT)
 
 
+def _shot_spans(
+    frame_count: int, conditioning_frames: int, shots: Sequence[int], continued: bool
+) -> Iterator[tuple[int, int]]:
+    """Yield the first frame of each shot, and the one after its last."""
+    return pairwise([-conditioning_frames if continued else 0, *shots[1:], frame_count])
+
+
 def _count(frame_count: int, segment_frames: int, conditioning_frames: int) -> int:
     return max(1, -(-(frame_count - conditioning_frames) // (segment_frames - conditioning_frames)))
 
@@ -131,11 +143,17 @@ def bounce(position: int, frame_count: int) -> int:
 
 
 def _segment(
-    index: int, number: int, first: int, frame_count: int, length: int, conditioning_frames: int
+    index: int,
+    number: int,
+    first: int,
+    frame_count: int,
+    length: int,
+    conditioning_frames: int,
+    reuses: bool,
 ) -> Segment:
     """Return segment `number` of a shot that begins at frame `first` and has `frame_count`."""
     start = number * (length - conditioning_frames)
-    overlap = conditioning_frames if number else 0
+    overlap = conditioning_frames if reuses else 0
     return Segment(
         index,
         [first + bounce(position, frame_count) for position in range(start, start + length)],

@@ -40,16 +40,17 @@ def failures(
 
 
 def waiting_clips(
-    unfinished: Mapping[str, Iterable[PlannedJob]], sources: Mapping[str, str]
+    unfinished: Mapping[str, Iterable[PlannedJob]], sources: Mapping[str, Iterable[str]]
 ) -> dict[str, str]:
     """Return those of the unfinished clips that wait for another one's frames, and for whose.
 
-    `sources` maps a clip to the one whose result is its driving video.
+    `sources` maps a clip to those whose results it takes.
     """
     making = {
         clip for clip, jobs in unfinished.items() if any(j.rule == "intermediate" for j in jobs)
     }
-    return {clip: sources[clip] for clip in unfinished if sources.get(clip) in making}
+    waits = {clip: [one for one in sources.get(clip, ()) if one in making] for clip in unfinished}
+    return {clip: others[0] for clip, others in waits.items() if others}
 
 
 def failure_of(name: str, fault: Fault, hopeless: Mapping[str, str], since: float) -> Failure:

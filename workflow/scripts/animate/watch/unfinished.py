@@ -23,8 +23,8 @@ class Unfinished:
 def unfinished(clip: str, logs: Iterable[Path], folder: Path, waits_for: str = "") -> Unfinished:
     """Return why a clip is not finished; `logs` are the log files of its jobs.
 
-    `folder` is where its files are, `waits_for` the clip whose result is its driving video, while
-    that is not there.
+    `folder` is where its files are, `waits_for` a clip whose result it takes, while that is not
+    there.
     """
     found = sorted(logs, key=lambda log: log.stat().st_mtime, reverse=True)
     for log in found:
