@@ -19,8 +19,6 @@ from animate.prefetch import begin
 # Each frame size, length and kind of block is compiled apart. One more would be an error, not
 # silently the slow, uncompiled way.
 MOST_VERSIONS = 256
-# Whether code that was compiled for one length of a video is used for all of them.
-ANY_LENGTH = False
 
 
 def will_compile(wanted: str, device: torch.device, say: Callable[[str], None]) -> bool:
@@ -77,7 +75,7 @@ def _header() -> Path:
     return Path(sysconfig.get_path("include", scheme)) / "Python.h"
 
 
-def compile_blocks(model: SamplingTransformer, any_length: bool = ANY_LENGTH) -> None:
+def compile_blocks(model: SamplingTransformer, any_length: bool) -> None:
     """Compile the blocks, on first use; self-attention stays outside, as it picks its own kernel.
 
     The compiler fuses norms, modulation and residuals, our kernels the rest. The compiled code is

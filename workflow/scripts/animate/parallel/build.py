@@ -115,7 +115,8 @@ def build_transformer(
     # Compile.
     if compiler:
         compiler.result()
-        compile_blocks(model)
+        # In fp8, code for any length has not been measured.
+        compile_blocks(model, any_length=not in_fp8)
     how = {
         "attention": kernel,
         "placement": plan.placement,
