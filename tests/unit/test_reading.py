@@ -59,3 +59,10 @@ def test_what_is_not_read_to_its_end_is_let_go(folder):
     next(tensors)
     tensors.close()
     assert torch.equal(next(read_tensors(stored, CPU)), stored[0].read())
+
+
+def test_a_tensor_in_two_files_is_refused_where_no_index_decides(folder):
+    (folder / "old_copy.safetensors").write_bytes((folder / "2.safetensors").read_bytes())
+    both = r"in both 2\.safetensors and old_copy\.safetensors: remove"
+    with pytest.raises(ClipError, match=both):
+        stored_tensors(folder)

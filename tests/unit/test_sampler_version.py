@@ -4,6 +4,9 @@ After a change that is meant to make other frames, raise the version and record 
 PYTHONPATH=workflow/scripts:tests python tests/unit/test_sampler_version.py
 """
 
+import os
+import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -12,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+import animate
 from animate.config.job import read_job
 from animate.devices.machine import Machine
 from animate.journal.key import SAMPLER_VERSION, input_hashes, job_key
@@ -54,6 +58,36 @@ def test_frames_are_those_of_this_version(tmp_path, case):
     frames = sampled(tmp_path, write_model(tmp_path / "model"), case)
     difference = np.abs(frames.astype(int) - recorded[case])
     assert difference.max() <= TOLERANCE, "other frames: raise SAMPLER_VERSION and record them"
+
+
+KEY_OF_A_JOB = """
+import sys
+from pathlib import Path
+from animate.config.job import read_job
+from animate.journal.key import input_hashes, job_key
+from animate.sampling.weights import job_loras
+job = read_job(Path(sys.argv[1]))
+print(job_key(job, job_loras(job), input_hashes(job)))
+"""
+
+
+def test_a_comment_in_any_file_starts_no_clip_afresh(tmp_path):
+    path = write_clip(tmp_path / "clip", write_model(tmp_path / "model"), 12, **CASES["animate"])
+    package = Path(animate.__file__).parent
+    commented = shutil.copytree(package, tmp_path / "commented/animate")
+    for file in commented.rglob("*.py"):
+        file.write_text(file.read_text() + "# Another comment.\n")
+    keys = {
+        subprocess.run(
+            [sys.executable, "-c", KEY_OF_A_JOB, path],
+            env=os.environ | {"PYTHONPATH": str(folder)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for folder in (package.parent, commented.parent)
+    }
+    assert len(keys) == 1
 
 
 def test_frames_of_other_settings_are_further_away(tmp_path):

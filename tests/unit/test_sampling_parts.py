@@ -16,7 +16,7 @@ from animate.config.job import read_job
 from animate.config.settings import SamplingSettings
 from animate.demo.model import randomise
 from animate.errors import ClipError
-from animate.model.attention import attend_within_frames, attention
+from animate.model.attention import attend_within_frames, attention, attention_with_repeats
 from animate.model.image import fit_reference
 from animate.model.text import clean_prompt
 from animate.model.vae import as_pixels, in_range
@@ -140,6 +140,10 @@ def test_even_segments_are_as_short_as_their_number_allows(frames, conditioning,
     assert len(segments) == len(segment_lengths(frames, 77, conditioning, fit="pad"))
 
 
+def test_segments_are_even_where_nothing_is_said():
+    assert SamplingSettings().segment_fit == "even"
+
+
 @pytest.mark.parametrize("frames", range(1, 160))
 def test_even_segments_are_the_official_plan_with_that_length(frames):
     (length,) = set(segment_lengths(frames, 77, 5, fit="even"))
@@ -197,6 +201,18 @@ def test_attention_within_frames_of_a_shard(first, length):
     assert result.shape[1] == length
     real = min(first + length, 12) - first
     assert torch.allclose(result[:, :real], expected[:, first : first + real], atol=1e-6)
+
+
+@pytest.mark.parametrize("times", [0, 1, 3])
+def test_a_last_key_that_scores_above_all_counts_as_often_as_it_stands_for(times):
+    """A prompt of 512 tokens leaves no padding, whose key may still score highest."""
+    generator = torch.Generator().manual_seed(0)
+    q, v = torch.ones(1, 4, 2, 8), torch.randn(1, 6, 2, 8, generator=generator)
+    k = torch.full((1, 6, 2, 8), -2.0)
+    k[:, -1] = 12.0
+    counts = torch.tensor([1, 1, 1, 1, 1, times])
+    expected = attention(q, *(x.repeat_interleave(counts, dim=1) for x in (k, v)))
+    assert torch.allclose(attention_with_repeats(q, k, v, times), expected, atol=1e-6)
 
 
 def test_noise_is_drawn_in_order_on_the_cpu():
@@ -299,6 +315,12 @@ def test_pixels_and_their_range_are_those_of_plain_arithmetic():
     assert torch.equal(values, pixels.float() / 127.5 - 1)
     assert torch.equal(as_pixels(values), pixels)
     assert in_range(values) is values
+
+
+def test_frames_become_a_video_without_a_copy():
+    frames = np.zeros((5, 16, 16, 3), np.uint8)
+    video = as_video(frames)
+    assert video.dtype == torch.uint8 and video.data_ptr() == frames.ctypes.data
 
 
 def test_a_video_in_parts_has_the_latents_of_the_whole():
