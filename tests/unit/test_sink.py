@@ -234,6 +234,23 @@ def test_segments_fade_into_each_other_where_they_are_written(
         assert len(journal.again(number)) == (3 if number else 0)
 
 
+def test_a_segment_of_an_earlier_version_loses_no_frame(opened, written, tmp_path):
+    """It does not have what it painted again, so there is nothing to leave out, or to fade into."""
+    frames, _ = written
+    journal = Journal(tmp_path / "journal", KEY)
+    for number, segment in enumerate((part(10, 20, 30, 40), part(50, 60))):
+        journal.store(number, segment, TAIL, {})
+        path = tmp_path / "journal" / KEY[:16] / f"segment_{number:05d}.safetensors"
+        with safe_open(path, "pt") as file:
+            metadata = {key: text for key, text in file.metadata().items() if key != "again"}
+        path.write_bytes(save({"frames": segment, "tail": TAIL}, metadata))
+    with opened(3, 3, 1, (4, 2, 2)) as sink:
+        assert sink.finished == 2
+        sink.add(part(40, 50, 80, 90, 100))
+        sink.put(TAIL, {})
+    assert frames == [10, 20, 30, 40, 50, 70, 90, 100]
+
+
 def test_a_fade_is_monotone_and_goes_on_after_a_kill(opened, written):
     frames, _ = written
     dark, bright = part(*[20] * 9), part(*[220] * 9)

@@ -24,6 +24,7 @@ from sampler_clip import RATE, result_frames, write_clip, write_model
     [
         ("0: a woman walks; 4.5s: she runs", ((0, "a woman walks"), (4.5, "she runs"))),
         ("1:30: at 2: the end; no time; 95 s: x", ((90, "at 2: the end; no time"), (95, "x"))),
+        ("0: walks; 4: runs; ", ((0, "walks"), (4, "runs"))),
         ({0: "walks", 4.5: "runs", "1:30": "rests"}, ((0, "walks"), (4.5, "runs"), (90, "rests"))),
         ((), ()),
     ],
@@ -37,7 +38,23 @@ def test_how_prompts_are_written(written, prompts):
 
 @pytest.mark.parametrize(
     "written",
-    ["a woman walks", "walks; 4: runs", "4: a; 2: b", "4: a; 4: b", {2: ""}, {-1: "a"}, {1: 2}, 7],
+    # Times that would become part of the text before them, and texts that say nothing.
+    [
+        "0: a; 4:b",
+        "0: a;4:",
+        "0: a; -4: b",
+        "0: a; 4,5: b",
+        "0: ; 4: b",
+        {0: "  "},
+        "a woman walks",
+        "walks; 4: runs",
+        "4: a; 2: b",
+        "4: a; 4: b",
+        {2: ""},
+        {-1: "a"},
+        {1: 2},
+        7,
+    ],
 )
 def test_what_is_no_prompt_of_a_second(written):
     with pytest.raises(ValueError, match="prompts"):

@@ -34,7 +34,7 @@ def main(args):
 
 def frames_of(journal: Journal, segments: int, blend: int) -> Iterator[np.ndarray]:
     """Yield the frames of a clip, uint8 RGB (h, w, 3), its segments joined as in its video."""
-    overlaps = [len(journal.again(index)) for index in range(segments)]
+    overlaps = [journal.again_count(index) for index in range(segments)]
     joiner = Joiner(Joins(overlaps, blend))
     for index in range(segments):
         yield from joiner.take(index, sampled_frames(journal, index))

@@ -81,9 +81,16 @@ class Journal:
 
     def again(self, index: int) -> torch.Tensor:
         """Return the frames (n, h, w, 3) uint8 that a segment paints again; see `_read`."""
-        # Files of earlier versions have none.
-        known = AGAIN in (self._metadata(index) or {})
+        known = self.again_count(index)
         return self._read(index, AGAIN) if known else torch.empty(0, dtype=torch.uint8)
+
+    def again_count(self, index: int) -> int:
+        """Return how many frames of a finished segment `again` has, by its header."""
+        # Files of earlier versions have none.
+        if AGAIN not in (self._metadata(index) or {}):
+            return 0
+        with safe_open(self._path(index), "pt") as file:
+            return file.get_slice(AGAIN).get_shape()[0]
 
     def tail(self, index: int) -> torch.Tensor:
         """Return the last frames (1, 3, n, h, w) fp32 of a segment; see `_read`."""

@@ -125,6 +125,9 @@ def open_sink(
     with held(folder, say):
         journal = Journal(folder, key)
         finished = journal.count(len(lengths))
+        # A segment of an earlier version does not have what it painted again.
+        stored = [journal.again_count(index) for index in range(finished)]
+        joins = Joins([*stored, *joins.overlaps[finished:]], joins.blend)
         _remove_leftovers(output)
         remove_unfinished(folder)
         try:
