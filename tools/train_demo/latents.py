@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 
 import numpy as np
 import torch
@@ -19,9 +21,12 @@ from networks import MEAN, MOTION_FILE, STD, VAE_FILE, build_transformer, build_
 from pool import scenes
 from scenes import Scene
 from train_motion import enlarged
+from whole_clips import arithmetic, decode, encode
 
 # How many conditioning frames a scene starts from, and how often.
 KNOWN_FRAMES = (0, 0, 1, 1, 5)
+# Scenes that are encoded together, that wait for it at most, and that a run makes at most.
+GROUP, READY, MOST = 8, 32, 40_000
 
 
 class Codec:
@@ -35,13 +40,16 @@ class Codec:
 
     def encode(self, video: torch.Tensor) -> torch.Tensor:
         """Return latents (n, 16, 1 + (F - 1) / 4, h / 8, w / 8), fp32."""
-        with torch.autocast(video.device.type, torch.bfloat16):
-            latents = self.vae.encode(video).latent_dist.mode()
-        return (latents.float() - self.mean) / self.std
+        frames = video.permute(0, 2, 3, 4, 1).to(arithmetic(video.device))
+        latents = encode(self.vae, frames).permute(0, 4, 1, 2, 3).float()
+        return (latents - self.mean) / self.std
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """Return the video of latents."""
-        return self.vae.decode(latents * self.std + self.mean).sample.clamp(-1, 1)
+        inner = (
+            (latents * self.std + self.mean).permute(0, 2, 3, 4, 1).to(arithmetic(latents.device))
+        )
+        return decode(self.vae, inner).permute(0, 4, 1, 2, 3).float().clamp(-1, 1)
 
 
 class Constants:
@@ -81,6 +89,43 @@ class Examples:
         """Return those scenes, in fp32."""
         return Examples(**{name: values[indices].float() for name, values in vars(self).items()})
 
+    def renew(self, others: "Examples") -> None:
+        """Put others in place of as many scenes, the first ones, which become the last."""
+        for name, values in vars(self).items():
+            kept = values.roll(-len(others), 0)
+            kept[-len(others) :] = getattr(others, name)
+            values.copy_(kept)
+
+
+class Scenes:
+    """Endless new scenes of a mode, made by other processes meanwhile."""
+
+    def __init__(self, folder: Path, mode: str, first_seed: int):
+        self._queue: Queue[Scene] = Queue(READY)
+        self._ended = False
+        self._source = scenes(folder / "photograph.npz", mode, range(first_seed, first_seed + MOST))
+        Thread(target=self._fill, daemon=True).start()
+
+    def _fill(self) -> None:
+        for scene in self._source:
+            if self._ended:
+                return
+            self._queue.put(scene)
+
+    def next(self, count: int) -> list[Scene]:
+        """Wait for `count` scenes."""
+        return [self._queue.get() for _ in range(count)]
+
+    def ready(self) -> list[Scene]:
+        """Return a group of scenes if it is made already, else none."""
+        return self.next(GROUP) if self._queue.qsize() >= GROUP else []
+
+    def close(self) -> None:
+        """Make no more."""
+        self._ended = True
+        while not self._queue.empty():
+            self._queue.get()
+
 
 class Encoder:
     """Makes examples of scenes."""
@@ -92,17 +137,12 @@ class Encoder:
         resume(motion, folder / MOTION_FILE)
         self._motion = motion.to(device).eval().requires_grad_(False)
 
-    @torch.no_grad()
-    def examples(self, mode: str, seeds: range, batch: int = 8) -> Examples:
-        """Return the examples of that mode's scenes, on the device in bf16."""
-        parts, made = [], []
-        for scene in scenes(self.folder / "photograph.npz", mode, seeds):
-            made.append(scene)
-            if len(made) == batch:
-                parts.append(self.encode(made, KNOWN_FRAMES[len(parts) % len(KNOWN_FRAMES)]))
-                made = []
-        if made:
-            parts.append(self.encode(made, 0))
+    def pool(self, coming: Scenes, count: int) -> Examples:
+        """Return the examples of `count` scenes, on the device in bf16."""
+        parts = []
+        for start in range(0, count, GROUP):
+            made = coming.next(min(GROUP, count - start))
+            parts.append(self.encode(made, KNOWN_FRAMES[len(parts) % len(KNOWN_FRAMES)]))
         names = vars(parts[0])
         return Examples(
             **{n: torch.cat([getattr(p, n).to(torch.bfloat16) for p in parts]) for n in names}

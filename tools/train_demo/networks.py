@@ -1,5 +1,7 @@
 """The demo model's networks: diffusers' own classes, small, and where their weights are kept."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -7,6 +9,7 @@ from diffusers import AutoencoderKLWan, WanAnimateTransformer3DModel
 from safetensors.torch import load_file, save_file
 from torch import nn
 
+from animate.atomic import atomic_output
 from animate.demo.model import IMAGE_WIDTH, TEXT_WIDTH
 
 VAE = {
@@ -52,9 +55,10 @@ def build_transformer() -> WanAnimateTransformer3DModel:
 
 
 def keep(network: nn.Module, path: Path, **more: torch.Tensor) -> None:
-    """Write a network's weights, in fp32, and more tensors beside them."""
-    tensors = network.state_dict() | more
-    save_file({name: t.detach().cpu().contiguous() for name, t in tensors.items()}, path)
+    """Write a network's weights, in fp16, and more tensors as they are beside them."""
+    tensors = {name: tensor.half() for name, tensor in network.state_dict().items()} | more
+    with atomic_output(path) as temporary:
+        save_file({n: t.detach().cpu().contiguous() for n, t in tensors.items()}, temporary)
 
 
 def resume(network: nn.Module, path: Path) -> dict[str, torch.Tensor]:
@@ -86,3 +90,10 @@ class Average:
         """Give the network the average and return it."""
         torch._foreach_copy_([p.detach() for p in self._network.parameters()], self._weights)
         return self._network
+
+    @contextmanager
+    def used(self) -> Iterator[nn.Module]:
+        """Give the network the average for a while."""
+        own = [p.detach().clone() for p in self._network.parameters()]
+        yield self.use()
+        torch._foreach_copy_([p.detach() for p in self._network.parameters()], own)

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 WARM_UP_STEPS = 100
+FIRST_REPORTS = 1, 50
+REPORT_SECONDS, KEEP_SECONDS = 15, 60
 
 
 @dataclass(frozen=True)
@@ -28,3 +30,25 @@ def learning_rate(highest: float, step: int, done: float) -> float:
     """Return the rate at a step: warmed up in each run, falling as a cosine over the stage."""
     warm = min(1, (step + 1) / WARM_UP_STEPS)
     return highest * warm * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
+
+
+class Reports:
+    """When a run says how far it is, and when it keeps its weights."""
+
+    def __init__(self):
+        self._said = self._kept = time.monotonic()
+
+    def due(self, step: int) -> bool:
+        """Whether to say how far the run is: at first, and every 15 seconds."""
+        now = time.monotonic()
+        if step not in FIRST_REPORTS and now - self._said < REPORT_SECONDS:
+            return False
+        self._said = now
+        return True
+
+    def keep_due(self) -> bool:
+        """Whether to keep the weights, so that a run that is ended is not lost."""
+        if time.monotonic() - self._kept < KEEP_SECONDS:
+            return False
+        self._kept = time.monotonic()
+        return True

@@ -17,11 +17,12 @@ def main(arguments: argparse.Namespace) -> None:
 
     folder, count, prompt = arguments.folder, arguments.scenes, arguments.prompt
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    torch.set_float32_matmul_precision("high")
     run = Run(arguments.seconds, *arguments.part)
     if arguments.stage == "vae":
         from train_vae import train_vae
 
-        train_vae(folder, run, count, device)
+        train_vae(folder, run, count, device, arguments.graph)
     elif arguments.stage == "motion":
         from train_motion import train_motion
 
@@ -29,7 +30,11 @@ def main(arguments: argparse.Namespace) -> None:
     elif arguments.stage == "transformer":
         from train_transformer import train_transformer
 
-        train_transformer(folder, run, count, device, prompt, arguments.compile)
+        train_transformer(folder, run, count, device, prompt, arguments.graph)
+    elif arguments.stage == "export":
+        from export import export
+
+        export(folder)
     else:
         from check import check
 
@@ -38,7 +43,7 @@ def main(arguments: argparse.Namespace) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("stage", choices=("vae", "motion", "transformer", "check"))
+    parser.add_argument("stage", choices=("vae", "motion", "transformer", "check", "export"))
     parser.add_argument("folder", type=Path, help="with photograph.npz; weights go there")
     parser.add_argument("--seconds", type=float, default=300)
     parser.add_argument(
@@ -46,5 +51,7 @@ if __name__ == "__main__":
     )
     parser.add_argument("--scenes", type=int, default=400, help="of each mode")
     parser.add_argument("--prompt", default=ClipSettings().prompt)
-    parser.add_argument("--compile", action="store_true", help="the transformer's blocks")
+    parser.add_argument(
+        "--no-graph", dest="graph", action="store_false", help="start each operation anew"
+    )
     main(parser.parse_args())

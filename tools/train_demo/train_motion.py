@@ -11,7 +11,7 @@ from torch import nn
 
 from networks import MOTION_FILE, build_transformer, keep
 from pool import scenes
-from schedule import Run, learning_rate
+from schedule import Reports, Run, learning_rate
 
 BATCH = 64
 RATE = 2e-3
@@ -29,7 +29,7 @@ def train_motion(folder: Path, run: Run, count: int, device: str) -> None:
     head = nn.Linear(encoder.motion_synthesis_weight.shape[0], 1).to(device)
     parameters = [*encoder.parameters(), *head.parameters()]
     optimizer = torch.optim.Adam(parameters, betas=(0.9, 0.99))
-    errors = []
+    errors, reports = [], Reports()
     for step, done in run.steps():
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(RATE, step, done)
@@ -41,7 +41,7 @@ def train_motion(folder: Path, run: Run, count: int, device: str) -> None:
         nn.utils.clip_grad_norm_(parameters, 1.0)
         optimizer.step()
         errors.append(loss.detach())
-        if step % 100 == 0:
+        if reports.due(step):
             error = torch.stack(errors[-50:]).mean().sqrt().item()
             print(f"motion {done:.2f} step {step}: off by {error:.3f} of 1", flush=True)
     keep(encoder, folder / MOTION_FILE)
