@@ -1,5 +1,6 @@
 """Scenes as the transformer sees them: latents, masks and motion, made once and kept on the GPU."""
 
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Queue
@@ -27,6 +28,7 @@ from whole_clips import arithmetic, decode, encode
 KNOWN_FRAMES = (0, 0, 1, 1, 5)
 # Scenes that are encoded together, that wait for it at most, and that a run makes at most.
 GROUP, READY, MOST = 8, 32, 40_000
+LONGEST_WAIT = 120
 
 
 class Codec:
@@ -107,14 +109,15 @@ class Scenes:
         Thread(target=self._fill, daemon=True).start()
 
     def _fill(self) -> None:
-        for scene in self._source:
-            if self._ended:
-                return
-            self._queue.put(scene)
+        with closing(self._source):
+            for scene in self._source:
+                if self._ended:
+                    return
+                self._queue.put(scene)
 
     def next(self, count: int) -> list[Scene]:
-        """Wait for `count` scenes."""
-        return [self._queue.get() for _ in range(count)]
+        """Wait for `count` scenes; raises `Empty` when none come any more."""
+        return [self._queue.get(timeout=LONGEST_WAIT) for _ in range(count)]
 
     def ready(self) -> list[Scene]:
         """Return a group of scenes if it is made already, else none."""

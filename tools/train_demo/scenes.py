@@ -151,7 +151,7 @@ def _smooth(draw: np.random.Generator, count: int, size: float) -> np.ndarray:
     seconds = np.arange(count) / 25
     curve = np.full(count, draw.uniform(-0.6, 0.6) * size)
     for _ in range(3):
-        wave = 2 * np.pi * (draw.uniform(0.15, 0.85) * seconds + draw.uniform())
+        wave = 2 * np.pi * (draw.uniform(0.1, 0.5) * seconds + draw.uniform())
         curve += 0.45 * size * draw.standard_normal() * np.sin(wave)
     return curve
 

@@ -13,9 +13,9 @@ from schedule import Reports, Run, learning_rate
 from steps import Optimizer, Step
 from whole_clips import arithmetic, decode, encode, start_from_pictures
 
-# Films after this part of the stage, and then one batch in four is still of pictures.
-FILMS_FROM = 0.2
-PICTURES_EACH = 4
+# Films after this part of the stage, and then one batch in five is still of pictures.
+FILMS_FROM = 0.15
+PICTURES_EACH = 5
 # What a batch shows, in groups of clips; with it, clips of a group, frames of a clip, their side.
 KINDS = ("target", "pose", "target", "reference", "target", "background", "target", "target")
 PICTURES, FILMS = (8, 1, 160), (1, FRAMES, 128)
