@@ -33,7 +33,8 @@ class Velocity(nn.Module):
 
     def forward(self, noisy: torch.Tensor, level: torch.Tensor, of: Examples) -> torch.Tensor:
         """Return the velocity (n, 16, 1 + T, h, w) at noise levels (n,) of 0 to 1, fp32."""
-        with torch.autocast(noisy.device.type, torch.bfloat16):
+        # CPUs have no fast bf16.
+        with torch.autocast(noisy.device.type, torch.bfloat16, enabled=noisy.is_cuda):
             out = self.transformer(
                 hidden_states=torch.cat((noisy, of.condition), dim=1),
                 timestep=1000 * level,
