@@ -15,7 +15,7 @@ demo: $(INSTALLED)
 	@$(DEMO_RUN)
 	@$(MAKE) --no-print-directory demo/report.html
 	@echo
-	@echo "The demo is finished. The tiny model has random weights: its videos are noise by design."
+	@echo "The demo is finished. Its model was trained on one photograph: it animates nothing else."
 	@for clip in demo/results/demo-*; do echo "  video   $$clip/$$(basename $$clip).mp4"; done
 	@echo "  report  demo/report.html"
 

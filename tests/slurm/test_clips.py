@@ -12,7 +12,7 @@ RESAMPLED = ["finish", "sample"]
 
 def test_every_clip_is_three_submissions(finished):
     kinds = Counter(job.kind for job in finished.jobs)
-    assert kinds == {"prepare": 6, "sample": 6, "finish": 6, "tiny_model": 1, "prompt": 1}
+    assert kinds == {"prepare": 6, "sample": 6, "finish": 6, "small_model": 1, "prompt": 1}
     assert {job.state for job in finished.jobs} == {"COMPLETED"}
     finished.assert_whole()
 

@@ -373,7 +373,7 @@ SQUEUE = """CLUSTER: here
 7\tPENDING\tgpu\tPartitionTimeLimit\t{time}\t{folder}\twan-animate-a\trule_sample_wildcards_a_wildcards_b
 8\tPENDING\tshort,long\tPartitionTimeLimit\t{time}\t{folder}\twan-animate-a\trule_prompt_wildcards_0f
 9\tRUNNING\tgpu\tNone\t{time}\t{folder}\twan-animate-a\trule_prepare:my_dance.1:_background_mask_...
-10\tPENDING\tgpu\tPriority\t{time}\t{folder}\twan-animate-a\trule_tiny_model
+10\tPENDING\tgpu\tPriority\t{time}\t{folder}\twan-animate-a\trule_small_model
 11\tPENDING\tgpu\tBadConstraints\t{time}\t{folder}\tother\trule_a
 12\tPENDING\tgpu\tBadConstraints\t{time}\t/elsewhere\twan-animate-a\trule_a
 """

@@ -91,7 +91,9 @@ def new_project(folder: Path) -> Project:
     for part in PARTS:
         source = ROOT / part
         if source.is_dir():
-            shutil.copytree(source, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
+            # The demo's weights are large, and not for the tiny model.
+            ignored = shutil.ignore_patterns("__pycache__", "*.safetensors")
+            shutil.copytree(source, folder / part, ignore=ignored)
         else:
             shutil.copy2(source, folder / part)
     for profile in ("local", "slurm"):

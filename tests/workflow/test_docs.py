@@ -20,6 +20,7 @@ from project import ROOT
 
 PAGES = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "config/README")]
 PAGES += sorted((ROOT / "docs").glob("*.md"))
+BINARY = ".pyc", ".safetensors"
 BENCHMARKS = sorted((ROOT / "benchmarks").glob("*.md"))
 LIBRARY = ROOT / "workflow/scripts/animate"
 FENCE = re.compile(r"^ *```(\w+)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -45,7 +46,7 @@ OUTSIDE = {
 def sources(*patterns: str) -> str:
     """Return the text of the project's own files, as its messages appear to people."""
     files = sorted(file for pattern in patterns for file in ROOT.glob(pattern) if file.is_file())
-    text = "\n".join(file.read_text("utf-8") for file in files if file.suffix != ".pyc")
+    text = "\n".join(file.read_text("utf-8") for file in files if file.suffix not in BINARY)
     text = text.replace("{{", "{").replace("}}", "}").replace("`", "")
     # Texts that are written in pieces are one.
     return re.sub(r'"\s*\n\s*f?"', "", text)

@@ -1,10 +1,9 @@
-"""Write the trained networks as a model folder, as the workflow loads it."""
+"""Write the trained networks as the workflow ships them: model folders, half precision."""
 
 from pathlib import Path
 
 import torch
 
-from animate.demo.model import write_tiny_model
 from networks import (
     MEAN,
     MOTION_FILE,
@@ -18,8 +17,7 @@ from networks import (
 
 
 def export(folder: Path) -> None:
-    """Write `folder`/model, half precision; text and image encoder are those of the tiny model."""
-    write_tiny_model(folder / "model")
+    """Write `folder`/weights, to take the place of workflow/scripts/animate/demo/weights."""
     transformer = build_transformer()
     resume(transformer, folder / TRANSFORMER_FILE)
     resume(transformer.motion_encoder, folder / MOTION_FILE)
@@ -27,8 +25,6 @@ def export(folder: Path) -> None:
     beside = resume(vae, folder / VAE_FILE)
     vae.register_to_config(latents_mean=beside[MEAN].tolist(), latents_std=beside[STD].tolist())
     for name, network in {"transformer": transformer, "vae": vae}.items():
-        for old in (folder / "model" / name).iterdir():
-            old.unlink()
-        network.to(torch.float16).save_pretrained(folder / "model" / name)
-        size = sum(f.stat().st_size for f in (folder / "model" / name).iterdir())
+        network.to(torch.float16).save_pretrained(folder / "weights" / name)
+        size = sum(f.stat().st_size for f in (folder / "weights" / name).iterdir())
         print(f"{name}: {size / 1e6:.1f} MB", flush=True)

@@ -10,15 +10,15 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from skimage.data import astronaut
 
+from animate.demo.photograph import photograph
 from animate.matte.mediapipe import masks
 from animate.pose.backends.mediapipe import detect_picture
 
 
 def main(folder: Path) -> None:
     """Write photograph.npz: `photo` (512, 512, 3) and `mask` (512, 512) uint8, points in pixels."""
-    photo = astronaut()
+    photo = photograph()
     found = detect_picture(photo)
     side = np.array([*photo.shape[1::-1], 1])
     points = {n: getattr(found, n)[0] * side for n in ("body", "left_hand", "right_hand", "face")}

@@ -12,6 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from animate.demo.photograph import Mouth
+from animate.demo.photograph import open_mouth as open_mouth_of
 from animate.matte.grid import whole_cells
 from animate.matte.growth import background, grow
 from animate.pose.drawing import draw_pose
@@ -124,26 +126,10 @@ class Colours:
 
 def open_mouth(person: Person, amount: float) -> np.ndarray:
     """Return the photograph with the mouth open, 0 as it is to 1 wide, uint8 (h, w, 3)."""
-    if amount == 0:
-        return person.photo
     face = person.face[:, :2]
-    left, right, chin = face[MOUTH_LEFT], face[MOUTH_RIGHT], face[CHIN]
-    (x, y), width = (face[UPPER_LIP] + face[LOWER_LIP]) / 2, np.linalg.norm(right - left)
-    gap = 0.45 * amount * width
-    # Nothing outside this part changes.
-    top, reach = int(y), int(3 * (chin[1] - y) + gap)
-    part = np.s_[top : top + reach, int(left[0]) - 8 : int(right[0]) + 8]
-    rows, columns = np.mgrid[part].astype(np.float32)
-    # The gap is an ellipse; what lies below it moves down, less and less to below the chin.
-    shape = np.sqrt(np.clip(1 - ((columns - x) / (0.55 * width)) ** 2, 0, 1))
-    opened, below = gap * shape, rows - y
-    fade = np.clip(1 - (below - opened) / (2 * (chin[1] - y)), 0, 1)
-    shift = np.where(below > opened, opened * fade, np.clip(below, 0, None))
-    moved = cv2.remap(person.photo, columns, (rows - shift).astype(np.float32), cv2.INTER_LINEAR)
-    inside = ((below > 0.1 * opened) & (below < opened))[..., None]
-    photo = person.photo.copy()
-    photo[part] = np.where(inside, np.uint8((70, 20, 25)), moved)
-    return photo
+    corners, lips = face[[MOUTH_LEFT, MOUTH_RIGHT]], face[[UPPER_LIP, LOWER_LIP]]
+    mouth = Mouth(*corners, lips.mean(axis=0), face[CHIN])
+    return open_mouth_of(person.photo, amount, mouth)
 
 
 def _smooth(draw: np.random.Generator, count: int, size: float) -> np.ndarray:

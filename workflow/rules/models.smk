@@ -1,20 +1,23 @@
 """Where the weights come from: pinned, fetched once, verified, and linked into model folders."""
 
 
-rule tiny_model:
+rule small_model:
     output:
-        f"{MODELS}/tiny/model_index.json",
+        f"{MODELS}/{{model}}/model_index.json",
     log:
-        f"{LOGS}/tiny_model.log",
+        f"{LOGS}/small_model/{{model}}.log",
+    wildcard_constraints:
+        model="|".join(SMALL_MODELS),
     conda:
         "../../envs/sample.yaml"
     resources:
-        **cpu_job("tiny_model"),
+        **cpu_job("small_model"),
     params:
         folder=lambda wildcards, output: os.path.dirname(output[0]),
+        weights=model_content,
         version=1,
     shell:
-        'python "$SCRIPTS"/tiny_model.py --output {params.folder:q} --log {log:q}'
+        'python "$SCRIPTS"/small_model.py {wildcards.model} --output {params.folder:q} --log {log:q}'
 
 
 # Other pins and parts are brought in by restore_weights, which runs nothing again by itself.

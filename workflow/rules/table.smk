@@ -5,7 +5,7 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from animate.config.checks import config_mistakes
-from animate.config.configuration import Configuration, stated
+from animate.config.configuration import SMALL_MODELS, Configuration, stated
 from animate.config.settings import (
     ClipSettings,
     EditSettings,
@@ -67,8 +67,8 @@ if not CLIPS and not TABLE.row_mistakes:
 for ignored, names in TABLE.ignored.items():
     shown = ", ".join(names[:5]) + (" and others" if names[5:] else "")
     logger.warning(f"{CONFIG.clips} states {ignored}: ignored for {shown}")
-if CONFIG.model == "tiny":
-    logger.warning("The tiny model has random weights: its videos are noise by design.")
+if CONFIG.model in SMALL_MODELS:
+    logger.warning(SMALL_MODELS[CONFIG.model])
 
 
 # The links beside the Snakefile come before a user's own profiles of these names.

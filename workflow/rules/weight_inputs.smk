@@ -1,7 +1,7 @@
 """Which weights the jobs of a clip read: of its backends, and of its LoRAs."""
 
 # The record stands among the results, not beside the copy, so that finished clips stay finished when
-# the copy is removed. The tiny model needs no copy.
+# the copy is removed. Small models need no copy.
 PREPARED = f"{RESULTS}/.prepared/{{model}}{{precision}}.json"
 
 
@@ -34,7 +34,7 @@ def transformer_path(clip):
 
 def prepared_copy(clip):
     """Return the sign that the copy which a clip reads of the model's own transformer is made."""
-    if CONFIG.model == "tiny":
+    if CONFIG.model in SMALL_MODELS:
         return []
     # LoRAs are merged before anything is rounded to fp8.
     in_fp8 = clip.settings.precision == "fp8" and not merges_loras(clip)

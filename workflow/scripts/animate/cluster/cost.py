@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 
 from animate.cluster.work import Work
+from animate.config.configuration import SMALL_MODELS
 
 # One segment of 77 frames at 1280x720: seconds of a denoising step, of which attention grows with
 # the square of the tokens, and of the VAE for one video.
@@ -22,8 +23,8 @@ EFFICIENCY = 0.97
 # not in memory, and compiled kernels; with SLOW_START, a shared disk that reads 35 GB at 0.5 GB/s
 # and a first compilation. Of a clip that follows another one on the same ranks: not measured.
 START, SLOW_START, WARM_START = 31, 150, 5
-# The tiny model on a CPU, in seconds: start of the ranks, and of one token in one step.
-TINY_START, TINY_TOKEN = 20, 1e-4
+# A small model on a CPU, in seconds: start of the ranks, and of one token in one step.
+SMALL_START, SMALL_TOKEN = 20, 1e-4
 # Core seconds of a frame.
 CORE_SECONDS = {
     "timeline": 0.0113,
@@ -88,9 +89,9 @@ def sampling_cost(
 
     `start`: seconds before the first step; those of a clip that loads the model when None.
     """
-    if model == "tiny":
+    if model in SMALL_MODELS:
         tokens = sum(map(work.tokens_of, work.segment_lengths))
-        loading, sampling = TINY_START, work.steps * tokens * TINY_TOKEN
+        loading, sampling = SMALL_START, work.steps * tokens * SMALL_TOKEN
     else:
         loading = START
         sampling = sum(segment_seconds(work, frames) for frames in work.segment_lengths)

@@ -18,6 +18,7 @@ from animate.cluster.requests.amounts import RANK_MB, TEXT_ENCODER_MB
 from animate.cluster.requests.gpus import AUTO, node_count, why_never
 from animate.cluster.site import Site
 from animate.cluster.work import Work, clip_work
+from animate.config.configuration import SMALL_MODELS
 from animate.config.fields import frame_rate
 from animate.config.table import Clip, Table
 from animate.errors import ClipError, MemoryShort
@@ -111,7 +112,7 @@ def _line(
         node_count(gpus, site.gpus_per_node),
         refusal=why(gpus),
     )
-    if model == "tiny":
+    if model in SMALL_MODELS:
         return line
     line = replace(line, cards=cards_of(work, gpus, line.nodes))
     try:

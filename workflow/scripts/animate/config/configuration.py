@@ -5,6 +5,12 @@ from typing import Any, Literal
 from animate.config.fields import Declared, GpuType, Switch, setting
 from animate.config.settings import ClipSettings
 
+# Models that the workflow writes itself, small enough for a CPU, and what their videos are.
+SMALL_MODELS = {
+    "tiny": "The tiny model has random weights: its videos are noise by design.",
+    "demo": "The demo's model was trained on one photograph: it animates that person, moved and"
+    " recoloured as a whole, and nothing else.",
+}
 FLAGS = "flags as `--name` or `--name=value`, but none that another key or the workflow sets"
 
 
@@ -89,8 +95,10 @@ class Configuration(Declared):
     results: str = setting("results", "Folder of the results", "a path")
     models: str = setting("models", "Folder of the model weights", "a path")
     logs: str = setting("logs", "Folder of the log files", "a path")
-    model: Literal["wan2.2-animate-14b", "wan2.2-animate-14b-original", "tiny"] = setting(
-        "wan2.2-animate-14b", "Which weights; `tiny` has random ones and makes noise by design"
+    model: Literal["wan2.2-animate-14b", "wan2.2-animate-14b-original", "tiny", "demo"] = setting(
+        "wan2.2-animate-14b",
+        "Which weights. Small ones, for a CPU: `demo` was trained on one photograph and animates"
+        " nothing else, `tiny` has random ones and makes noise by design",
     )
     detectors: Literal["auto", "cpu", "cuda"] = setting(
         "auto",
@@ -98,7 +106,7 @@ class Configuration(Declared):
         " sampler has one; `cuda` fails without",
     )
     device: Literal["auto", "cuda", "cpu"] = setting(
-        "auto", "Where the sampler runs; auto takes a GPU, and the CPU only for the tiny model"
+        "auto", "Where the sampler runs; auto takes a GPU, and the CPU only for a small model"
     )
     compile: Switch = setting(
         "auto",

@@ -1,1 +1,1 @@
-"""The demo's clips, and a tiny model with random weights."""
+"""The demo's clips, its trained model, and a tiny model with random weights."""

@@ -7,14 +7,16 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from skimage.data import astronaut
 
 from animate.atomic import atomic_output
+from animate.demo.photograph import open_mouth, photograph
 
 FRAME_SIZE = 480, 480
 FRAME_RATE = 25
 FRAMES = 75
 SOUND_RATE = 48_000
+# What the person turns about, in pixels of the photograph.
+PIVOT = 225, 190
 
 
 def write_demo(folder: Path) -> None:
@@ -38,9 +40,8 @@ def write_table(path: Path) -> None:
 
 
 def write_character(path: Path) -> None:
-    """Write the reference image: the photograph mirrored, in portrait shape, with other colours."""
-    mirrored = np.ascontiguousarray(astronaut()[:, ::-1])[:, 72:440]
-    recoloured = mirrored[..., [2, 1, 0]]
+    """Write the reference image: the photograph in portrait shape, with other colours."""
+    recoloured = photograph()[:, 44:412, ::-1]
     cv2.imwrite(str(path), cv2.cvtColor(recoloured, cv2.COLOR_RGB2BGR))
 
 
@@ -60,13 +61,17 @@ def write_driving_video(path: Path) -> None:
 
 
 def moving_photograph() -> Iterator[np.ndarray]:
-    """Yield FRAMES pictures (480, 480, 3) uint8 RGB of the swaying photograph."""
-    photograph = astronaut()
+    """Yield FRAMES pictures (480, 480, 3) uint8 RGB of the swaying photograph.
+
+    She goes round once, as slowly as the scenes do that the demo's model was trained on
+    (tools/train_demo/scenes.py), and opens and closes her mouth.
+    """
     for phase in np.linspace(0, 2 * np.pi, FRAMES, endpoint=False):
-        zoom = 1.2 + 0.1 * np.sin(phase)
-        turn = cv2.getRotationMatrix2D((225, 150), 9 * np.sin(2 * phase), zoom)
-        turn[:, 2] += (15 + 40 * np.sin(phase), 15 + 15 * np.cos(2 * phase))
-        yield cv2.warpAffine(photograph, turn, FRAME_SIZE, borderMode=cv2.BORDER_REFLECT)
+        picture = open_mouth(photograph(), 0.4 - 0.4 * np.cos(phase))
+        zoom = FRAME_SIZE[1] / 512 * (1.1 + 0.08 * np.sin(phase + 1))
+        move = cv2.getRotationMatrix2D(PIVOT, 8 * np.sin(phase + 2), zoom)
+        move[:, 2] += np.array((240 + 40 * np.sin(phase), 226 + 18 * np.cos(phase))) - PIVOT
+        yield cv2.warpAffine(picture, move, FRAME_SIZE, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _melody() -> av.AudioFrame:

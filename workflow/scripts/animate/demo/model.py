@@ -54,13 +54,18 @@ def write_tiny_model(folder: Path, seed: int = 0, face_size: int = 512) -> None:
     (folder / "model_index.json").unlink(missing_ok=True)
     _write(folder / "transformer", seed, lambda: WanAnimateTransformer3DModel(**transformer))
     _write(folder / "vae", seed, lambda: AutoencoderKLWan(base_dim=2, num_res_blocks=1))
+    write_encoders(folder, seed)
+    write_schedule_and_processor(folder)
+    torch.save({"state_dict": _relighting_lora(seed)}, folder / RELIGHTING_LORA)
+    write_model_index(folder)
+
+
+def write_encoders(folder: Path, seed: int = 0) -> None:
+    """Write tokenizer, text encoder and image encoder; the same seed gives the same bytes."""
     tokenizer = tiny_tokenizer()
     tokenizer.save_pretrained(folder / "tokenizer")
     _write(folder / "text_encoder", seed, lambda: UMT5EncoderModel(_text_config(len(tokenizer))))
     _write(folder / "image_encoder", seed, lambda: CLIPVisionModel(_image_config()))
-    write_schedule_and_processor(folder)
-    torch.save({"state_dict": _relighting_lora(seed)}, folder / RELIGHTING_LORA)
-    write_model_index(folder)
 
 
 def tiny_tokenizer() -> T5TokenizerFast:

@@ -3,6 +3,7 @@
 import textwrap
 from pathlib import Path
 
+from animate.config.configuration import SMALL_MODELS
 from animate.config.table import Clip
 from animate.gallery.entry import Entry
 from animate.gallery.links import INDEX, address
@@ -54,7 +55,7 @@ def clip_page(
         clip=clip.name,
         mode=clip.mode,
         shape=entry.shape,
-        noise_by_design=entry.record.get("model", {}).get("path", "").endswith("tiny"),
+        notice=SMALL_MODELS.get(Path(entry.record.get("model", {}).get("path", "")).name),
         tracks=[Track(title, address(path, folder)) for title, path in entry.tracks().items()],
         rate=entry.rate,
         cuts=entry.timeline.get("shots", [0])[1:],

@@ -12,6 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from animate.config.configuration import SMALL_MODELS
 from animate.results.poster import shrunk
 from animate.results.templates import EDITED, Track, changed_first, render
 from animate.video.files import VideoWriter, read_video
@@ -54,7 +55,7 @@ def render_page(
         "clip.html.j2",
         clip=provenance["clip"],
         mode=provenance["mode"],
-        noise_by_design=provenance["model"]["path"].endswith("tiny"),
+        notice=SMALL_MODELS.get(Path(provenance["model"]["path"]).name),
         tracks=tracks,
         shape=provenance["output"],
         rate=float(rate),

@@ -12,6 +12,7 @@ from animate.cluster.cost import (
 )
 from animate.cluster.site import Site
 from animate.cluster.work import Work
+from animate.config.configuration import SMALL_MODELS
 
 # Estimates are for quiet machines; starting Python on a shared disk takes a minute at times.
 HEADROOM, STAGE_HEADROOM, STAGE_START = 1.5, 5.0, 120
@@ -26,7 +27,7 @@ PUBLISHED_BYTES = {"vitpose": 2_700_000_000, "sam2": 1_800_000_000, "flux": 34_0
 # Libraries and context of CUDA: not measured.
 CUDA_MB = 3000
 # Host memory of the sampler: libraries of a rank, and the weights that one rank reads at a time.
-RANK_MB, WEIGHTS_MB, TINY_RANK_MB = 6000, 48_000, 1500
+RANK_MB, WEIGHTS_MB, SMALL_RANK_MB = 6000, 48_000, 1500
 TEXT_ENCODER_MB, IMAGE_ENCODER_MB, CONVERT_MB, PREPARE_MB = 24_000, 6000, 64_000, 8000
 # Time limit of jobs that belong to no clip.
 FIXED_MINUTES = 60
@@ -47,7 +48,7 @@ def series_minutes(
 
     `warm` tells whether the model is loaded for the first only.
     """
-    first = None if model == "tiny" else SLOW_START
+    first = None if model in SMALL_MODELS else SLOW_START
     starts = [first, *[WARM_START if warm else first] * (len(works) - 1)]
     costs = [
         sampling_cost(work, gpus, site.gpu_speed, model, start)
@@ -100,19 +101,19 @@ def sampling_mb(ranks: int, model: str, attempt: int, most: int | None = None) -
 
     More with each attempt, but not more than `most`, what the largest node has, if that is known.
     """
-    fixed, each = (0, TINY_RANK_MB) if model == "tiny" else (WEIGHTS_MB, RANK_MB)
+    fixed, each = (0, SMALL_RANK_MB) if model in SMALL_MODELS else (WEIGHTS_MB, RANK_MB)
     first, wanted = (fixed + times * ranks * each for times in (1, attempt))
     return max(first, min(wanted, most or wanted))
 
 
 def text_encoder_mb(model: str) -> int:
     """Return the host memory of encoding a prompt, in MB."""
-    return STAGE_MB if model == "tiny" else TEXT_ENCODER_MB
+    return STAGE_MB if model in SMALL_MODELS else TEXT_ENCODER_MB
 
 
 def image_encoder_mb(model: str) -> int:
     """Return the host memory of encoding pictures by the model's image encoder, in MB."""
-    return STAGE_MB if model == "tiny" else IMAGE_ENCODER_MB
+    return STAGE_MB if model in SMALL_MODELS else IMAGE_ENCODER_MB
 
 
 def _within(site: Site, minutes: int) -> int:

@@ -1,0 +1,59 @@
+"""The models that the workflow writes itself: which there are, and the one that comes with it."""
+
+import filecmp
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+
+from animate.cluster.requests.amounts import image_encoder_mb, sampling_mb, text_encoder_mb
+from animate.config.configuration import SMALL_MODELS, Configuration
+from animate.demo.model import write_tiny_model
+from animate.demo.shipped import TRAINED, WEIGHTS
+from animate.demo.trained import write_demo_model
+from animate.devices.machine import choose_device
+from animate.model.vae import load_vae
+
+MOST_BYTES = 20_000_000
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    write_demo_model(folder / "demo")
+    write_tiny_model(folder / "tiny")
+    return folder
+
+
+@pytest.mark.parametrize("model", SMALL_MODELS)
+def test_a_small_model_asks_for_little_and_samples_on_a_cpu(models, model):
+    assert Configuration(model=model).model == model
+    wanted = text_encoder_mb(model), image_encoder_mb(model), sampling_mb(1, model, attempt=1)
+    assert max(wanted) <= 2000
+    environment = {"CUDA_VISIBLE_DEVICES": ""}
+    if not torch.cuda.is_available():
+        assert choose_device("auto", models / model, environment) == "cpu"
+
+
+def test_the_trained_weights_are_small_and_in_half_precision():
+    files = [file for part in TRAINED for file in (WEIGHTS / part).glob("*.safetensors")]
+    assert len(files) == 2 and sum(file.stat().st_size for file in files) <= MOST_BYTES
+    for file in files:
+        with safe_open(file, "pt") as stored:
+            kinds = {stored.get_slice(name).get_dtype() for name in stored.keys()}  # noqa: SIM118
+        assert kinds == {"F16"}
+
+
+def test_the_demos_encoders_are_those_of_training(models):
+    for part in ("text_encoder", "image_encoder", "tokenizer"):
+        same = filecmp.dircmp(models / "demo" / part, models / "tiny" / part)
+        assert same.same_files and not same.diff_files
+        assert not same.left_only + same.right_only
+
+
+def test_the_demos_latents_are_standardised_by_what_was_measured(models):
+    config = json.loads((models / "demo/vae/config.json").read_text())
+    assert len(config["latents_mean"]) == len(config["latents_std"]) == 16
+    vae = load_vae(models / "demo/vae", torch.float32, torch.device("cpu"))
+    assert vae.config.latents_std == config["latents_std"]
