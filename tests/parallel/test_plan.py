@@ -19,6 +19,8 @@ from animate.parallel import build
 from animate.parallel.offload import mapped_file
 from animate.parallel.plan import (
     GIB,
+    OFFLOAD,
+    Plan,
     Sizes,
     Workload,
     check_host_memory,
@@ -190,3 +192,14 @@ def test_files_in_memory_count_as_free_in_a_control_group(tmp_path):
 def test_ranks_must_divide_heads():
     with pytest.raises(ClipError, match="can be shared by 1, 2, 4, 5, 8, 10, 20, 40"):
         check_degree(3, 40)
+
+
+def test_a_host_without_room_names_the_disk_that_would_do(monkeypatch, tmp_path):
+    monkeypatch.setattr(build, "host_memory", lambda: ("a", GIB))
+    plan = Plan(OFFLOAD, 8 * GIB, 30 * GIB)
+    monkeypatch.setattr(build, "has_room", lambda folder, size: True)
+    assert build.blocks_on_disk(plan, tmp_path, ALONE, print) == tmp_path / "prepared"
+    monkeypatch.setattr(build, "has_room", lambda folder, size: False)
+    named = re.escape(f"30.0 GiB that can be written in {tmp_path / 'prepared'}")
+    with pytest.raises(HostMemoryShort, match=named):
+        build.blocks_on_disk(plan, tmp_path, ALONE, print)

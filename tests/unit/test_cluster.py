@@ -198,6 +198,16 @@ def test_a_clip_of_another_ones_result_is_planned_before_that_is_made(table, tmp
     assert line.work.film == 48 and line.work.frames == 42
 
 
+def test_what_segments_share_counts_on_the_disk():
+    """A stored segment has the frames that it paints again, and in fp32 those for the next."""
+    long = replace(HD, frames=13 + 10 * 64, conditioning_frames=13)
+    assert len(long.segment_lengths) == 10
+    more = disk_bytes(long) - disk_bytes(replace(long, conditioning_frames=1))
+    journals = [10 * 13, len(replace(long, conditioning_frames=1).segment_lengths)]
+    assert more == pytest.approx((journals[0] - journals[1]) * 15 * 1280 * 720, abs=1)
+    assert disk_bytes(long) > long.frames * long.pixels * 3 + 10 * 13 * long.pixels * 15
+
+
 def test_frames_for_other_clips_cost_disk_and_time():
     taken, chained = replace(HD, taken=True), replace(HD, chained=True)
     assert disk_bytes(taken) - disk_bytes(HD) == pytest.approx(1.4 * 77 * 1280 * 720, abs=1)

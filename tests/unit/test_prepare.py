@@ -17,6 +17,9 @@ from safetensors.torch import load_file, save_file
 
 from animate.demo.model import write_tiny_model
 from animate.errors import ClipError
+from animate.hub.install import Installation
+from animate.hub.progress import size_text
+from animate.hub.status import status_rows
 from animate.kernels.fp8 import convert_to_fp8
 from animate.parallel.loading import Resident, fill_transformer
 from animate.weights import prepare as preparing
@@ -328,3 +331,21 @@ def test_scratch_gets_the_copy_of_the_jobs_precision(model, tmp_path):
     }
     assert folders["replace", "bf16"] == folders["replace", "fp8"]
     assert len(set(folders.values())) == 3
+
+
+def test_the_status_tells_of_each_copy_whether_it_is_read(model):
+    def rows():
+        known = Installation(None, model / "lock.yaml", "own", {}, model)
+        return {row[1]: row for row in status_rows(known, ())}
+
+    assert rows() == {}
+    for precision in ("bf16", "fp8"):
+        prepare(model, precision)
+    assert rows().keys() == {"bf16 copy", "fp8 copy"}
+    for precision, place in COPIES.items():
+        _, _, _, size, present, _, path = rows()[f"{precision} copy"]
+        assert (present, path) == ("yes", str(model / place))
+        assert size == size_text(sum(p.stat().st_size for p in (model / place).iterdir()))
+    next((model / COPIES["fp8"]).glob("*.safetensors")).unlink()
+    assert [rows()[f"{precision} copy"][4] for precision in COPIES] == ["yes", "out of date"]
+    assert transformer_folder(model, "fp8") == model / ORIGINAL

@@ -66,6 +66,8 @@ PICTURES = {"reference_keypoints": 1, "edit_reference": 1, "edit_driver": 1, "ed
 # Bytes of a pixel in one frame: preprocessing's videos, the sampled one, the journal's uint8, and
 # the intermediate, 0.5 to 1.4.
 DISK_PREPARED, DISK_RESULT, DISK_JOURNAL, DISK_INTERMEDIATE = 0.4, 0.5, 3.0, 1.4
+# Of a frame that two segments share: in uint8 as the next one paints it, in fp32 as it starts from.
+DISK_SHARED = 3.0 + 12.0
 
 
 @dataclass(frozen=True)
@@ -139,4 +141,5 @@ def disk_bytes(work: Work) -> int:
     """Return the bytes a clip's folder takes at most, the journal of a running clip included."""
     videos = DISK_PREPARED * (1 + work.encoded) + 2 * DISK_RESULT + DISK_JOURNAL
     videos += DISK_INTERMEDIATE * work.taken
-    return int(work.frames * work.pixels * videos)
+    shared = DISK_SHARED * work.conditioning_frames * len(work.segment_lengths)
+    return int(work.pixels * (work.frames * videos + shared))

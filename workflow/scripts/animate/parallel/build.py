@@ -24,6 +24,7 @@ from animate.parallel.loading import Resident, Store, fill_transformer
 from animate.parallel.offload import Offloaded
 from animate.parallel.plan import (
     FSDP2,
+    GIB,
     OFFLOAD,
     Plan,
     Workload,
@@ -183,8 +184,11 @@ def blocks_on_disk(
         check_host_memory(plan, world.gather(host_memory()))
     except HostMemoryShort as short:
         on_disk = folder / PREPARED
-        if world.size > 1 or not has_room(on_disk, plan.host_memory):
+        if world.size > 1:
             raise
+        if not has_room(on_disk, plan.host_memory):
+            room = f"{plan.host_memory / GIB:.1f} GiB that can be written in {on_disk}"
+            raise HostMemoryShort(f"{short}, or have {room}, which is slower") from short
         say(f"slower: {short}. They are read from a file in {on_disk} in each step")
         return on_disk
     return None
