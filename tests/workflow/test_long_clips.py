@@ -64,3 +64,15 @@ def test_frames_of_another_size_are_refused_before_anything_is_sampled(project, 
     said = (project.folder / "logs/timeline/other.log").read_text()
     assert "clip other: column 'continue_from': the frames of first are 96x144, but" in said
     assert not (project.folder / "results/first/sampled.mp4").exists()
+
+
+def test_previews_sample_nothing_for_a_row_that_goes_on_from_a_chained_one(project, rows):
+    """Its size is compared with that of a timeline that only a sampled clip has."""
+    follow = rows[1] | {"clip": "follow", "video": "clip:swap"}
+    last = rows[1] | {"clip": "last", "continue_from": "follow", "seed": "1"}
+    plain = rows[1] | {"clip": "plain", "continue_from": "swap"}
+    project.write_table(*rows, follow, last, plain)
+    jobs = project.pending_jobs("previews", "export_keypoints")
+    assert not any("sample" in made for made in jobs.values())
+    assert jobs["plain"]["verdict"] == jobs["plain"]["export_clip_keypoints"] == 1
+    assert not {"follow", "last"} & jobs.keys()

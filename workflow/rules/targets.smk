@@ -39,8 +39,8 @@ def finished_clips(wildcards):
 
 
 def first_previews(wildcards):
-    """Return what needs no sampling: nothing of clips that take another one's result."""
-    clips = [name for name, clip in CLIPS.items() if not clip.source]
+    """Return what needs no sampling: nothing of clips that wait for another one's result."""
+    clips = [name for name, clip in CLIPS.items() if not clip.prepared_after_sampling]
     names = ("preview.png", "preview.mp4", "verdict.json")
     return expand(f"{RESULTS}/{{clip}}/{{name}}", clip=clips, name=names)
 

@@ -97,6 +97,13 @@ class Clip:
         return {column: clip for column, clip in needed.items() if clip}
 
     @property
+    def prepared_after_sampling(self) -> bool:
+        """Whether its timeline can be made only once another clip is sampled."""
+        # One that goes on from another has that one's size, known from its timeline.
+        before = self.continued
+        return self.source is not None or bool(before and before.prepared_after_sampling)
+
+    @property
     def retargets(self) -> bool:
         """Whether the pose is drawn with the proportions of the reference."""
         drawn = self.mode == "animate" and not self.own.pose_video
