@@ -6,7 +6,7 @@ reference's first).
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -35,6 +35,20 @@ class BlockConstants:
     face: KeysValues | None
     face_strength: float = 1.0
 
+    def of_frames(self, first_token: int, frame_tokens: int) -> tuple["BlockConstants", int]:
+        """Return these for up to a frame's tokens, which may lie in two frames.
+
+        With them: how far into the first of these frames the tokens begin. Those after the last
+        frame (padding of a shard) keep the last frame's keys.
+        """
+        if self.face is None:
+            return self, first_token % frame_tokens
+        first = min(first_token // frame_tokens, self.face[0].shape[1] - 1)
+        lead = first_token % frame_tokens
+        count = 2 if lead else 1
+        keys, values = (x[:, first : first + count] for x in self.face)
+        return replace(self, face=(keys, values)), lead
+
 
 class SamplingBlock(nn.Module):
     """One transformer block and the face adapter after it, if any: what is sharded and compiled."""
@@ -47,6 +61,14 @@ class SamplingBlock(nn.Module):
         self._before, self._after = self._before_attention, self._after_attention
         self._mark: Mark | None = None
         self._weights_here: WeightsHere = nullcontext
+        self._by_frames = False
+
+    def compute_by_frames(self) -> None:
+        """Have all but self-attention take one latent frame's tokens at a time: less memory.
+
+        The residual stream is then overwritten by the block's result.
+        """
+        self._by_frames = True
 
     def compile_forward(self, compiled: Callable[[Callable], Callable], mark: Mark | None) -> None:
         """Have `compiled` make faster functions of what comes before self-attention and after it.
@@ -111,15 +133,43 @@ class SamplingBlock(nn.Module):
         `time` is (B, 6, C) fp32; of all `length` tokens this process's begin with `first_token`.
         """
         with self._weights_here():
-            if self._mark:
-                for tensor in (x, *rotary, *(constants.face or ())):
-                    self._mark(tensor, 1)
+            if self._by_frames:
+                place = length, first_token, frame_tokens
+                return self._forward_by_frames(x, time, constants, rotary, *place)
+            self._mark_lengths(x, *rotary, *(constants.face or ()))
             q, k, v = self._before(x, time, rotary)
             attended = self.ops.attend(q, k, v, length)
             del q, k, v
-            if self._mark:
-                self._mark(attended, 1)
+            self._mark_lengths(attended)
             return self._after(x, attended, time, constants, first_token, frame_tokens)
+
+    def _forward_by_frames(
+        self, x, time, constants: BlockConstants, rotary, length: int, first_token, frame_tokens
+    ) -> torch.Tensor:
+        parts = [slice(n, n + frame_tokens) for n in range(0, x.shape[1], frame_tokens)]
+        whole: list[torch.Tensor] = []
+        for part in parts:
+            inputs = x[:, part], *(table[:, part] for table in rotary)
+            self._mark_lengths(*inputs)
+            made = self._before(inputs[0], time, inputs[1:])
+            whole = whole or [y.new_empty(y.shape[0], x.shape[1], *y.shape[2:]) for y in made]
+            for all_tokens, tokens in zip(whole, made, strict=True):
+                all_tokens[:, part] = tokens
+            del made
+        attended = self.ops.attend(*whole, length)
+        del whole, all_tokens, tokens
+        for part in parts:
+            # Each part begins as far into a frame as the first: compiled code serves all.
+            own, lead = constants.of_frames(first_token + part.start, frame_tokens)
+            inputs = x[:, part], attended[:, part]
+            self._mark_lengths(*inputs, *(own.face or ()))
+            x[:, part] = self._after(*inputs, time, own, lead, frame_tokens)
+        return x
+
+    def _mark_lengths(self, *tensors: torch.Tensor) -> None:
+        if self._mark:
+            for tensor in tensors:
+                self._mark(tensor, 1)
 
     def _before_attention(self, x, time, rotary) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return queries, keys and values (B, L, H, D) of self-attention."""

@@ -85,6 +85,13 @@ class SamplingTransformer(nn.Module):
         self.head_size = config.attention_head_dim
         self.frequency_size = config.freq_dim
         self.latent_channels = config.latent_channels
+        self._by_frames = False
+
+    def compute_by_frames(self) -> None:
+        """Have all but self-attention take one latent frame's tokens at a time: less memory."""
+        self._by_frames = True
+        for block in self.blocks:
+            block.compute_by_frames()
 
     @property
     def scale_shift_table(self) -> nn.Parameter:
@@ -188,7 +195,8 @@ class SamplingTransformer(nn.Module):
                 constants.first_token,
                 frame_tokens,
             )
-        x = self._head(x, time.head)
+        parts = x.split(frame_tokens, dim=1) if self._by_frames else (x,)
+        x = torch.cat([self._head(part, time.head) for part in parts], dim=1)
         return _unpatch(self.sharding.gather(x, length), constants.grid, self.patch_size)
 
     def _head(self, x: torch.Tensor, time: torch.Tensor) -> torch.Tensor:

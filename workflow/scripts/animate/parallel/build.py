@@ -104,6 +104,8 @@ def build_transformer(
     plan = common_plan(model, device, world, workload, fresh)
     say(f"{world.size} {device.type} {way}, {plan}, {kernel} attention")
     on_disk = blocks_on_disk(plan, folder, world, say)
+    if plan.by_frames:
+        model.compute_by_frames()
     store = place(plan, weights, model, device, world, on_disk)
 
     # Load.
@@ -124,6 +126,7 @@ def build_transformer(
         "precision": workload.precision,
         "compiled": compiled,
         **({"widened": True} if widened else {}),
+        **({"by_frames": True} if plan.by_frames else {}),
         "prepared": source not in (transformer_file, folder / TRANSFORMER),
     }
     return Built(model, how)

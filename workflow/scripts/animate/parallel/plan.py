@@ -55,16 +55,21 @@ class Workload:
 class Plan:
     """A placement of the weights and the peak of GPU memory expected with it, in bytes.
 
-    `host_memory` are the bytes that all ranks together lock in the memory of their hosts.
+    `host_memory` are the bytes that all ranks together lock in the memory of their hosts. With
+    `by_frames`, what treats tokens apart takes one latent frame's at a time.
     """
 
     placement: str
     peak: int
     host_memory: int = 0
+    by_frames: bool = False
 
     def __str__(self) -> str:
         host = f", {self.host_memory / GIB:.1f} GiB in host memory" if self.host_memory else ""
-        return f"weights {self.placement}, expected peak {self.peak / GIB:.1f} GiB per GPU{host}"
+        way = ", computed by latent frames" if self.by_frames else ""
+        return (
+            f"weights {self.placement}{way}, expected peak {self.peak / GIB:.1f} GiB per GPU{host}"
+        )
 
 
 def model_sizes(model: SamplingTransformer) -> Sizes:
@@ -96,15 +101,18 @@ def plan_memory(
     Raises:
         MemoryShort: nothing fits; it names what to change.
     """
-    work = _work(sizes, tokens, pixels, frames, ranks, branches, vae_precision)
+    lengths = tokens, pixels, frames, ranks, branches, vae_precision
+    work = _work(sizes, *lengths) + overhead(ranks)
     weights = {REPLICATED: sizes.whole}
     if ranks > 1:
         weights[FSDP2] = sum(sizes.blocks) // ranks + sizes.rest + 3 * max(sizes.blocks)
     # Ranks gather a block while they hold the one in use and their share of the next.
     weights[OFFLOAD] = sizes.rest + (2 if ranks == 1 else 3) * max(sizes.blocks)
-    work += overhead(ranks)
     locked = {OFFLOAD: sum(sizes.blocks)}
     plans = [Plan(name, int(held + work), locked.get(name, 0)) for name, held in weights.items()]
+    less = _work(sizes, *lengths, by_frames=True) + overhead(ranks)
+    if less < work:
+        plans.append(Plan(OFFLOAD, int(weights[OFFLOAD] + less), locked[OFFLOAD], by_frames=True))
     for plan in plans:
         if memory is None or plan.peak <= memory:
             return plan
@@ -140,17 +148,39 @@ def overhead(ranks: int) -> int:
     return int(OVERHEAD + (SHARING if ranks > 1 else 0))
 
 
+def transformer_work(
+    sizes: Sizes, tokens: int, frames: int, ranks: int, branches: int, by_frames: bool = False
+) -> int:
+    """Return the bytes of the transformer's activations on each rank; see `plan_memory`."""
+    own, width = -(-tokens // ranks), sizes.width
+    # Residual stream and condition tokens in fp32; what attention or the hidden layer holds.
+    attention = (8 + 14) * width
+    hidden = 12 * width + 4 * sizes.hidden + 2 * width
+    # Sent to the other ranks: queries, keys, values and results.
+    messages = 8 * width * (ranks - 1) // ranks
+    constants = branches * len(sizes.blocks) * 2 * 770 * width * 2
+    whole = own * (max(attention, hidden) + messages)
+    if not by_frames:
+        return whole + constants
+    # Queries, keys, values and results stay whole, with rotary positions and what attention
+    # adds; the rest is held for a frame, by plain PyTorch in fp32.
+    frame = -(-tokens // (frames // 4 + 2))
+    parts = own * (18 * width + messages) + frame * (24 * width + 6 * sizes.hidden)
+    return min(whole, parts) + constants
+
+
 def _work(
-    sizes: Sizes, tokens: int, pixels: int, frames: int, ranks: int, branches: int, vae: str
+    sizes: Sizes,
+    tokens: int,
+    pixels: int,
+    frames: int,
+    ranks: int,
+    branches: int,
+    vae: str,
+    by_frames: bool = False,
 ) -> int:
     """Return the bytes of activations: the larger of the transformer's and the VAE's."""
-    # Residual stream and condition tokens in fp32; what attention or the hidden layer holds.
-    attention = (8 + 14) * sizes.width
-    hidden = 12 * sizes.width + 4 * sizes.hidden + 2 * sizes.width
-    # Sent to the other ranks: queries, keys, values and results.
-    messages = 8 * sizes.width * (ranks - 1) // ranks
-    constants = branches * len(sizes.blocks) * 2 * 770 * sizes.width * 2
-    transformer = -(-tokens // ranks) * (max(attention, hidden) + messages) + constants
+    transformer = transformer_work(sizes, tokens, frames, ranks, branches, by_frames)
     decoding = pixels * (VAE_WORK[vae] // ranks + VAE_FRAME * frames)
     # Each of two ranks encodes a whole video.
     whole = pixels * (VAE_WORK[vae] + ENCODED_FRAME[vae] * frames)
