@@ -10,6 +10,7 @@ one GPU's. diffusers is timed on one GPU; nothing here changes PyTorch's setting
 import argparse
 import gc
 import os
+import re
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
@@ -56,6 +57,7 @@ SIZES = (Video(832, 464, 77), Video(960, 720, 77), FULL)
 PARTS = ("diffusers", "vae", "steps", "job")
 NUMBERS = ("seconds", "first", "allocated", "reserved", "planned", "error")
 COLUMNS = {"what": 76} | dict.fromkeys(NUMBERS, 9)
+PLANNED = re.compile(r"expected peak ([\d.]+) GiB")
 
 
 class Benchmark:
@@ -88,15 +90,12 @@ class Benchmark:
                 self._plain[video] = self.row(f"plain step, {video}", step, world=ALONE).cpu()
         world.gather(None)
 
-    def load(self, precision: str, machine: Machine) -> tuple[Models, list[str]]:
-        """Return the models as a clip of the last size loads them, and what was said of them.
-
-        Said are placement, peak of memory expected and kernel of attention.
-        """
+    def load(self, precision: str, machine: Machine) -> tuple[Models, str]:
+        """Return the models as a clip of the last size loads them, and the GiB planned for it."""
         video, said = self.sizes[-1], []
         workload = Workload(video.width, video.height, video.frames, precision=precision)
         models = load_models(self._model, [], workload, machine, said.append)
-        return models, said[-1].split(", ", 3)[1:]
+        return models, PLANNED.search(said[-1])[1]
 
     def steps(self, name: str, planned: str, model: SamplingTransformer, profiled: bool) -> None:
         """Time a step at every size, and profile the last."""
@@ -231,9 +230,9 @@ def main(arguments: argparse.Namespace, machine: Machine) -> None:
     ways = (arguments.precision, placements, arguments.compile, arguments.kernels or [None])
     for number, (precision, placement, compiling, kernel) in enumerate(product(*ways)):
         force(placement, kernel)
-        models, said = benchmark.load(precision, replace(machine, compiling=compiling))
-        name = f"{precision}, {placement}, compile {compiling}, {said[2]}"
-        planned = said[1].removeprefix("expected peak ").removesuffix(" GiB per GPU")
+        models, planned = benchmark.load(precision, replace(machine, compiling=compiling))
+        attention = models.made_by["attention"]
+        name = f"{precision}, {placement}, compile {compiling}, {attention} attention"
         if "vae" in parts and not number:
             benchmark.codec(models.codec)
         if "steps" in parts:
