@@ -58,6 +58,7 @@ def test_each_column_runs_what_depends_on_it_and_no_more(project, rows, mine, co
     assert set(jobs["swap"]) >= shown
 
 
+@pytest.mark.slow
 def test_where_all_is_given_nothing_is_found_in_a_new_clip(project, rows, mine):
     given = ("pose_video", "face_video", "mask_video", "background_video")
     before = contents(mine)
@@ -128,6 +129,7 @@ def test_points_exported_edited_and_given_again(project, rows):
     assert edited.read_text() == "{}"
 
 
+@pytest.mark.slow
 def test_files_that_do_not_fit_are_refused_before_the_sampler(project, rows, mine):
     (source,) = project.folder.glob("videos/*")
     shutil.copy(source, mine / "driving.mp4")

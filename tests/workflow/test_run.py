@@ -101,6 +101,7 @@ def test_noise_is_announced_and_progress_is_shown(finished):
     assert "noise by design" in (finished.folder / "results/dance/dance.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_run_says_how_far_its_clips_are(project, rows):
     rows[0] |= {"segment_frames": "13", "steps": "30"}
     project.write_table(*rows, rows[0] | {"clip": "other"})
@@ -136,6 +137,7 @@ def samplers(folder):
     return found
 
 
+@pytest.mark.slow
 def test_seeds_of_a_row_share_what_is_prepared(project, rows):
     # The first seed is the clip as it is.
     project.write_table(rows[0] | {"seed": "0..1"})
