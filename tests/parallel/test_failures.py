@@ -154,7 +154,7 @@ class Model:
 class ConstantSampler(SegmentSampler):
     """A sampler of segments that all have the same conditions."""
 
-    def _constants(self, frames, previous):
+    def _constants(self, *conditions):
         return [None]
 
 

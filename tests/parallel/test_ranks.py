@@ -42,7 +42,7 @@ def python(*arguments: str) -> subprocess.CompletedProcess:
     ("count", "checks"),
     [
         (2, ("rows", "vae", "messages", "agree", "load", "widened", "forward", "golden")),
-        (5, ("rows", "vae", "messages")),
+        pytest.param(5, ("rows", "vae", "messages"), marks=pytest.mark.slow),
         pytest.param(3, ("rows", "vae"), marks=pytest.mark.slow),
         pytest.param(1, ("rows", "vae", "load", "forward", "golden"), marks=pytest.mark.slow),
         pytest.param(4, ("rows", "vae", "load", "forward", "golden"), marks=pytest.mark.slow),

@@ -211,8 +211,8 @@ def test_a_run_that_has_ended_is_not_alive():
     child = os.fork()
     if not child:
         os._exit(0)
-    time.sleep(0.1)
-    # Nobody has asked how it ended yet.
+    # It has ended, and nobody has asked how.
+    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
     assert not Run.of(child).alive
     os.waitpid(child, 0)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 
 def add_bad_videos(folder: Path, good: Path) -> dict[str, str]:
@@ -86,6 +87,7 @@ def test_a_clone_without_clips_says_so(project):
     assert "has no clips yet" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_person_that_is_not_there_fails_its_clip_with_who_is(project, rows):
     rows[0]["person"] = "4"
     rows[1]["person"] = "1"

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 TIMEOUT = 120
 
@@ -18,6 +19,7 @@ def kill_tree(process: subprocess.Popen) -> None:
     process.wait(TIMEOUT)
 
 
+@pytest.mark.slow
 def test_killed_while_sampling(project, rows, tmp_path):
     rows[0] |= {"segment_frames": "13", "steps": "2"}
     project.write_table(*rows)

@@ -73,6 +73,7 @@ def snakemake(folder: Path, *options: str, **environment: str) -> str:
 SNAKEFILES = ["workflow/Snakefile", pytest.param("Snakefile", marks=pytest.mark.slow)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("snakefile", SNAKEFILES)
 def test_module_runs_and_writes_only_into_its_folders(other_workflow, snakefile):
     folder = other_workflow(repr(str(ROOT / snakefile)))

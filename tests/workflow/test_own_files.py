@@ -90,6 +90,7 @@ def test_where_all_is_given_nothing_is_found_in_a_new_clip(project, rows, mine):
     assert contents(mine) == before
 
 
+@pytest.mark.slow
 def test_points_exported_edited_and_given_again(project, rows):
     project.snakemake("export_keypoints")
     exported = project.folder / "results/dance/keypoints"

@@ -196,6 +196,7 @@ def mark(project, **more):
     (project.folder / "config/swap.json").write_text(json.dumps(marks))
 
 
+@pytest.mark.slow
 def test_points_run_the_mask_and_what_follows(official, rows):
     rows[1] |= {"mask_backend": "sam2", "points": "swap.json"}
     rows[0] |= {"pose_backend": "vitpose", "retarget": "basic"}

@@ -107,6 +107,7 @@ def installed(clone: Path) -> dict[str, str]:
     return dict(line.split("==") for line in done.stdout.splitlines())
 
 
+@pytest.mark.slow
 def test_another_build_of_pytorch_is_taken_kept_and_given_back(clone, index):
     done = make(clone, index)
     assert done.returncode == 0, done.stdout + done.stderr
