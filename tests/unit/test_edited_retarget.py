@@ -230,6 +230,9 @@ def test_the_outcome_is_read_as_it_was_written(driver, tmp_path):
 
 def test_less_memory_means_parts_then_half_the_bytes_then_layers():
     parts = {"transformer": 24_000_000_000, "vae": 200_000_000}
-    found = [plan_placement(parts, gigabytes * 10**9) for gigabytes in (140, 28, 23, 15)]
+    smaller = {"transformer": 15_000_000_000}
+    found = [plan_placement(parts, gigabytes * 10**9, smaller) for gigabytes in (140, 28, 23, 15)]
     assert found == ["whole", "parts", "fp8", "layers"]
+    assert plan_placement(parts, 23 * 10**9) == "layers"
+    assert plan_placement(parts | {"text": 20_000_000_000}, 23 * 10**9, smaller) == "layers"
     assert plan_placement(parts, sum(parts.values()) + WORKING_BYTES) == "whole"

@@ -98,11 +98,17 @@ def test_loading_is_timed_from_the_original_and_from_its_copy(model):
 
 @pytest.mark.slow
 def test_editing_is_measured(tmp_path):
-    options = ["--tiny", "--steps", "1", "--placements", "auto"]
+    options = ["--tiny", "--steps", 3, "--placements", "auto", "fp8"]
     printed = run("retarget.py", tmp_path / "editor", *options)
-    [row] = [line for line in printed.splitlines() if line.startswith("| auto")]
-    cells = [cell.strip() for cell in row.strip("| ").split("|")]
-    assert min(map(float, cells[2:4])) > 0 and cells[4:] == ["0.0", "0.00 of 255"]
+    assert "making the model:" in printed and "encoding all prompts" in printed
+    rows = [line.strip("| ").split(" | ") for line in printed.splitlines()[-2:]]
+    assert [row[0] for row in rows] == ["auto", "fp8"]
+    for start, load, few, steps, each, allocated, reserved, host in (row[1:] for row in rows):
+        assert min(map(float, (start, load, few, steps, host))) > 0
+        assert float(steps) > float(each) and float(allocated) == float(reserved) == 0
+    # A placement for which no time is left does not start.
+    late = run("retarget.py", tmp_path / "editor", *options, "--most", 0)
+    assert late.splitlines()[-1].startswith("| fp8 | no time left |")
 
 
 def test_a_clip_is_sampled_as_on_a_smaller_card(model):

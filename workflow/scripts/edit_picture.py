@@ -9,7 +9,7 @@ from animate.config.settings import EditSettings
 from animate.editing.driving_frame import best_frame
 from animate.pose.detector_gpu import detector_gpu
 from animate.pose.keypoints import Keypoints
-from animate.stage import run_stage, stage_parser
+from animate.stage import run_stage, stage_parser, warn
 from animate.video.files import read_frames
 from animate.video.reference import load_reference
 from animate.video.timeline import Timeline
@@ -27,6 +27,8 @@ def main(args):
         from animate.editing.editor import Editor, into_standard_pose
 
         edit = Editor(args.model, args.prompts, args.settings, args.device)
+        if edit.unread:
+            warn(f"the editor {args.model} does not take {' and '.join(edit.unread)}")
         edited = into_standard_pose(picture, keypoints, edit)
     with atomic_output(args.output) as temporary:
         Image.fromarray(edited).save(temporary)

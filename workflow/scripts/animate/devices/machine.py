@@ -43,12 +43,18 @@ def machine_of(world: World, device_type: str, **options) -> Machine:
     return Machine(torch.device("cpu"), torch.float32, world, **options)
 
 
-def choose_device(wanted: str, model: Path, environment: Mapping[str, str] = os.environ) -> str:
-    """Return "cuda" or "cpu" for a rank that samples with the model folder `model`.
+def choose_device(
+    wanted: str,
+    model: Path,
+    environment: Mapping[str, str] = os.environ,
+    setting: str = "device",
+) -> str:
+    """Return "cuda" or "cpu" for a process that samples with the model folder `model`.
 
     Args:
         wanted: "cpu" or "cuda", or "auto": the GPU that the job was given or that is there. The
             CPU is then taken only without a GPU and for a small model.
+        setting: the key of config.yaml that says it, for errors.
 
     Raises:
         ClipError: the GPU does not start, or there is none and the model is too large for a CPU.
@@ -57,17 +63,17 @@ def choose_device(wanted: str, model: Path, environment: Mapping[str, str] = os.
         return "cpu"
     given = environment.get("CUDA_VISIBLE_DEVICES", "") not in NO_GPU
     if wanted == "cuda" or given or torch.cuda.is_available():
-        _start_gpu(int(environment.get("LOCAL_RANK", 0)))
+        _start_gpu(int(environment.get("LOCAL_RANK", 0)), setting)
         return "cuda"
     if _transformer_bytes(model) > SMALL_MODEL:
         raise MachineError(
-            f"no GPU was found on {platform.node()}, and on its CPU {model.name} would take weeks:"
-            " run it where a GPU is, or set `device: cpu` in config.yaml to wait for it"
+            f"no GPU was found on {platform.node()}, and on its CPU {model.name} would take too"
+            f" long: run it where a GPU is, or set `{setting}: cpu` in config.yaml to wait for it"
         )
     return "cpu"
 
 
-def _start_gpu(index: int) -> None:
+def _start_gpu(index: int, setting: str) -> None:
     """Start CUDA and compute something on this rank's GPU, or say in one sentence why not."""
     try:
         torch.cuda.init()
@@ -76,13 +82,13 @@ def _start_gpu(index: int) -> None:
             raise RuntimeError(f"rank {index} needs a GPU of its own and CUDA finds {count}")
         torch.zeros(1, device=torch.device("cuda", index)).add_(1).item()
     except (RuntimeError, AssertionError) as error:
-        raise MachineError(_why_not(error)) from error
+        raise MachineError(_why_not(error, setting)) from error
 
 
-def _why_not(error: Exception) -> str:
+def _why_not(error: Exception, setting: str) -> str:
     words = str(error).strip().split("\n")[0].split(". ")[0].rstrip(".")
     held = f"the GPU that this job holds on {platform.node()} does not start: {words}"
-    return f"{held}; {_remedy()}, or set `device: cpu` in config.yaml"
+    return f"{held}; {_remedy()}, or set `{setting}: cpu` in config.yaml"
 
 
 def _remedy() -> str:
@@ -125,4 +131,8 @@ def driver_version() -> str | None:
 
 
 def _transformer_bytes(model: Path) -> int:
-    return sum(file.stat().st_size for file in (model / "transformer").glob("*.safetensors"))
+    # Older editors have a U-Net in its place.
+    files = (
+        file for part in ("transformer", "unet") for file in (model / part).glob("*.safetensors")
+    )
+    return sum(file.stat().st_size for file in files)

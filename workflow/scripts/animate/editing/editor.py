@@ -1,7 +1,5 @@
 """A pipeline of diffusers that edits a picture as a text says: FLUX.1 Kontext, or another one."""
 
-import inspect
-import json
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,21 +12,21 @@ from safetensors.torch import load_file, save_file
 
 from animate.atomic import atomic_output
 from animate.config.settings import EditSettings
+from animate.devices.machine import choose_device
+from animate.editing.canvas import canvas_for
 from animate.editing.memory import Placement, plan_placement
+from animate.editing.pipeline import KONTEXT, EditingPipeline
 from animate.editing.prompts import PROMPTS, prompt_for
 from animate.errors import ClipError
 from animate.pose.keypoints import Keypoints
 
-# From a picture, uint8 RGB (h, w, 3), and the name of one of `PROMPTS` to the edited picture.
+# From a picture, uint8 RGB (h, w, 3), and the name of one of `PROMPTS` to the edited picture, of
+# the same size.
 Edit = Callable[[np.ndarray, str], np.ndarray]
 
-INDEX = "model_index.json"
-# The pipeline whose text encoders do not look at the picture: its prompts are encoded once.
-KONTEXT = "FluxKontextPipeline"
 TEXT_PARTS = ("text_encoder", "tokenizer", "text_encoder_2", "tokenizer_2")
 EMBEDS = ("prompt_embeds", "pooled_prompt_embeds")
-# Editors were trained on pictures of about a megapixel, with sides that are multiples of 16.
-AREA, MULTIPLE = 1024 * 1024, 16
+FP8 = {"storage_dtype": torch.float8_e4m3fn, "compute_dtype": torch.bfloat16}
 
 
 def into_standard_pose(picture: np.ndarray, keypoints: Keypoints, edit: Edit) -> np.ndarray:
@@ -36,23 +34,19 @@ def into_standard_pose(picture: np.ndarray, keypoints: Keypoints, edit: Edit) ->
 
     `keypoints` are those of the driving video, which decide on the pose.
     """
-    size = picture.shape[1::-1]
-    prompt = prompt_for(keypoints, size)
+    prompt = prompt_for(keypoints, picture.shape[1::-1])
     logging.info("asked for: %s", PROMPTS[prompt])
-    edited = edit(picture, prompt)
-    if edited.shape == picture.shape:
-        return edited
-    return np.asarray(Image.fromarray(edited).resize(size, Image.Resampling.LANCZOS))
+    return edit(picture, prompt)
 
 
 def write_prompts(path: Path, folder: Path) -> None:
     """Encode all `PROMPTS` on the CPU, once for all clips, and write them as safetensors.
 
     Those of a pipeline that reads its text together with the picture are not encoded; the file is
-    then empty.
+    then empty. Raises ClipError when it is no pipeline that edits a picture.
     """
     found: dict[str, torch.Tensor] = {}
-    if _kind(folder) == KONTEXT:
+    if EditingPipeline.in_folder(folder).name == KONTEXT:
         pipeline = _load(folder, torch.bfloat16, {"transformer": None, "vae": None})
         with torch.inference_mode():
             embeds, pooled, _ = pipeline.encode_prompt(list(PROMPTS.values()), device="cpu")
@@ -77,26 +71,25 @@ class Editor:
         """Load the pipeline in a folder of diffusers' layout, with what `write_prompts` wrote.
 
         `device` is "auto", "cpu" or "cuda". Without a `placement` the free memory of the GPU
-        decides on it. Raises ClipError when it cannot be loaded, or is no pipeline that edits a
-        picture.
+        decides on it. Raises ClipError, before it is loaded, when it is no pipeline that edits a
+        picture, when its GPU does not start, and when "auto" finds none for a large one; also when
+        it cannot be loaded.
         """
-        self._settings = settings
-        self._embeds = load_file(prompts)
-        on_gpu = device != "cpu" and torch.cuda.is_available()
-        absent = dict.fromkeys(TEXT_PARTS) if self._embeds else {}
-        dtype = torch.bfloat16 if on_gpu else torch.float32
-        pipeline = _load(folder, dtype, absent)
-        self._takes = inspect.signature(pipeline.__call__).parameters
-        if not {"image", "prompt"} <= self._takes.keys():
-            kind = type(pipeline).__name__
+        kind = EditingPipeline.in_folder(folder)
+        if placement == "fp8" and not kind.has_fp8:
             raise ClipError(
-                f"retarget_model {folder} is a {kind}, which edits no picture by a text; name"
-                " another one"
+                f"retarget_model {folder} is a {kind.name} without a transformer of diffusers that"
+                " fp8 could store; place it otherwise"
             )
-        self._dtype, self._device = dtype, "cuda" if on_gpu else "cpu"
+        self._device = choose_device(device, folder, setting="detectors")
+        self.settings, self._kind = settings, kind
+        self._embeds = load_file(prompts)
+        self._dtype = torch.bfloat16 if self._device == "cuda" else torch.float32
+        absent = dict.fromkeys(TEXT_PARTS) if self._embeds else {}
+        pipeline = _load(folder, self._dtype, absent)
         pipeline.set_progress_bar_config(mininterval=10)
-        if on_gpu:
-            _place(pipeline, placement or _fitting(pipeline))
+        if self._device == "cuda":
+            _place(pipeline, placement or _fitting(pipeline, kind.has_fp8))
         else:
             logging.warning("no GPU is used: with the published weights a picture takes hours")
         self._pipeline = pipeline
@@ -104,29 +97,36 @@ class Editor:
     def __call__(self, picture: np.ndarray, prompt: str) -> np.ndarray:
         """Return the picture, uint8 RGB (h, w, 3), as the prompt of that name asks for it.
 
-        It has about a megapixel, in the picture's shape. The same seed gives the same picture on
-        the same hardware and packages.
+        It is edited at about a megapixel, and proportions are kept. The same seed gives the same
+        picture on the same hardware and packages. Raises ClipError when the pipeline gives a
+        picture of another shape.
         """
-        width, height = editing_size(picture.shape[1::-1])
+        canvas = canvas_for(picture.shape[1::-1])
+        width, height = canvas.size
         options = {
-            "image": Image.fromarray(picture),
+            "image": Image.fromarray(canvas.paint(picture)),
             "width": width,
             "height": height,
-            # Whatever the pipeline's own area is, its sides are those.
+            # FLUX's pipeline would otherwise bring both pictures to sizes of its own.
             "max_area": width * height,
-            "num_inference_steps": self._settings.retarget_steps,
-            "generator": torch.Generator("cpu").manual_seed(self._settings.retarget_seed),
+            "_auto_resize": False,
+            "num_inference_steps": self.settings.retarget_steps,
+            "generator": torch.Generator("cpu").manual_seed(self.settings.retarget_seed),
             **self._guidance(),
             **self._prompt(prompt),
         }
-        known = {name: value for name, value in options.items() if name in self._takes}
         with torch.inference_mode():
-            edited = self._pipeline(**known).images[0]
-        return np.asarray(edited.convert("RGB"))
+            edited = self._pipeline(**self._kind.taken(options)).images[0]
+        return canvas.cut_out(np.asarray(edited.convert("RGB")), picture.shape[1::-1])
+
+    @property
+    def unread(self) -> list[str]:
+        """The settings that the pipeline does not take."""
+        return self._kind.unread
 
     def _guidance(self) -> dict[str, Any]:
-        scale = self._settings.retarget_guidance
-        if self._embeds or "true_cfg_scale" not in self._takes:
+        scale = self.settings.retarget_guidance
+        if self._embeds or "true_cfg_scale" not in self._kind.takes:
             return {"guidance_scale": scale}
         # Distilled guidance is FLUX's; without a negative prompt there would be no other.
         return {"true_cfg_scale": scale, "negative_prompt": " "}
@@ -138,26 +138,30 @@ class Editor:
         return {key: value.to(self._device, self._dtype) for key, value in embeds.items()}
 
 
-def editing_size(size: tuple[int, int]) -> tuple[int, int]:
-    """Return the (width, height) in which a picture of (width, height) `size` is edited."""
-    scale = (AREA / (size[0] * size[1])) ** 0.5
-    width, height = (max(round(scale * side / MULTIPLE), 1) * MULTIPLE for side in size)
-    return width, height
-
-
 def part_bytes(pipeline: Any) -> dict[str, int]:
     """Return the bytes of the weights of each part of a pipeline, as they were loaded."""
     modules = {n: m for n, m in pipeline.components.items() if isinstance(m, torch.nn.Module)}
-    return {
-        name: sum(p.numel() * p.element_size() for p in module.parameters())
-        for name, module in modules.items()
-    }
+    return {name: _weight_bytes(module) for name, module in modules.items()}
 
 
-def _fitting(pipeline: Any) -> Placement:
+def fp8_bytes(transformer: Any) -> int:
+    """Return the bytes of a transformer of diffusers once fp8 stores what it can of it; nothing of
+    it changes."""
+    with torch.device("meta"):
+        twin = type(transformer).from_config(transformer.config).to(torch.bfloat16)
+    twin.enable_layerwise_casting(**FP8)
+    return _weight_bytes(twin)
+
+
+def _weight_bytes(module: torch.nn.Module) -> int:
+    return sum(p.numel() * p.element_size() for p in module.parameters())
+
+
+def _fitting(pipeline: Any, has_fp8: bool) -> Placement:
     parts = part_bytes(pipeline)
+    smaller = {"transformer": fp8_bytes(pipeline.transformer)} if has_fp8 else {}
     free, _ = torch.cuda.mem_get_info()
-    how = plan_placement(parts, free)
+    how = plan_placement(parts, free, smaller)
     gigabytes = {name: round(size / 1e9, 1) for name, size in parts.items()}
     logging.info("GB of weights %s, %.1f free on the GPU: %s", gigabytes, free / 1e9, how)
     return how
@@ -178,26 +182,11 @@ def _place(pipeline: Any, how: Placement) -> None:
         )
         return
     if how == "fp8":
-        parts = part_bytes(pipeline)
-        largest = max(parts, key=parts.__getitem__)
-        pipeline.components[largest].enable_layerwise_casting(
-            storage_dtype=torch.float8_e4m3fn, compute_dtype=torch.bfloat16
-        )
+        pipeline.transformer.enable_layerwise_casting(**FP8)
     pipeline.enable_model_cpu_offload()
 
 
-def _kind(folder: Path) -> str:
-    try:
-        return json.loads((folder / INDEX).read_text("utf-8"))["_class_name"]
-    except (OSError, ValueError, KeyError) as error:
-        raise ClipError(
-            f"retarget_model {folder} is no pipeline of diffusers ({INDEX}: {error}); name a"
-            " folder in its layout"
-        ) from error
-
-
 def _load(folder: Path, dtype: torch.dtype, replaced: Mapping[str, Any]) -> Any:
-    _kind(folder)
     # Imported here because it takes seconds.
     from diffusers import DiffusionPipeline
 

@@ -9,18 +9,17 @@ Placement = Literal["whole", "parts", "fp8", "layers"]
 WORKING_BYTES = 4_000_000_000
 
 
-def plan_placement(parts: Mapping[str, int], free: int) -> Placement:
+def plan_placement(
+    parts: Mapping[str, int], free: int, in_fp8: Mapping[str, int] | None = None
+) -> Placement:
     """Return how to place the parts, by their bytes in bf16, with so many bytes of a GPU free.
 
     "whole" has all parts on the GPU; "parts" only the one that works, the others in the machine's
-    memory; "fp8" also stores the weights of the largest part in half the bytes; "layers" has a few
+    memory; "fp8" also stores those parts in 8 bits whose bytes `in_fp8` tells; "layers" has a few
     layers on the GPU at a time. The first two give the same picture, and so does the last.
     """
-    largest, *others = sorted(parts.values(), reverse=True)
-    needs: dict[Placement, int] = {
-        "whole": largest + sum(others),
-        "parts": largest,
-        "fp8": max([largest // 2, *others]),
-    }
+    needs: dict[Placement, int] = {"whole": sum(parts.values()), "parts": max(parts.values())}
+    if in_fp8:
+        needs["fp8"] = max({**parts, **in_fp8}.values())
     fitting = (how for how, needed in needs.items() if needed + WORKING_BYTES <= free)
     return next(fitting, "layers")
