@@ -8,6 +8,7 @@ import pytest
 from transformers import CLIPVisionConfig, CLIPVisionModel
 
 from animate.pose.keypoints import EMPTY, stack
+from animate.quality.colours import colour_distance
 from animate.quality.figures import (
     background_figures,
     face_figures,
@@ -58,8 +59,22 @@ def test_a_shifted_pose_is_as_far_as_it_was_shifted(body, rng):
     good = pose_figures(body, body + noise, RATE)
     shifted = pose_figures(body, body + np.array((8, 0, 0)), RATE)
     assert good["pose_error"] < 0.5 / width
+    assert abs(good["pose_offset_x"]) < 0.1 / width and abs(good["pose_offset_y"]) < 0.1 / width
     assert shifted["pose_error"] == pytest.approx(8 / width, abs=1e-3)
+    assert shifted["pose_offset_x"] == pytest.approx(8 / width, abs=1e-3)
+    assert shifted["pose_offset_y"] == pytest.approx(0, abs=1e-3)
     assert good["pose_shown"] == 1.0
+
+
+def test_a_shift_is_told_from_errors_that_are_as_large(body, rng):
+    width = np.linalg.norm(body[0, 2, :2] - body[0, 5, :2])
+    angles = rng.uniform(0, 2 * np.pi, body.shape[:2])
+    jumping = body + 8 * np.stack((np.cos(angles), np.sin(angles), 0 * angles), axis=2)
+    figures = pose_figures(body, jumping, RATE)
+    assert figures["pose_error"] == pytest.approx(8 / width, abs=1e-3)
+    assert np.hypot(figures["pose_offset_x"], figures["pose_offset_y"]) < 2 / width
+    upward = pose_figures(body, body - np.array((0, 8, 0)), RATE)
+    assert upward["pose_offset_y"] == pytest.approx(-8 / width, abs=1e-3)
 
 
 def test_limbs_that_are_not_there_and_frames_without_anybody_count(body):
@@ -207,6 +222,24 @@ def test_another_character_is_less_like_the_reference(tmp_path, encoder, rng):
         found[name] = likeness_figures(encoder, reference, person(), path, person(9))
     for figure in ("identity", "face_identity"):
         assert found["other"][figure] < found["same"][figure] - 0.02
+    assert found["same"]["character_colour"] < 6 < found["other"]["character_colour"]
     nobody = stack([None] * 9, [0] * 9)
     video = tmp_path / "same.mp4"
     assert set(likeness_figures(encoder, reference, person(), video, nobody).values()) == {None}
+
+
+def test_colours_of_the_person_are_compared_and_no_others(rng):
+    reference = texture(rng, *SIZE)
+    surrounded, other = cv2.add(reference, 60), reference.copy()
+    inside = np.s_[10:87, 32:129]
+    surrounded[inside] = reference[inside]
+    other[inside] = reference[inside][..., ::-1]
+    body = person().body[0]
+    good, bad = (
+        colour_distance(reference, body, [(frame, body)] * 3) for frame in (surrounded, other)
+    )
+    assert good < 0.5 and bad > 2
+    # A limb that one of the two hides is left out of both.
+    lacking = body * ((np.arange(20) != 3)[:, None] | np.array((True, True, False)))
+    assert colour_distance(reference, body, [(surrounded, lacking)]) < 0.5
+    assert colour_distance(reference, body, [(reference, np.zeros_like(body))]) is None

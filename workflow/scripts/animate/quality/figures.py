@@ -8,7 +8,7 @@ import numpy as np
 from animate.pose.keypoints import Keypoints
 from animate.quality.background import background_quality
 from animate.quality.faces import in_step, openings
-from animate.quality.pose import pose_errors, shown_share
+from animate.quality.pose import pose_errors, pose_offsets, shown_share
 from animate.quality.steadiness import Steadiness
 
 WORST = 3
@@ -17,10 +17,13 @@ WORST = 3
 def pose_figures(
     drawn: np.ndarray, found: np.ndarray, rate: float
 ) -> dict[str, float | list[float] | None]:
-    """Return the mean of `pose_errors`, its worst seconds, and the `shown_share`."""
+    """Return the means of `pose_errors` and `pose_offsets`, worst seconds, and `shown_share`."""
     errors = pose_errors(drawn, found)
+    right, down = pose_offsets(drawn, found).T
     return {
         "pose_error": _mean(errors),
+        "pose_offset_x": _mean(right),
+        "pose_offset_y": _mean(down),
         "pose_error_worst_seconds": worst_seconds(errors, rate),
         "pose_shown": _rounded(shown_share(drawn, found)),
     }

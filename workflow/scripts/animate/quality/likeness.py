@@ -1,4 +1,4 @@
-"""How much the result's character looks like the reference, by the model's image encoder."""
+"""How much the result's character looks like the reference, by the image encoder and by colour."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +14,7 @@ from animate.model.parts import load_part
 from animate.pose.drawing import SCORE_THRESHOLD
 from animate.pose.face import face_box
 from animate.pose.keypoints import Keypoints, faces_seen
+from animate.quality.colours import colour_distance
 from animate.video.files import read_at
 
 # What is around the points is of the person, too: hair, shoes, clothes.
@@ -66,8 +67,9 @@ def likeness_figures(
 ) -> dict[str, float | None]:
     """Return how like the reference the person and the face of a video are, -1..1, on average.
 
-    Eight frames are looked at, spread over those in which there is somebody. A figure is None where
-    the video or the reference (h, w, 3) shows none.
+    And how far the person's colours are from the reference's, see `colour_distance`. Eight frames
+    are looked at, spread over those in which there is somebody. A figure is None where the video or
+    the reference (h, w, 3) shows none.
     """
     shown = np.flatnonzero(points.found)
     spread = np.linspace(0, len(shown) - 1, min(MOMENTS, len(shown))).round().astype(int)
@@ -83,7 +85,9 @@ def likeness_figures(
         crops = [found for found in crops if found is not None]
         values = likeness(encoder, wanted, crops) if wanted is not None and crops else []
         figures[name] = round(float(np.mean(values)), 4) if values else None
-    return figures
+    bodies = zip(frames, points.body[chosen], strict=True)
+    away = colour_distance(reference, reference_points.body[0], bodies)
+    return figures | {"character_colour": None if away is None else round(away, 4)}
 
 
 @torch.inference_mode()
