@@ -25,7 +25,7 @@ from animate.cluster.requests.amounts import (
 from animate.cluster.requests.gpus import auto_gpus, node_count, why_never
 from animate.cluster.site import Site
 from animate.cluster.work import Work, clip_work
-from animate.config.configuration import Configuration
+from animate.config.configuration import SMALL_MODELS, Configuration
 from animate.config.table import read_table
 from animate.demo.clips import write_demo
 from animate.demo.model import write_tiny_model
@@ -196,6 +196,14 @@ def test_a_clip_of_another_ones_result_is_planned_before_that_is_made(table, tmp
     (tmp_path / "results/good/timeline.json").write_text(json.dumps(timeline))
     (line, *_) = plan_clips(found, results, SITE, "tiny", 1)
     assert line.work.film == 48 and line.work.frames == 42
+
+
+def test_each_small_model_costs_what_was_measured():
+    demo = {"frames": 69, "pixels": 272 * 272, "segment_frames": 21, "conditioning_frames": 5}
+    clip = replace(HD, **demo, steps=6)
+    seconds = {model: sampling_cost(clip, 1, 1, model, start=0).seconds for model in SMALL_MODELS}
+    assert seconds["demo"] == pytest.approx(4 * 13, rel=0.1)
+    assert seconds["tiny"] < seconds["demo"] / 5
 
 
 def test_what_segments_share_counts_on_the_disk():
