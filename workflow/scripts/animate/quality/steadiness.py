@@ -8,6 +8,10 @@ import numpy as np
 
 # Frames are compared at this width: motion of less than a pixel there is noise.
 WIDTH = 256
+# Before a join is looked for: new shades of an area are one, another grain is not.
+BLUR = 4
+# OpenCV's optical flow crashes on fewer.
+FEWEST_ROWS = 64
 BLOCKS = (8, 8)
 # Frames on each side of a join that say how much the picture moves there anyway.
 NEIGHBOURS = 4
@@ -20,6 +24,7 @@ class Steadiness:
 
     def __init__(self) -> None:
         self._before: np.ndarray | None = None
+        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._changes: list[float] = []
         self._colours: list[np.ndarray] = []
         self._sharpness: list[float] = []
@@ -31,7 +36,7 @@ class Steadiness:
         size = WIDTH, max(1, round(height * WIDTH / width))
         small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
         if self._before is not None:
-            self._changes.append(float(cv2.absdiff(small, self._before).mean()))
+            self._changes.append(self._change(self._before, small))
         self._before = small
         lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2Lab)
         self._colours.append(lab.mean(axis=(0, 1)))
@@ -41,10 +46,27 @@ class Steadiness:
         blocks = cv2.resize(luma, BLOCKS, interpolation=cv2.INTER_AREA)
         self._blocks.append(blocks.astype(np.float32))
 
+    def _change(self, before: np.ndarray, after: np.ndarray) -> float:
+        """Return the mean change between two frames that their motion does not explain."""
+        lacking = max(0, FEWEST_ROWS - len(before))
+        old, new = (
+            cv2.copyMakeBorder(
+                cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY), 0, lacking, 0, 0, cv2.BORDER_REPLICATE
+            )
+            for frame in (before, after)
+        )
+        flow = self._flow.calc(new, old, None)[: len(before)]
+        rows, columns = np.mgrid[: len(before), :WIDTH].astype(np.float32)
+        origin = columns + flow[..., 0], rows + flow[..., 1]
+        moved = cv2.remap(before, *origin, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        difference = after.astype(np.float32) - moved
+        return float(np.abs(cv2.GaussianBlur(difference, (0, 0), BLUR)).mean())
+
     def seams(self, firsts: Iterable[int]) -> dict[int, float]:
         """Return how much larger the change into a segment's first frame is than those around it.
 
-        `firsts` are the first frames of the segments after the first; 1 is a join nobody sees.
+        Motion is taken out of the changes. `firsts` are the first frames of the segments after the
+        first; 1 is a join nobody sees.
         """
         borders, changes = set(firsts), np.array(self._changes)
         found = {}
