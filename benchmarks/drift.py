@@ -27,6 +27,7 @@ VARIANTS = {
     "as the official code": {},
     "5 frames": {"conditioning_frames": 5},
     "9 frames": {"conditioning_frames": 9},
+    "13 frames": {"conditioning_frames": 13},
     "colours": {"color_match": "overlap"},
     "5 frames, colours": {"conditioning_frames": 5, "color_match": "overlap"},
     "5 frames, colours, fade": {
@@ -63,6 +64,7 @@ def write_project(folder: Path, arguments: argparse.Namespace, rate: float) -> l
     common |= {"resolution_area": arguments.area, "seed": f"0..{arguments.seeds - 1}"}
     common |= {"steps": arguments.steps} if arguments.steps else {}
     common |= {"seed": "0"} if arguments.seeds == 1 else {}
+    common |= dict(pair.split("=", 1) for pair in arguments.set)
     names = {variant: f"variant{number}" for number, variant in enumerate(arguments.variants)}
     rows = [common | {"clip": names[v]} | VARIANTS[v] for v in arguments.variants]
     with (folder / "config/clips.csv").open("w", encoding="utf-8", newline="") as file:
@@ -121,6 +123,7 @@ if __name__ == "__main__":
     parser.add_argument("--segment-frames", type=int, default=21)
     parser.add_argument("--area", default="128x128")
     parser.add_argument("--steps", type=int)
+    parser.add_argument("--set", nargs="+", default=[], metavar="COLUMN=VALUE", help="of all rows")
     parser.add_argument("--video", type=Path, help="another driving video, with --reference")
     parser.add_argument("--reference", type=Path)
     parser.add_argument("--rate", type=float, default=FRAME_RATE, help="its frames per second")
