@@ -1,8 +1,12 @@
 """Bones of edited pictures: what the editor is asked for, and what becomes of its answer."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from PIL import Image
 
+from animate.config.settings import EditSettings, PoseBackend
 from animate.editing.driving_frame import best_frame
 from animate.editing.memory import WORKING_BYTES, plan_placement
 from animate.editing.outcome import Outcome, judge_pictures, usable_bones
@@ -26,6 +30,7 @@ from skeletons import (
     reference,
     stretched,
 )
+from stages import stage
 
 # A T-pose has the arms level and all else as it was.
 T_POSE = {3: 180, 4: 180, 6: 0, 7: 0, 9: 90, 10: 90, 12: 90, 13: 90}
@@ -108,9 +113,21 @@ def test_the_driving_frame_that_shows_most_is_edited(driver):
     assert best_frame(driver) == 12
     driver.people[11:13] = 3
     assert best_frame(driver) == 7
-    driver.body[:, 1, 2] = 0
-    with pytest.raises(ClipError, match="shoulders"):
-        best_frame(driver)
+    driver.body[:, 1, 2] = 0.7
+    assert best_frame(driver) is None
+
+
+def test_a_frame_with_both_shoulders_goes_before_one_that_shows_more(driver):
+    driver.body[:, 2, 2] = 0.7
+    driver.body[6, 2, 2] = 1
+    driver.body[6, [9, 10], 2] = 0
+    assert best_frame(driver) == 6
+    # Turned to the camera, the person shows the other shoulder too.
+    driver.body[6, 2, 2] = 0.7
+    assert best_frame(driver) == 0
+    # Where only the face is turned, nothing brings it into sight.
+    driver.body[:, [*ARMS, *LEGS], 2] = 0
+    assert best_frame(driver) is None
 
 
 @pytest.mark.parametrize("scale", [0.7, 1.0])
@@ -179,6 +196,49 @@ def test_the_size_in_the_edited_frame_is_not_that_of_the_clip(frame):
     np.testing.assert_allclose(grown, np.repeat(sizes[:, None], 19, axis=1), rtol=0.01)
 
 
+def zoomed(person: Keypoints, factor: float) -> Keypoints:
+    """Return a clip whose person is that much larger in the picture."""
+    body = person.body.copy()
+    body[..., :2] = 0.5 + factor * (body[..., :2] - 0.5)
+    return replace(person, body=body)
+
+
+@pytest.mark.parametrize(("driver_zoom", "reference_zoom"), [(1, 0.7), (0.8, 1), (0.75, 1.3)])
+def test_an_edit_that_zooms_changes_no_lengths(driver, driver_zoom, reference_zoom):
+    """Only proportions come from the edits; the person is as large as in the unedited pictures."""
+    person, before = reference(**stretched((9, 12), 0.5)), at_frame(driver, 0)
+    whole = t_pose(reference(**stretched(LEGS, 0.9)), REFERENCE_SIZE), t_pose(before, SIZE)
+    zooms = reference_zoom, driver_zoom
+    outcomes = [
+        judge_pictures(0, before, SIZE, person, REFERENCE_SIZE, joined(pictures))
+        for pictures in (whole, [zoomed(*one) for one in zip(whole, zooms, strict=True)])
+    ]
+    for found, zoom in zip(outcomes[1].sizes.values(), zooms, strict=True):
+        assert found == pytest.approx(zoom, rel=0.01)
+    moved = [retarget(driver, SIZE, person, REFERENCE_SIZE, o.bones).body for o in outcomes]
+    np.testing.assert_allclose(moved[1], moved[0], atol=1e-4)
+
+
+@pytest.mark.parametrize("turned", [(2, 5), (8, 11)])
+def test_the_size_is_that_of_bones_that_are_not_foreshortened(driver, turned):
+    """Before, the person stands sideways, or leans to the camera with bent limbs."""
+    person = reference(**stretched(turned, 0.2), **stretched((3, 6, 9, 12), 0.6))
+    pictures = joined([t_pose(reference(), REFERENCE_SIZE), t_pose(at_frame(driver, 0), SIZE)])
+    outcome = judge_pictures(0, at_frame(driver, 0), SIZE, person, REFERENCE_SIZE, pictures)
+    assert outcome.sizes["reference"] == pytest.approx(1, rel=0.01)
+
+
+def test_an_edit_of_quite_another_size_is_not_used(driver):
+    person, before = reference(), at_frame(driver, 0)
+    pictures = [t_pose(person, REFERENCE_SIZE), zoomed(t_pose(before, SIZE), 0.4)]
+    outcome = judge_pictures(0, before, SIZE, person, REFERENCE_SIZE, joined(pictures))
+    assert outcome.problems == {"driving frame": "it shows the person 0.40 times as large"}
+    # Nothing of the body is in both pictures.
+    person.body[0, [joint for joint in range(20) if joint not in (0, 14, 15)], 2] = 0
+    outcome = judge_pictures(0, before, SIZE, person, REFERENCE_SIZE, joined(pictures))
+    assert "no bone of the body that the unedited picture shows" in outcome.problems["reference"]
+
+
 @pytest.mark.parametrize(("hidden", "shown"), TWINS)
 def test_limb_that_an_edit_hides_is_completed_by_its_twin(driver, hidden, shown):
     person = reference()
@@ -223,7 +283,8 @@ def test_the_outcome_is_read_as_it_was_written(driver, tmp_path):
     bones = usable_bones(tmp_path / "good.json")
     assert bones.frame == 0 and np.isnan(bones.driver[3])
     np.testing.assert_allclose(bones.reference, outcome.bones.reference, atol=1e-3)
-    Outcome(outcome.bones, {"reference": "it lost the face"}).to_json(tmp_path / "bad.json")
+    lost = {"reference": "it lost the face"}
+    Outcome(outcome.bones, lost, outcome.sizes).to_json(tmp_path / "bad.json")
     assert usable_bones(tmp_path / "bad.json") is None and usable_bones(None) is None
     assert Outcome.from_json(tmp_path / "bad.json").usable == 0.5
 
@@ -236,3 +297,37 @@ def test_less_memory_means_parts_then_half_the_bytes_then_layers():
     assert plan_placement(parts, 23 * 10**9) == "layers"
     assert plan_placement(parts | {"text": 20_000_000_000}, 23 * 10**9, smaller) == "layers"
     assert plan_placement(parts, sum(parts.values()) + WORKING_BYTES) == "whole"
+
+
+def test_nothing_is_edited_without_a_frame_that_can_be(driver, tmp_path):
+    """Neither an editor is loaded nor a GPU taken, and the clip goes on as with basic."""
+    x = np.linspace(0, 255, 64).astype(np.uint8)
+    picture = np.repeat(np.tile(x, (48, 1))[..., None], 3, axis=2)
+    Image.fromarray(picture).save(tmp_path / "reference.png")
+    driver.body[:, 1, 2] = 0.7
+    driver.save(tmp_path / "keypoints.npz")
+    reference().save(tmp_path / "reference.npz")
+    files = {
+        "keypoints": tmp_path / "keypoints.npz",
+        "reference_keypoints": tmp_path / "reference.npz",
+    }
+    edits = files | {"model": tmp_path / "none", "prompts": tmp_path / "none"}
+    edits |= {"reference": tmp_path / "reference.png", "output": tmp_path / "edited.png"}
+    stage("edit_picture", EditSettings(), **edits)
+    with Image.open(tmp_path / "edited.png") as same:
+        assert (np.asarray(same) == picture).all()
+    names = ("edited_reference", "edited_driver")
+    files |= dict.fromkeys(names, tmp_path / "edited.png") | {"output": tmp_path / "found.npz"}
+    stage("edited_pose", PoseBackend(), bones=tmp_path / "retarget.json", **files)
+    outcome = Outcome.from_json(tmp_path / "retarget.json")
+    assert outcome.usable == 0 and usable_bones(tmp_path / "retarget.json") is None
+    assert "no frame of the driving video shows the person's shoulders" in str(outcome.problems)
+    assert not Keypoints.load(tmp_path / "found.npz").found.any()
+    # A reference that retargeting cannot use is refused before a GPU is taken, too.
+    driver.body[:, 1, 2] = 1
+    driver.save(tmp_path / "keypoints.npz")
+    hidden = reference()
+    hidden.body[:, 1, 2] = 0
+    hidden.save(tmp_path / "reference.npz")
+    with pytest.raises(ClipError, match="needs a reference that shows the person's shoulders"):
+        stage("edit_picture", EditSettings(), **edits)

@@ -44,5 +44,5 @@ def edit_params():
         "settings": settings(EditSettings),
         "model": lambda wildcards: editor_folder(clip_of(wildcards)),
         "weights": lambda wildcards: editor_content_of(clip_of(wildcards)),
-        "version": 1,
+        "version": 2,
     }

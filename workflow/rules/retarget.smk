@@ -25,6 +25,7 @@ rule edit_reference:
         model=editor_index,
         prompts=editor_prompts,
         keypoints=f"{CLIP}/keypoints.npz",
+        reference_keypoints=f"{CLIP}/reference_keypoints.npz",
         reference=f"{CLIP}/src_ref.png",
     output:
         f"{CLIP}/retarget_reference.png",
@@ -42,7 +43,8 @@ rule edit_reference:
     shell:
         'python "$SCRIPTS"/edit_picture.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --model {params.model:q} --prompts {input.prompts:q}"
-        " --keypoints {input.keypoints:q} --reference {input.reference:q}"
+        " --keypoints {input.keypoints:q} --reference-keypoints {input.reference_keypoints:q}"
+        " --reference {input.reference:q}"
         ' --device "$DETECTORS" --output {output:q}'
 
 
@@ -51,6 +53,7 @@ rule edit_driver:
         model=editor_index,
         prompts=editor_prompts,
         keypoints=f"{CLIP}/keypoints.npz",
+        reference_keypoints=f"{CLIP}/reference_keypoints.npz",
         video=driving_video,
         timeline=f"{CLIP}/timeline.json",
     output:
@@ -69,7 +72,8 @@ rule edit_driver:
     shell:
         'python "$SCRIPTS"/edit_picture.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --model {params.model:q} --prompts {input.prompts:q}"
-        " --keypoints {input.keypoints:q} --video {input.video:q} --timeline {input.timeline:q}"
+        " --keypoints {input.keypoints:q} --reference-keypoints {input.reference_keypoints:q}"
+        " --video {input.video:q} --timeline {input.timeline:q}"
         ' --device "$DETECTORS" --output {output:q}'
 
 
@@ -95,7 +99,7 @@ rule edited_pose:
     params:
         settings=settings(PoseBackend),
         weights=backend_content("pose_backend"),
-        version=1,
+        version=2,
     shell:
         'python "$SCRIPTS"/edited_pose.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --edited-reference {input.edited_reference:q}"

@@ -9,6 +9,7 @@ from animate.config.settings import EditSettings
 from animate.editing.driving_frame import best_frame
 from animate.pose.detector_gpu import detector_gpu
 from animate.pose.keypoints import Keypoints
+from animate.pose.retarget import require_neck
 from animate.stage import run_stage, stage_parser, warn
 from animate.video.files import read_frames
 from animate.video.reference import load_reference
@@ -17,26 +18,33 @@ from animate.video.timeline import Timeline
 
 def main(args):
     keypoints = Keypoints.load(args.keypoints)
+    require_neck(Keypoints.load(args.reference_keypoints))
+    frame = best_frame(keypoints)
     if args.reference:
         picture = load_reference(args.reference)
     else:
         timeline = Timeline.from_json(args.timeline)
-        [picture] = read_frames(args.video, timeline, [best_frame(keypoints)])
-    with detector_gpu("flux", args.device):
-        # Imported here so that PyTorch finds the GPU that is held.
-        from animate.editing.editor import Editor, into_standard_pose
-
-        edit = Editor(args.model, args.prompts, args.settings, args.device)
-        if edit.unread:
-            warn(f"the editor {args.model} does not take {' and '.join(edit.unread)}")
-        edited = into_standard_pose(picture, keypoints, edit)
+        [picture] = read_frames(args.video, timeline, [frame or 0])
+    # Without a frame to edit there is nothing to compare, and `edited_pose` says so.
+    edited = picture if frame is None else edit(picture, keypoints, args)
     with atomic_output(args.output) as temporary:
         Image.fromarray(edited).save(temporary)
 
 
+def edit(picture, keypoints, args):
+    with detector_gpu("flux", args.device):
+        # Imported here so that PyTorch finds the GPU that is held.
+        from animate.editing.editor import Editor, into_standard_pose
+
+        editor = Editor(args.model, args.prompts, args.settings, args.device)
+        if editor.unread:
+            warn(f"the editor {args.model} does not take {' and '.join(editor.unread)}")
+        return into_standard_pose(picture, keypoints, editor)
+
+
 if __name__ == "__main__":
     parser = stage_parser(__doc__, EditSettings)
-    for name in ("keypoints", "model", "prompts", "output"):
+    for name in ("keypoints", "reference-keypoints", "model", "prompts", "output"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("reference", "video", "timeline"):
         parser.add_argument(f"--{name}", type=Path, help="the picture, or where the frame is")

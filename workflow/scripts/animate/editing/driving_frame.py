@@ -2,31 +2,29 @@
 
 import numpy as np
 
-from animate.editing.prompts import seen_joints
-from animate.errors import ClipError
+from animate.editing.prompts import FACE, prompt_for, seen_joints
 from animate.pose.keypoints import Keypoints
 
-NECK = 1
+NECK, SHOULDERS = 1, [2, 5]
 
 
-def best_frame(keypoints: Keypoints) -> int:
-    """Return the frame that shows most joints; of several, one with a face, and with fewest other
-    people in sight, who might stand before the person; of these the one found most surely.
+def best_frame(keypoints: Keypoints) -> int | None:
+    """Return the frame that shows both shoulders and most joints; of several, one with a face, and
+    with fewest other people in sight, who might stand before the person; of these the one found
+    most surely.
 
-    Only observed frames that show the neck count. Raises ClipError when there is none.
+    Only observed frames that show the neck count, and where only the face is turned those that show
+    both shoulders. None when there is none.
     """
     seen = seen_joints(keypoints.body)
+    both = seen[:, SHOULDERS].all(axis=1)
     usable = keypoints.found & ~keypoints.doubted & seen[:, NECK]
+    # The picture's shape does not matter here.
+    if prompt_for(keypoints, (1, 1)) == FACE:
+        usable &= both
     if not usable.any():
-        raise ClipError(
-            "retarget flux needs a driving frame that shows the person's shoulders; choose other"
-            " seconds with start and end, or set retarget to none"
-        )
+        return None
     sure = np.where(seen, keypoints.body[..., 2], 0).sum(axis=1)
-    # The last key counts first.
-    order = np.lexsort((sure, -keypoints.people, keypoints.face_found, seen.sum(axis=1), usable))
-    # Of equals, the earliest.
-    best = order[-1]
-    keys = (usable, seen.sum(axis=1), keypoints.face_found, keypoints.people, sure)
-    equal = np.all([key == key[best] for key in keys], axis=0)
-    return int(np.flatnonzero(equal)[0])
+    # The first key counts first; of equals, the earliest frame.
+    keys = (usable, both, seen.sum(axis=1), keypoints.face_found, -keypoints.people, sure)
+    return int(np.lexsort([-np.asarray(key, float) for key in reversed(keys)])[0])

@@ -9,10 +9,16 @@ import numpy as np
 from animate.atomic import atomic_output
 from animate.pose.drawing import SCORE_THRESHOLD
 from animate.pose.keypoints import Keypoints
-from animate.pose.retarget import StandardBones, bone_lengths
+from animate.pose.retarget import AGREEMENT, CHILDREN, TRUE_LENGTH, StandardBones, bone_lengths
 
 REFERENCE, DRIVER = "reference", "driving frame"
 SHOULDERS = (2, 5)
+# The bones that tell how large a person is, by their ends: those of the face, and the toes, are
+# longer in pictures from the side.
+SIZING = np.isin(CHILDREN, (2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13))
+# A person so many times as large, or as small, is measured too coarsely, or is somebody else.
+SIZE_LIMIT = 2
+UNEDITED = "no frame of the driving video shows the person's shoulders, so nothing was edited"
 # What an edit may lose, by the joints of each side that show it.
 PARTS = {
     "face": ((0,),),
@@ -23,10 +29,12 @@ PARTS = {
 
 @dataclass(frozen=True)
 class Outcome:
-    """The lengths of the bones, and of each edited picture without a usable pose what is wrong."""
+    """The lengths of the bones, and of each edited picture without a usable pose what is wrong;
+    and by picture how large the edit made the person, 1 where it kept the size."""
 
     bones: StandardBones
     problems: dict[str, str]
+    sizes: dict[str, float]
 
     @property
     def usable(self) -> float:
@@ -37,8 +45,9 @@ class Outcome:
         """Write retarget.json."""
         record = {
             "frame": self.bones.frame,
-            "driver": _or_null(self.bones.driver),
-            "reference": _or_null(self.bones.reference),
+            "driver": list(map(_rounded, self.bones.driver)),
+            "reference": list(map(_rounded, self.bones.reference)),
+            "sizes": {which: _rounded(size) for which, size in self.sizes.items()},
             "problems": self.problems,
         }
         with atomic_output(path) as temporary:
@@ -49,7 +58,15 @@ class Outcome:
         """Read what `to_json` wrote."""
         record = json.loads(path.read_text("utf-8"))
         lengths = (np.array(record[who], float) for who in ("driver", "reference"))
-        return cls(StandardBones(record["frame"], *lengths), record["problems"])
+        sizes = {which: float(size or "nan") for which, size in record["sizes"].items()}
+        return cls(StandardBones(record["frame"], *lengths), record["problems"], sizes)
+
+    @classmethod
+    def unedited(cls) -> "Outcome":
+        """Return the outcome where no driving frame can be edited."""
+        nothing = np.full(len(CHILDREN), np.nan)
+        problems = dict.fromkeys((REFERENCE, DRIVER), UNEDITED)
+        return cls(StandardBones(0, nothing, nothing), problems, {})
 
 
 def usable_bones(path: Path | None) -> StandardBones | None:
@@ -70,18 +87,48 @@ def judge_pictures(
 
     `driver` and `reference` are what was found before, of the driving frame number `frame` and of
     the reference; `edited` is a clip of two frames, the edited reference and the edited driving
-    frame. Each has one body, in 0..1 of a picture of the (width, height) of the unedited one.
+    frame. Each has one body, in 0..1 of a picture of the (width, height) of the unedited one. The
+    lengths are as large as the person is in the unedited pictures.
     """
-    lost = {
-        REFERENCE: _lost(reference.body[0], edited.body[0]),
-        DRIVER: _lost(driver.body[0], edited.body[1]),
+    seen = {
+        REFERENCE: (reference.body[0], edited.body[0], reference_size),
+        DRIVER: (driver.body[0], edited.body[1], driver_size),
     }
-    bones = StandardBones(
-        frame,
-        bone_lengths(edited.body[1], driver_size),
-        bone_lengths(edited.body[0], reference_size),
+    lengths, sizes, problems = {}, {}, {}
+    for which, (before, after, size) in seen.items():
+        long = bone_lengths(after, size)
+        sizes[which] = _size(bone_lengths(before, size), long)
+        # An edit may show the person nearer or farther away: only proportions come from it.
+        lengths[which] = long / sizes[which]
+        if problem := _lost(before, after) or _resized(sizes[which]):
+            problems[which] = problem
+    bones = StandardBones(frame, lengths[DRIVER], lengths[REFERENCE])
+    return Outcome(bones, problems, sizes)
+
+
+def _size(before: np.ndarray, after: np.ndarray) -> float:
+    """Return how many times as large a person is after the edit as before, by the bones (19,) of
+    both, NaN where no bone is in both.
+
+    A bone may be foreshortened before, and then seems to have grown; so the size is that of the
+    bones that have grown least, but for a few wrong points, and of those that agree with them.
+    """
+    shrunk = np.where(SIZING, before / after, np.nan)
+    if not np.isfinite(shrunk).any():
+        return np.nan
+    most = np.nanquantile(shrunk, TRUE_LENGTH, method="nearest")
+    alike = np.abs(np.log(shrunk / most)) < AGREEMENT
+    return float(after[alike].sum() / before[alike].sum())
+
+
+def _resized(size: float) -> str:
+    if np.isnan(size):
+        return "it shows no bone of the body that the unedited picture shows"
+    return (
+        ""
+        if 1 / SIZE_LIMIT < size < SIZE_LIMIT
+        else f"it shows the person {size:.2f} times as large"
     )
-    return Outcome(bones, {which: problem for which, problem in lost.items() if problem})
 
 
 def _lost(before: np.ndarray, after: np.ndarray) -> str:
@@ -100,5 +147,5 @@ def _lost(before: np.ndarray, after: np.ndarray) -> str:
     return f"it lost the {' and the '.join(lost)}" if lost else ""
 
 
-def _or_null(lengths: np.ndarray) -> list[float | None]:
-    return [round(float(length), 3) if np.isfinite(length) else None for length in lengths]
+def _rounded(number: float) -> float | None:
+    return round(float(number), 3) if np.isfinite(number) else None

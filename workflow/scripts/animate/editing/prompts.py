@@ -22,12 +22,13 @@ ARMS_DOWN = (
     "Put the person into a neutral pose seen from the front: the face turned to the camera, both"
     " arms hanging straight down beside the body."
 )
+FACE = "face"
 PROMPTS = {
     "standing_wide": T_POSE + STANDING + KEEP,
     "standing_tall": ARMS_DOWN + STANDING + KEEP,
     "arms_wide": T_POSE + HANDS + KEEP,
     "arms_tall": ARMS_DOWN + HANDS + KEEP,
-    "face": "Turn the person's face straight to the camera." + KEEP,
+    FACE: "Turn the person's face straight to the camera." + KEEP,
 }
 
 
@@ -40,7 +41,7 @@ def prompt_for(keypoints: Keypoints, size: tuple[int, int]) -> str:
     shape = "wide" if size[0] > size[1] else "tall"
     if _shows(keypoints, LEGS):
         return f"standing_{shape}"
-    return f"arms_{shape}" if _shows(keypoints, ARMS) else "face"
+    return f"arms_{shape}" if _shows(keypoints, ARMS) else FACE
 
 
 def seen_joints(body: np.ndarray) -> np.ndarray:

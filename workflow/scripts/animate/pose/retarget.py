@@ -81,12 +81,8 @@ def retarget(
     not measured in the clip and the reference, but those. Raises ClipError when the
     reference shows no neck.
     """
+    require_neck(reference)
     target, target_seen = _pixels(reference.body, reference_size)
-    if not target_seen[0, NECK]:
-        lacks = "that shows the person's shoulders" if reference.found[0] else "with a person"
-        raise ClipError(
-            f"retargeting needs a reference {lacks}; take another picture or set retarget to none"
-        )
     driver, seen = _pixels(keypoints.body, source_size)
     if not seen[:, NECK].any():
         return keypoints
@@ -106,6 +102,15 @@ def retarget(
     for points in moved.values():
         points[..., :2] /= reference_size
     return replace(keypoints, **{k: v.astype(np.float32) for k, v in moved.items()})
+
+
+def require_neck(reference: Keypoints) -> None:
+    """Raise ClipError when the reference, a clip of one frame, shows no neck to stand on."""
+    if reference.body[0, NECK, 2] < SCORE_THRESHOLD:
+        lacks = "that shows the person's shoulders" if reference.found[0] else "with a person"
+        raise ClipError(
+            f"retargeting needs a reference {lacks}; take another picture or set retarget to none"
+        )
 
 
 def limb_ratios(
