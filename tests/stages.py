@@ -8,7 +8,7 @@ from animate.config.fields import Declared
 
 ABSENT = (
     *("weights", "points", "excluded", "frame_shape", "reference", "reference_keypoints"),
-    *("keep_size", "before", "clip_before"),
+    *("keep_size", "before", "clip_before", "conditioning_frames"),
 )
 # What a preview shows where there is one.
 SHOWN = ("keypoints", "people", "pose", "face", "person_mask", "mask", "sound", "clip")

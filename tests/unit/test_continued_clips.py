@@ -3,6 +3,7 @@
 import json
 from argparse import Namespace
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -21,7 +22,10 @@ from animate.sampling.run import run_job
 from animate.sampling.segments import plan_segments, segment_lengths, segment_starts
 from animate.video.files import read_video
 from animate.video.last_frames import load_last_frames, save_last_frames
+from animate.video.source import Picture
+from animate.video.timeline import Timeline
 from sampler_clip import change_settings, result_frames, write_clip, write_model
+from timeline import check_before
 
 SETTINGS = {"segment_frames": 13, "steps": 2, "conditioning_frames": 5}
 
@@ -156,3 +160,28 @@ def test_frames_of_another_size_or_number_are_refused(model, tmp_path):
         sample(own)
     with pytest.raises(ClipError, match="has 13 frames, fewer than the 21 conditioning frames"):
         go_on(own, other, 21)
+
+
+@pytest.mark.parametrize(
+    ("own", "given", "said"),
+    [
+        ({"model_size": (48, 64)}, {}, "frames of first are 64x48, but those of this clip 48x64"),
+        ({"frame_rate": Fraction(10)}, {}, "first has 25 frames per second, but this clip 10"),
+        ({}, {"conditioning_frames": 13}, "first has 10 frames, fewer than the 13 conditioning"),
+    ],
+)
+def test_what_cannot_be_gone_on_from_is_known_by_the_timelines(own, given, said):
+    """So it is refused before either clip is sampled."""
+    before = Timeline(
+        Fraction(25),
+        tuple(range(10)),
+        (64, 48),
+        Fraction(0),
+        Picture((64, 48), "1", False, 1, None),
+    )
+    args = Namespace(clip_before="first", frame_shape=None, conditioning_frames=5)
+    check_before(before, before, args)
+    for name, value in given.items():
+        setattr(args, name, value)
+    with pytest.raises(ClipError, match=f"column 'continue_from': .*{said}"):
+        check_before(replace(before, **own), before, args)

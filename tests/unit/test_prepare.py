@@ -1,6 +1,7 @@
 """The copy of a transformer in the sampler's types: its numbers, and when it counts."""
 
 import errno
+import fcntl
 import json
 import os
 import re
@@ -26,6 +27,7 @@ from animate.weights import prepare as preparing
 from animate.weights import prepared
 from animate.weights.checkpoint import FP32_PARTS, empty_transformer
 from animate.weights.layout import RECORD, RELIGHTING_LORAS
+from animate.weights.leftovers import remove_partial_copies
 from animate.weights.prepare import prepare
 from animate.weights.prepared import COPIES, transformer_folder, valid_copy
 from animate.weights.storage import writing
@@ -121,6 +123,22 @@ def test_whole_copy_is_not_made_again(model):
     files = {path: path.stat().st_mtime_ns for path in (model / COPY).iterdir()}
     assert "is whole" in prepare(model)
     assert {path: path.stat().st_mtime_ns for path in (model / COPY).iterdir()} == files
+
+
+def test_what_is_left_of_a_killed_copy_is_removed_at_the_next_use(model):
+    prepare(model)
+    left = [model / f"prepared/.{precision}.part" for precision in COPIES]
+    for partial in left:
+        partial.mkdir()
+        (partial / "00001.safetensors").write_bytes(b"half")
+    with (model / "prepared/.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        remove_partial_copies(model)
+        assert all(partial.exists() for partial in left), "they may be in the making"
+    # Of another precision, too, and where there is nothing to be made.
+    assert "is whole" in prepare(model)
+    assert not any(partial.exists() for partial in left) and valid_copy(model, "bf16")
+    remove_partial_copies(model / "nothing")
 
 
 def test_copy_of_other_weights_does_not_count(model):

@@ -53,6 +53,9 @@ def test_how_prompts_are_written(written, prompts):
         {2: ""},
         {-1: "a"},
         {1: 2},
+        # YAML's `true` and `on`.
+        {True: "a"},
+        {False: "a", 2: "b"},
         7,
     ],
 )

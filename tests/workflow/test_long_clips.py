@@ -1,6 +1,7 @@
 """Settings for long clips in whole runs: prompts, colours, fades, and a row that goes on."""
 
 import json
+import re
 from collections import Counter
 
 import numpy as np
@@ -63,6 +64,27 @@ def test_frames_of_another_size_are_refused_before_anything_is_sampled(project, 
     assert done.returncode
     said = (project.folder / "logs/timeline/other.log").read_text()
     assert "clip other: column 'continue_from': the frames of first are 96x144, but" in said
+    assert not (project.folder / "results/first/sampled.mp4").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        ({"fps": "10"}, "first has .* frames per second, but this clip 10; set fps of this clip"),
+        ({"conditioning_frames": "21"}, "first has .* frames, fewer than the 21 conditioning"),
+    ],
+)
+def test_frames_that_cannot_be_gone_on_from_are_refused_before_anything_is_sampled(
+    project, rows, cells, said
+):
+    first = rows[0] | {"clip": "first", "start": "", "end": "0.4"}
+    other = first | {"clip": "other", "continue_from": "first"} | cells
+    project.write_table(*rows, first, other)
+    done = project.snakemake("--keep-going", "results/other/timeline.json", check=False)
+    assert done.returncode
+    log = (project.folder / "logs/timeline/other.log").read_text()
+    assert re.search(f"clip other: column 'continue_from': {said}", log)
     assert not (project.folder / "results/first/sampled.mp4").exists()
 
 

@@ -27,6 +27,12 @@ def clip_before(wildcards, output):
     return other.name if other else ""
 
 
+def frames_before(wildcards, output):
+    """Return how many frames a clip goes on from; they are compared with those that there are."""
+    clip = clip_of(wildcards)
+    return clip.settings.conditioning_frames if clip.continued else ""
+
+
 def size_option(wildcards, output):
     """Keep the size of another clip's frames where both have one area: nothing is scaled twice.
 

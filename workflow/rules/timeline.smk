@@ -21,12 +21,14 @@ rule timeline:
         settings=settings(TimelineSettings),
         size=size_option,
         before=clip_before,
+        frames=frames_before,
         version=2,
     shell:
         'python "$SCRIPTS"/timeline.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --video {input.video:q}"
         " --frame-shape {input.frame_shape:q} {params.size} --before {input.before:q}"
-        " --clip-before {params.before:q} --output {output:q}"
+        " --clip-before {params.before:q} --conditioning-frames {params.frames}"
+        " --output {output:q}"
 
 
 rule sound:

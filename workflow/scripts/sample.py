@@ -36,8 +36,11 @@ def main(arguments: argparse.Namespace) -> None:
             from animate.devices.machine import choose_device, machine_of
             from animate.devices.world import ALONE, join_world
             from animate.sampling.weights import early_weights
+            from animate.weights.leftovers import remove_partial_copies
 
             device = choose_device(arguments.device, arguments.staged or job.model)
+            if rank == 0:
+                remove_partial_copies(job.model)
             alone = int(os.environ.get("WORLD_SIZE", 1)) == 1
             own = machine_of(ALONE, device).device
             weights = early_weights(job, arguments.staged, own)

@@ -24,19 +24,27 @@ def main(args):
         keep_size=args.keep_size,
     )
     if args.before:
-        check_size(timeline.model_size, Timeline.from_json(args.before).model_size, args)
+        check_before(timeline, Timeline.from_json(args.before), args)
     timeline.to_json(args.output)
 
 
-def check_size(own: tuple[int, int], other: tuple[int, int], args: argparse.Namespace) -> None:
-    """Raise a `ClipError` where a clip cannot go on from another one's frames, (width, height)."""
-    if own != other:
+def check_before(own: Timeline, before: Timeline, args: argparse.Namespace) -> None:
+    """Raise a `ClipError` where a clip cannot go on from the last frames of another one."""
+    name, count = args.clip_before, args.conditioning_frames
+    problem = ""
+    if own.model_size != before.model_size:
         shape = "reference" if args.frame_shape else "driving video"
-        raise ClipError(
-            f"column 'continue_from': the frames of {args.clip_before} are {other[0]}x{other[1]},"
-            f" but those of this clip {own[0]}x{own[1]}; give both the same resolution_area and a"
-            f" {shape} of the same shape"
-        )
+        sizes = ("{}x{}".format(*one.model_size) for one in (before, own))
+        problem = "the frames of {} are {}, but those of this clip {}".format(name, *sizes)
+        problem += f"; give both the same resolution_area and a {shape} of the same shape"
+    elif own.frame_rate != before.frame_rate:
+        problem = f"{name} has {before.frame_rate} frames per second, but this clip"
+        problem += f" {own.frame_rate}; set fps of this clip to {before.frame_rate}"
+    elif count and before.frame_count < count:
+        problem = f"{name} has {before.frame_count} frames, fewer than the {count} conditioning"
+        problem += " frames: go on from a longer clip, or set conditioning_frames lower"
+    if problem:
+        raise ClipError(f"column 'continue_from': {problem}")
 
 
 if __name__ == "__main__":
@@ -48,5 +56,6 @@ if __name__ == "__main__":
     )
     parser.add_argument("--before", type=Path, nargs="?", help="timeline of the clip before")
     parser.add_argument("--clip-before", nargs="?", help="its name")
+    parser.add_argument("--conditioning-frames", type=int, nargs="?", help="that it goes on from")
     parser.add_argument("--output", type=Path, required=True)
     run_stage(main, parser)

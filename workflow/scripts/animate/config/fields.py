@@ -121,7 +121,12 @@ def frame_rate(fps: str, source: Fraction | int) -> Fraction:
 
 
 def _seconds(value: Any) -> Any:
-    """Return the seconds of a text such as 90, 1:30 or 1:02:03.5; other values as they are."""
+    """Return the seconds of a text such as 90, 1:30 or 1:02:03.5; other values as they are.
+
+    Raises ValueError for a truth value, which would count as 0 or 1.
+    """
+    if isinstance(value, bool):
+        raise ValueError("not a time")
     if not isinstance(value, str) or not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", value):
         return value
     parts = [float(part) for part in value.split(":")]

@@ -15,6 +15,7 @@ import torch
 
 from animate.atomic import NO_LOCKS
 from animate.weights.checkpoint import empty_transformer, fitting_tensors
+from animate.weights.leftovers import LOCK, remove_partial_copies
 from animate.weights.prepared import (
     BF16,
     COPIES,
@@ -50,6 +51,7 @@ def prepare(model: Path, precision: str = BF16) -> str:
     Raises:
         ClipError: the transformer is not whole, or is not that of Wan2.2-Animate.
     """
+    remove_partial_copies(model)
     copy, original = model / COPIES[precision], model / TRANSFORMER
     empty = empty_transformer(original, torch.bfloat16)
     kept = {name: parameter.dtype for name, parameter in empty.named_parameters()}
@@ -64,7 +66,7 @@ def prepare(model: Path, precision: str = BF16) -> str:
         return f"{original} is stored in the sampler's types and is read as it is"
     try:
         copy.parent.mkdir(parents=True, exist_ok=True)
-        with (copy.parent / ".lock").open("w") as lock:
+        with (copy.parent / LOCK).open("w") as lock:
             with suppress_missing_locks():
                 fcntl.flock(lock, fcntl.LOCK_EX)
             if valid_copy(model, precision):
