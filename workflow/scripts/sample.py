@@ -48,6 +48,8 @@ def main(arguments: argparse.Namespace) -> None:
             # What follows takes longest, and weights are read meanwhile.
             spare_imports("accelerate", "transformers")
             import_sampler_models()
+            from animate.kernels.compile import can_compile
+            from animate.kernels.imports import Imports
             from animate.sampling.models import KeptModels
             from animate.sampling.run import run_job
             from animate.serving.clips import serve
@@ -55,7 +57,8 @@ def main(arguments: argparse.Namespace) -> None:
             options = {"compiling": arguments.compile, "staged": arguments.staged}
             with join_world(device) as world:
                 machine = machine_of(world, device, **options)
-                models = KeptModels(machine, early)
+                imports = Imports(device, can_compile(arguments.compile, device))
+                models = KeptModels(machine, early, beside.enter_context(imports))
                 if keeper:
                     serve(arguments.settings, machine, models, keeper)
                 else:

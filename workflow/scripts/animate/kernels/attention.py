@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from animate.devices.world import ALONE, World
+from animate.kernels.imports import FLASH_3, FLASH_4
 from animate.model.attention import Attention, attention
 
 # Batch, tokens and heads of the trial: a sequence with a ragged end.
@@ -55,19 +56,19 @@ def working(
 
 
 def _flash_4() -> Attention:
-    kernel = importlib.import_module("flash_attn.cute").flash_attn_func
+    kernel = importlib.import_module(FLASH_4).flash_attn_func
     return lambda q, k, v: _first(kernel(q, k, v))
 
 
 def _wide_flash_4() -> Attention:
     # Twelve warps of queries share each key: 1% faster than the package's choice on an H200.
-    kernel = importlib.import_module("flash_attn.cute.interface")._flash_attn_fwd
+    kernel = importlib.import_module(f"{FLASH_4}.interface")._flash_attn_fwd
     tiles = {"tile_mn": (192, 128), "mma_pv_is_rs": False, "num_threads": 512}
     return lambda q, k, v: _first(kernel(q, k, v, **tiles))
 
 
 def _flash_3() -> Attention:
-    kernel = importlib.import_module("flash_attn_interface").flash_attn_func
+    kernel = importlib.import_module(FLASH_3).flash_attn_func
     return lambda q, k, v: _first(kernel(q, k, v))
 
 

@@ -1,11 +1,9 @@
 """Regional compilation: one block is compiled, all forty run it. And whether that can be done."""
 
-import importlib
 import os
 import shutil
 import sysconfig
 from collections.abc import Callable
-from concurrent.futures import Future
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -14,7 +12,6 @@ import torch
 
 from animate.errors import ClipError
 from animate.model.transformer import SamplingTransformer
-from animate.prefetch import begin
 
 # Each frame size, length and kind of block is compiled apart. One more would be an error, not
 # silently the slow, uncompiled way.
@@ -30,7 +27,7 @@ def will_compile(wanted: str, device: torch.device, say: Callable[[str], None]) 
     Raises:
         ClipError: it is "on" and something is missing.
     """
-    if wanted == "off" or (wanted == "auto" and device.type != "cuda"):
+    if not _wanted(wanted, device.type):
         return False
     missing = missing_for_compiling()
     if missing and wanted == "on":
@@ -40,14 +37,13 @@ def will_compile(wanted: str, device: torch.device, say: Callable[[str], None]) 
     return not missing
 
 
-def import_compiler(device: torch.device) -> Future:
-    """Import the compiler, and our kernels on a GPU, in a thread: it takes seconds.
+def can_compile(wanted: str, device_type: str) -> bool:
+    """Return what `will_compile` does for "cuda" or "cpu", saying and refusing nothing."""
+    return _wanted(wanted, device_type) and missing_for_compiling() is None
 
-    Weights can be read meanwhile. Wait for its result before anything is compiled.
-    """
-    modules = ["torch._inductor.compile_fx"]
-    modules += ["animate.kernels.fused"] if device.type == "cuda" else []
-    return begin(lambda: [*map(importlib.import_module, modules)])
+
+def _wanted(wanted: str, device_type: str) -> bool:
+    return wanted == "on" or (wanted == "auto" and device_type == "cuda")
 
 
 def missing_for_compiling() -> str | None:

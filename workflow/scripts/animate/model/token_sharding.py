@@ -22,6 +22,9 @@ class TokenSharding(Protocol):
     def first_token(self, length: int) -> int:
         """Return the position among `length` tokens of this process's first one."""
 
+    def attend_by(self, attend: Attention) -> None:
+        """Have `attend` compute self-attention from now on."""
+
     def attend(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, length: int
     ) -> torch.Tensor:
@@ -45,6 +48,10 @@ class NoSharding:
     def first_token(self, length: int) -> int:
         """Return 0."""
         return 0
+
+    def attend_by(self, attend: Attention) -> None:
+        """Have `attend` compute self-attention from now on."""
+        self._attend = attend
 
     def attend(
         self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, length: int

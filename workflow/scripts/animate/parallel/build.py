@@ -14,10 +14,10 @@ from animate.devices.host_memory import free_host_memory
 from animate.devices.world import World
 from animate.errors import HostMemoryShort, MemoryShort
 from animate.kernels.attention import choose_attention
-from animate.kernels.compile import compile_blocks, import_compiler, will_compile
+from animate.kernels.compile import compile_blocks, will_compile
 from animate.kernels.fp8 import convert_to_fp8, multiplies_fp8
+from animate.kernels.imports import Imports
 from animate.kernels.ops import choose_ops
-from animate.model.attention import Attention
 from animate.model.token_sharding import NoSharding, TokenSharding
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.loading import Resident, Store, fill_transformer
@@ -26,6 +26,7 @@ from animate.parallel.plan import (
     FSDP2,
     GIB,
     OFFLOAD,
+    REPLICATED,
     Plan,
     Workload,
     check_host_memory,
@@ -58,6 +59,7 @@ def build_transformer(
     early: EarlyWeights | None = None,
     fresh: int | None = None,
     transformer_file: Path | None = None,
+    imports: Imports | None = None,
 ) -> Built:
     """Return the transformer of a model folder, ready to sample on every rank.
 
@@ -73,6 +75,7 @@ def build_transformer(
             that is read.
         fresh: see `common_plan`.
         transformer_file: one file with the transformer, which is read in place of the folder's.
+        imports: those for this device, where they have begun.
 
     Raises:
         ClipError: see `plan_memory`, `blocks_on_disk`, `fill_transformer`, `UlyssesSharding`,
@@ -88,6 +91,8 @@ def build_transformer(
     if widened:
         say("no fp8 products on this GPU: weights in fp8 are multiplied back where they are used")
 
+    imports = imports or Imports(device.type, compiled)
+
     # Build and convert on the meta device: placing needs the final sizes, but no weights.
     # What is rounded twice is not what is rounded once.
     rounded = workload.precision if dtype == torch.bfloat16 and not loras else None
@@ -95,29 +100,33 @@ def build_transformer(
     weights = empty_transformer(folder / TRANSFORMER, dtype)
     if in_fp8:
         convert_to_fp8(weights, fused, widened)
-    kernel, attend = choose_attention(device, weights.config.attention_head_dim, world)
-    way, sharding = share_tokens(weights.config.num_attention_heads, attend, world)
+    way, sharding = share_tokens(weights.config.num_attention_heads, world)
     ops = choose_ops(sharding.attend, workload.precision, fused, widened)
     model = SamplingTransformer(weights, sharding, ops)
 
     # Place.
     plan = common_plan(model, device, world, workload, fresh)
-    say(f"{world.size} {device.type} {way}, {plan}, {kernel} attention")
+    say(f"{world.size} {device.type} {way}, {plan}")
     on_disk = blocks_on_disk(plan, folder, world, say)
     if plan.by_frames:
         model.compute_by_frames()
+    if plan.placement != REPLICATED and world.size > 1:
+        # That imports FSDP, which the compiler imports, too.
+        imports.wait()
     store = place(plan, weights, model, device, world, on_disk)
 
     # Load.
-    compiler = import_compiler(device) if compiled else None
     begun = early if early and early.source == source else None
     fill_transformer(weights, source, device, store, loras, say, world, begun)
     if early:
         early.close()
 
-    # Compile.
-    if compiler:
-        compiler.result()
+    # Choose the kernel, and compile.
+    imports.wait()
+    kernel, attend = choose_attention(device, weights.config.attention_head_dim, world)
+    sharding.attend_by(attend)
+    say(f"{kernel} attention")
+    if compiled:
         # In fp8, code for any length has not been measured.
         compile_blocks(model, any_length=not in_fp8)
     how = {
@@ -132,11 +141,11 @@ def build_transformer(
     return Built(model, how)
 
 
-def share_tokens(heads: int, attend: Attention, world: World) -> tuple[str, TokenSharding]:
+def share_tokens(heads: int, world: World) -> tuple[str, TokenSharding]:
     """Return how the ranks share a segment's tokens, in words and as the model takes it."""
     if world.size == 1:
-        return "rank", NoSharding(attend)
-    return "ranks", UlyssesSharding(heads, attend)
+        return "rank", NoSharding()
+    return "ranks", UlyssesSharding(heads)
 
 
 def common_plan(

@@ -57,6 +57,10 @@ class UlyssesSharding:
         """Return the position of this rank's first token."""
         return self._rank * self._share(length)
 
+    def attend_by(self, attend: Attention) -> None:
+        """Have `attend` compute self-attention from now on."""
+        self._attend = attend
+
     def _share(self, length: int) -> int:
         """Return the tokens of each rank, of which the last ranks' may be padding."""
         return max(-(-length // self._ranks), LEAST_SHARE)

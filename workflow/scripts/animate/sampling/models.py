@@ -11,6 +11,7 @@ import torch
 from animate.config.job import SamplingJob
 from animate.config.lora_choice import LoraFile
 from animate.devices.machine import Machine
+from animate.kernels.imports import Imports
 from animate.model.transformer import SamplingTransformer
 from animate.model.vae import VideoCodec, load_vae
 from animate.parallel.build import build_transformer, common_plan, free_memory
@@ -42,11 +43,13 @@ def load_models(
     early: EarlyWeights | None = None,
     fresh: int | None = None,
     transformer_file: Path | None = None,
+    imports: Imports | None = None,
 ) -> Models:
     """Return the models of a folder with LoRAs merged; `workload` is that of the largest segment.
 
-    `early` are the transformer's weights, where their reading has begun; `fresh` as `common_plan`
-    has it; `transformer_file` has the transformer where the folder does not.
+    `early` are the transformer's weights, where their reading has begun, and `imports` what else
+    has; `fresh` as `common_plan` has it; `transformer_file` has the transformer where the folder
+    does not.
 
     Raises:
         ClipError: the folder is no model's, or see `build_transformer`.
@@ -64,6 +67,7 @@ def load_models(
         early,
         fresh,
         transformer_file,
+        imports,
     )
     exact = workload.vae_precision == "fp32"
     dtype = torch.float32 if exact else machine.dtype
@@ -75,9 +79,14 @@ def load_models(
 class KeptModels:
     """The models of a machine's ranks: loaded for a first clip, and kept for those like it."""
 
-    def __init__(self, machine: Machine, early: EarlyWeights | None = None):
-        """`early` are the transformer's weights, where their reading has begun."""
-        self._machine, self._early = machine, early
+    def __init__(
+        self,
+        machine: Machine,
+        early: EarlyWeights | None = None,
+        imports: Imports | None = None,
+    ):
+        """`early` are the transformer's weights and `imports` what else has begun."""
+        self._machine, self._early, self._imports = machine, early, imports
         self._models: Models | None = None
         self._source: tuple | None = None
         self._workload: Workload | None = None
@@ -107,7 +116,7 @@ class KeptModels:
                 self._fresh = free_memory(self._machine.device)
             early, self._early = self._early, None
             options = self._machine, say, early, self._fresh if again else None, transformer_file
-            self._models = load_models(folder, loras, workload, *options)
+            self._models = load_models(folder, loras, workload, *options, self._imports)
             say("the model is loaded")
         self._source, self._workload = source, workload
         return self._models
