@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from animate.config.job import read_job
+from animate.devices.machine import Machine
 from animate.devices.world import ALONE
 from animate.errors import ClipError
 from animate.kernels.fp8 import convert_to_fp8
@@ -15,6 +16,9 @@ from animate.parallel import loading
 from animate.parallel.build import build_transformer
 from animate.parallel.loading import Resident, fill_transformer
 from animate.parallel.plan import Workload
+from animate.parallel.vae_stream import VaeStream
+from animate.sampling.conditions import nothing
+from animate.sampling.models import load_models
 from animate.sampling.weights import early_weights
 from animate.weights.checkpoint import empty_transformer
 from animate.weights.prepare import prepare
@@ -66,6 +70,26 @@ def test_reading_begins_before_anybody_asks(model, tmp_path):
         some = stored[1::3]
         for tensor, expected in zip(early.read(some), some, strict=True):
             assert torch.equal(tensor, expected.read())
+
+
+def test_the_vae_works_before_the_weights_are_taken(model, monkeypatch):
+    events, encode, read = [], VaeStream.encode, EarlyWeights.read
+    monkeypatch.setattr(VaeStream, "encode", lambda *a: events.append("encoded") or encode(*a))
+    monkeypatch.setattr(EarlyWeights, "read", lambda *a: events.append("read") or read(*a))
+    video, machine = nothing(5, 32, 32, CPU), Machine(CPU, torch.float32)
+    options = model, [], SEGMENT, machine, lambda said: None
+    with EarlyWeights(model / TRANSFORMER, CPU) as early:
+        found = load_models(*options, early, first=video)
+    assert events == ["encoded", "read"]
+    latents = found.codec.encode(video)
+    assert events == ["encoded", "read"], "they are known"
+    # Without early weights nothing would be done meanwhile.
+    plain = load_models(*options, first=video)
+    assert events == ["encoded", "read"]
+    assert torch.equal(plain.codec.encode(video), latents)
+    expected = plain.transformer.state_dict()
+    for name, tensor in found.transformer.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
 
 
 def test_weights_of_another_folder_are_not_taken(model, tmp_path):

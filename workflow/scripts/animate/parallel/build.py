@@ -60,6 +60,7 @@ def build_transformer(
     fresh: int | None = None,
     transformer_file: Path | None = None,
     imports: Imports | None = None,
+    meanwhile: Callable[[bool, Callable[[], None]], None] | None = None,
 ) -> Built:
     """Return the transformer of a model folder, ready to sample on every rank.
 
@@ -76,6 +77,8 @@ def build_transformer(
         fresh: see `common_plan`.
         transformer_file: one file with the transformer, which is read in place of the folder's.
         imports: those for this device, where they have begun.
+        meanwhile: called while `early` weights come, if all of them stay on this device; with
+            whether blocks are compiled, and with what waits until the compiler can be used.
 
     Raises:
         ClipError: see `plan_memory`, `blocks_on_disk`, `fill_transformer`, `UlyssesSharding`,
@@ -117,6 +120,8 @@ def build_transformer(
 
     # Load.
     begun = early if early and early.source == source else None
+    if meanwhile and begun and plan.placement == REPLICATED:
+        meanwhile(compiled, imports.compiler)
     fill_transformer(weights, source, device, store, loras, say, world, begun)
     if early:
         early.close()

@@ -22,7 +22,13 @@ from animate.model.image import load_features, reference_video
 from animate.model.text import load_prompt
 from animate.model.vae import in_range
 from animate.prefetch import prefetch
-from animate.sampling.conditions import SegmentFrames, as_video, check_lengths, read_frames
+from animate.sampling.conditions import (
+    SegmentFrames,
+    as_video,
+    check_lengths,
+    nothing,
+    read_frames,
+)
 from animate.sampling.loop import SegmentSampler
 from animate.sampling.models import Models
 from animate.sampling.segments import Segment, plan_segments, sampled_shots
@@ -30,6 +36,8 @@ from animate.video.files import VideoInfo, video_info
 from animate.video.last_frames import load_last_frames
 from animate.video.timeline import Timeline
 
+# Frames in which the VAE meets all shapes of its work: one alone, and twice four after others.
+EVERY_SHAPE = 9
 VIDEO_ROLES = ("pose", "face", "background", "mask")
 
 
@@ -106,6 +114,21 @@ def segment_sampler(clip: SegmentedClip, models: Models) -> SegmentSampler:
         load_prompt(job.inputs[PROMPT]),
         None if negative is None else load_prompt(negative),
     )
+
+
+def first_encoded(clip: SegmentedClip, finished: int, device: torch.device) -> torch.Tensor | None:
+    """Return a video (1, 3, F, h, w) that the VAE can encode before any frames are there.
+
+    It is what is given of the segment after the first `finished`, where that is nothing. Else it
+    has a few frames, for the first work of a GPU; a CPU has none.
+    """
+    segment, (width, height) = clip.segments[finished], clip.info.size
+    length = len(segment.sources)
+    if segment.overlap or "background" in clip.job.inputs:
+        if device.type != "cuda":
+            return None
+        length = min(length, EVERY_SHAPE)
+    return nothing(length, height, width, device)
 
 
 def frames_of(clip: SegmentedClip, finished: int, machine: Machine) -> Iterator[SegmentFrames]:

@@ -91,7 +91,7 @@ def given_video(
     length, height, width = frames.pose.shape[:3]
     known = 0 if previous is None else previous.shape[2]
     if frames.background is None:
-        rest = torch.zeros(1, 1, 1, 1, 1, device=device).expand(1, 3, length, height, width)
+        rest = nothing(length, height, width, device)
         mask = torch.zeros(length, height // CELL, width // CELL)
     else:
         rest = as_video(frames.background)
@@ -99,6 +99,14 @@ def given_video(
     if known:
         mask[:known] = 1
     return fold_mask(mask), [*([previous] if known else []), rest[:, :, known:]]
+
+
+def nothing(length: int, height: int, width: int, device: torch.device) -> torch.Tensor:
+    """Return the video (1, 3, length, height, width) that stands for nothing: zeros, one in memory.
+
+    It is fp32 in -1..1.
+    """
+    return torch.zeros(1, 1, 1, 1, 1, device=device).expand(1, 3, length, height, width)
 
 
 def background_mask(mask: np.ndarray) -> torch.Tensor:

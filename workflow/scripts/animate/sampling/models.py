@@ -44,17 +44,32 @@ def load_models(
     fresh: int | None = None,
     transformer_file: Path | None = None,
     imports: Imports | None = None,
+    first: torch.Tensor | None = None,
 ) -> Models:
     """Return the models of a folder with LoRAs merged; `workload` is that of the largest segment.
 
     `early` are the transformer's weights, where their reading has begun, and `imports` what else
     has; `fresh` as `common_plan` has it; `transformer_file` has the transformer where the folder
-    does not.
+    does not. `first` is a video (1, 3, F, h, w), no larger than the workload's, which the VAE
+    encodes while early weights are read, as its first work takes seconds.
 
     Raises:
         ClipError: the folder is no model's, or see `build_transformer`.
     """
     model_index(folder)
+    exact = workload.vae_precision == "fp32"
+    dtype = torch.float32 if exact else machine.dtype
+    codecs: list[VideoCodec] = []
+
+    def add_codec(compiled: bool, ready: Callable[[], None] = lambda: None) -> None:
+        vae = load_vae(folder / "vae", dtype, machine.device)
+        ready()
+        codecs.append(SplitCodec(vae, machine.world.size, compiled))
+
+    def encode_first(compiled: bool, ready: Callable[[], None]) -> None:
+        add_codec(compiled, ready)
+        codecs[0].encode(first)
+
     transformer, how = build_transformer(
         folder,
         machine.dtype,
@@ -68,12 +83,11 @@ def load_models(
         fresh,
         transformer_file,
         imports,
+        None if first is None else encode_first,
     )
-    exact = workload.vae_precision == "fp32"
-    dtype = torch.float32 if exact else machine.dtype
-    vae = load_vae(folder / "vae", dtype, machine.device)
-    codec = SplitCodec(vae, machine.world.size, how["compiled"])
-    return Models(transformer, codec, {**how, "vae_precision": workload.vae_precision})
+    if not codecs:
+        add_codec(how["compiled"])
+    return Models(transformer, codecs[0], {**how, "vae_precision": workload.vae_precision})
 
 
 class KeptModels:
@@ -84,9 +98,14 @@ class KeptModels:
         machine: Machine,
         early: EarlyWeights | None = None,
         imports: Imports | None = None,
+        encode_early: bool = True,
     ):
-        """`early` are the transformer's weights and `imports` what else has begun."""
+        """`early` are the transformer's weights and `imports` what else has begun.
+
+        With `encode_early` the VAE does its first work while those weights are read.
+        """
         self._machine, self._early, self._imports = machine, early, imports
+        self._encode_early = encode_early
         self._models: Models | None = None
         self._source: tuple | None = None
         self._workload: Workload | None = None
@@ -99,6 +118,7 @@ class KeptModels:
         workload: Workload,
         say: Callable[[str], None],
         transformer_file: Path | None = None,
+        first: torch.Tensor | None = None,
     ) -> Models:
         """Return the models of a folder, as `load_models` does; all ranks call it together.
 
@@ -116,7 +136,8 @@ class KeptModels:
                 self._fresh = free_memory(self._machine.device)
             early, self._early = self._early, None
             options = self._machine, say, early, self._fresh if again else None, transformer_file
-            self._models = load_models(folder, loras, workload, *options, self._imports)
+            work = self._imports, first if self._encode_early else None
+            self._models = load_models(folder, loras, workload, *options, *work)
             say("the model is loaded")
         self._source, self._workload = source, workload
         return self._models

@@ -17,6 +17,7 @@ from animate.model.vae import as_pixels
 from animate.prefetch import begin
 from animate.sampling.clip import (
     SegmentedClip,
+    first_encoded,
     frames_before,
     frames_of,
     read_clip,
@@ -95,7 +96,8 @@ def _sample(
     longest = max(len(segment.sources) for segment in clip.segments)
     workload = job_workload(job, clip.info.size, longest)
     own = job_transformer(job, machine.staged)
-    models = kept.get(weights, loras, workload, progress.say, own)
+    first = first_encoded(clip, finished, machine.device)
+    models = kept.get(weights, loras, workload, progress.say, own, first)
     progress.stage("models")
     sampler = segment_sampler(clip, models)
     arrivals = Arrivals(sink.add) if sink else None
