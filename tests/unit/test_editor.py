@@ -97,19 +97,26 @@ def renamed(folder, name: str, **parts) -> None:
     [
         ("FluxKontextPipeline", []),
         ("QwenImageEditPipeline", []),
-        ("StableDiffusionInstructPix2PixPipeline", []),
-        ("ChronoEditPipeline", []),
-        ("StableDiffusionLatentUpscalePipeline", []),
-        ("LEditsPPPipelineStableDiffusion", None),
+        ("Flux2KleinKVPipeline", ["retarget_guidance"]),
+        ("HeliosPyramidPipeline", ["retarget_steps"]),
     ],
 )
 def test_settings_that_a_pipeline_does_not_take_are_named(tmp_path, name, unread):
     (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": name}))
-    if unread is None:
-        with pytest.raises(ClipError, match="takes no"):
-            EditingPipeline.in_folder(tmp_path)
-    else:
-        assert EditingPipeline.in_folder(tmp_path).unread == unread
+    assert EditingPipeline.in_folder(tmp_path).unread == unread
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("KandinskyV22InpaintCombinedPipeline", r"needs more .* \(mask_image\)"),
+        ("LEditsPPPipelineStableDiffusion", "takes no image, prompt"),
+    ],
+)
+def test_a_pipeline_that_takes_something_else_is_refused(tmp_path, name, said):
+    (tmp_path / "model_index.json").write_text(json.dumps({"_class_name": name}))
+    with pytest.raises(ClipError, match=said):
+        EditingPipeline.in_folder(tmp_path)
 
 
 def test_fp8_is_of_the_transformer_and_refused_where_there_is_none(folder, tmp_path):

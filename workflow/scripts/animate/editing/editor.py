@@ -116,7 +116,12 @@ class Editor:
             **self._prompt(prompt),
         }
         with torch.inference_mode():
-            edited = self._pipeline(**self._kind.taken(options)).images[0]
+            made = self._pipeline(**self._kind.taken(options))
+        if not hasattr(made, "images"):
+            raise ClipError(
+                f"retarget_model is a {self._kind.name}, which makes no picture; name another one"
+            )
+        edited = made.images[0]
         return canvas.cut_out(np.asarray(edited.convert("RGB")), picture.shape[1::-1])
 
     @property

@@ -19,6 +19,8 @@ CARRIERS = {
     "retarget_steps": {"num_inference_steps"},
     "retarget_guidance": {"guidance_scale", "true_cfg_scale"},
 }
+# What those are called with that take it, besides.
+OTHERS = {"width", "height", "max_area", "_auto_resize", "negative_prompt"}
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,17 @@ class EditingPipeline:
             raise ClipError(
                 f"retarget_model {folder} is a {name}, which edits no picture by a text and a seed"
                 f" (its call takes no {', '.join(sorted(missing))}); name another one"
+            )
+        needs = {
+            argument.name
+            for argument in list(arguments.values())[1:]
+            if argument.default is argument.empty
+            and argument.kind is argument.POSITIONAL_OR_KEYWORD
+        } - GIVEN.union(OTHERS, *CARRIERS.values())
+        if needs:
+            raise ClipError(
+                f"retarget_model {folder} is a {name}, which needs more than a picture and a text"
+                f" ({', '.join(sorted(needs))}); name another one"
             )
         library, part = (index.get("transformer") or ("", ""))[:2]
         transformer = getattr(diffusers, str(part), None) if library == "diffusers" else None
