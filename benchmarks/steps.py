@@ -41,8 +41,9 @@ from animate.devices.machine import Machine, choose_device, machine_of
 from animate.devices.world import ALONE, join_world
 from animate.kernels.attention import KERNELS, choose_attention
 from animate.model.parts import load_part
-from animate.model.transformer import TEXT_TOKENS, SamplingTransformer
+from animate.model.transformer import SamplingTransformer
 from animate.model.vae import VideoCodec
+from animate.model.wan import TEXT_TOKENS
 from animate.parallel import build
 from animate.parallel.build import common_plan
 from animate.parallel.plan import FSDP2, OFFLOAD, REPLICATED, Plan, Workload

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from animate.model.attention import attention
 from animate.model.ops import Ops
 from animate.model.token_sharding import NoSharding, TokenSharding
 from animate.model.transformer import SamplingTransformer
+from animate.model.wan import WanTransformer
 from animate.parallel import build
 from animate.parallel.loading import Resident, fill_transformer
 from animate.parallel.offload import Offloaded
@@ -81,14 +83,15 @@ def built(
     precision: torch.dtype = torch.float32,
     loras: tuple = (),
     widened: bool = False,
-) -> SamplingTransformer:
+    kind: Callable[..., WanTransformer] = SamplingTransformer,
+) -> WanTransformer:
     """Return the model of a transformer's folder; a `grid` asks for Ulysses over its tokens."""
     world = World(dist.get_rank(), dist.get_world_size())
     weights = empty_transformer(folder, torch.bfloat16 if precision == FP8 else precision)
     sharding = UlyssesSharding(4) if grid else NoSharding()
     if precision == FP8:
         convert_to_fp8(weights, False, widened)
-    model = SamplingTransformer(weights, sharding, plain_ops(sharding, precision, widened))
+    model = kind(weights, sharding, plain_ops(sharding, precision, widened))
     store = {
         "replicated": lambda: Resident(weights),
         "fsdp2": lambda: Sharded(weights, model, CPU),
@@ -312,7 +315,12 @@ CHECKS = {
     "messages": lambda folder: check_messages(),
     "rows": lambda folder: check_rows(),
     "golden": check_golden,
+    "driven": lambda folder: driven_ranks.check_driven(folder),
 }
+
+
+# Imported here because it uses this module.
+import driven_ranks  # noqa: E402
 
 
 def write_transformer(folder: Path) -> None:
@@ -326,6 +334,7 @@ def write_transformer(folder: Path) -> None:
         save_file(tensors, path, {"format": "pt"})
     prepare(folder)
     prepare(folder, "fp8")
+    driven_ranks.write_driven(folder)
 
 
 if __name__ == "__main__":

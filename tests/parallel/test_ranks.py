@@ -41,11 +41,15 @@ def python(*arguments: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize(
     ("count", "checks"),
     [
-        (2, ("rows", "vae", "messages", "agree", "load", "widened", "forward", "golden")),
+        (2, ("rows", "vae", "messages", "agree", "load", "widened", "forward", "golden", "driven")),
         pytest.param(5, ("rows", "vae", "messages"), marks=pytest.mark.slow),
         pytest.param(3, ("rows", "vae"), marks=pytest.mark.slow),
-        pytest.param(1, ("rows", "vae", "load", "forward", "golden"), marks=pytest.mark.slow),
-        pytest.param(4, ("rows", "vae", "load", "forward", "golden"), marks=pytest.mark.slow),
+        pytest.param(
+            1, ("rows", "vae", "load", "forward", "golden", "driven"), marks=pytest.mark.slow
+        ),
+        pytest.param(
+            4, ("rows", "vae", "load", "forward", "golden", "driven"), marks=pytest.mark.slow
+        ),
     ],
 )
 def test_ranks_equal_one_process(model, count, checks):

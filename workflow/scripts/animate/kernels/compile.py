@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from animate.errors import ClipError
-from animate.model.transformer import SamplingTransformer
+from animate.model.wan import WanTransformer
 
 # Each frame size, length and kind of block is compiled apart. One more would be an error, not
 # silently the slow, uncompiled way.
@@ -71,7 +71,7 @@ def _header() -> Path:
     return Path(sysconfig.get_path("include", scheme)) / "Python.h"
 
 
-def compile_blocks(model: SamplingTransformer, any_length: bool) -> None:
+def compile_blocks(model: WanTransformer, any_length: bool) -> None:
     """Compile the blocks, on first use; self-attention stays outside, as it picks its own kernel.
 
     The compiler fuses norms, modulation and residuals, our kernels the rest. The compiled code is

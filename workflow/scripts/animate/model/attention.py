@@ -10,12 +10,42 @@ import torch
 import torch.nn.functional as F
 
 Attention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+# Of some of a process's heads, which the slice numbers; their queries, keys and values come first.
+HeadsAttention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, slice], torch.Tensor]
+# What some of the keys give, (B, L, H, D), and the logarithm of their weights' sum, (B, L, H) fp32.
+Partial = tuple[torch.Tensor, torch.Tensor]
+PartialAttention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Partial]
 
 
 def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Return softmax attention of `q` (B, L, H, D) over `k` and `v` (B, N, H, D): (B, L, H, D)."""
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+
+
+def partial_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Partial:
+    """Return `attention`, and the logarithm of the sum of its weights, by which it is merged."""
+    q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    if q.device.type == "cpu":
+        # The public function keeps the sum to itself.
+        out, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v)
+    else:
+        out, log_sum, *_ = torch.ops.aten._scaled_dot_product_efficient_attention(
+            q, k, v, None, True
+        )
+        log_sum = log_sum[:, :, : q.shape[2]]
+    return out.transpose(1, 2), log_sum.transpose(1, 2).float()
+
+
+def merged(one: Partial, other: Partial) -> Partial:
+    """Return what two sets of keys give together, each of which gave its part alone.
+
+    Exact but for rounding: each part counts by the sum of its weights. Computed in fp32.
+    """
+    (first, first_sum), (second, second_sum) = one, other
+    share = torch.sigmoid(second_sum - first_sum)[..., None]
+    out = torch.lerp(first.float(), second.float(), share).type_as(first)
+    return out, torch.logaddexp(first_sum, second_sum)
 
 
 def attention_with_repeats(

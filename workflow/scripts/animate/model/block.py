@@ -7,18 +7,40 @@ reference's first).
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from animate.model.attention import attend_within_frames, attention, attention_with_repeats
+from animate.model.attention import (
+    HeadsAttention,
+    attend_within_frames,
+    attention,
+    attention_with_repeats,
+)
 from animate.model.ops import Ops
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]
 WeightsHere = Callable[[], AbstractContextManager]
 # Takes a tensor and an axis of it.
 Mark = Callable[[torch.Tensor, int], None]
+
+
+class BlockNames(NamedTuple):
+    """What a block of diffusers' calls its parts: attentions, norms before two parts, modulation.
+
+    The defaults are those of `WanAnimateTransformer3DModel`.
+    """
+
+    self_attention: str = "attn1"
+    cross_attention: str = "attn2"
+    cross_norm: str = "norm2"
+    feed_norm: str = "norm3"
+    modulation: str = "scale_shift_table"
+
+
+FIRST_NAMES = BlockNames()
 
 
 @dataclass(frozen=True)
@@ -53,8 +75,15 @@ class BlockConstants:
 class SamplingBlock(nn.Module):
     """One transformer block and the face adapter after it, if any: what is sharded and compiled."""
 
-    def __init__(self, block: nn.Module, face: nn.Module | None, ops: Ops):
+    def __init__(
+        self,
+        block: nn.Module,
+        face: nn.Module | None,
+        ops: Ops,
+        names: BlockNames = FIRST_NAMES,
+    ):
         super().__init__()
+        self.names = names
         self.block = block
         self.face = face
         self.ops = ops
@@ -88,7 +117,7 @@ class SamplingBlock(nn.Module):
         text: torch.Tensor,
         padding: int,
         image: torch.Tensor | KeysValues,
-        face: torch.Tensor,
+        face: torch.Tensor | None = None,
         face_strength: float = 1.0,
     ) -> BlockConstants:
         """Return the block's keys and values of embedded text, image (B, n, C), face (B, T, n, C).
@@ -100,7 +129,7 @@ class SamplingBlock(nn.Module):
             return self._constants(text, padding, image, face, face_strength)
 
     def _constants(self, text, padding: int, image, face, face_strength) -> BlockConstants:
-        attn = self.block.attn2
+        attn = self._part("cross_attention")
         heads = (attn.heads, -1)
         keys = attn.norm_k(attn.to_k(text)).unflatten(2, heads)
         values = attn.to_v(text).unflatten(2, heads)
@@ -110,7 +139,7 @@ class SamplingBlock(nn.Module):
         face = self._face_constants(face)
         return BlockConstants((keys, values), padding, image, face, face_strength)
 
-    def _face_constants(self, face: torch.Tensor) -> KeysValues | None:
+    def _face_constants(self, face: torch.Tensor | None) -> KeysValues | None:
         adapter = self.face
         if adapter is None:
             return None
@@ -127,24 +156,34 @@ class SamplingBlock(nn.Module):
         length: int,
         first_token: int,
         frame_tokens: int,
+        way: HeadsAttention | None = None,
     ) -> torch.Tensor:
         """Return the residual stream (B, L, C) fp32 after this block.
 
         `time` is (B, 6, C) fp32; of all `length` tokens this process's begin with `first_token`.
+        `way` computes self-attention where the model has its own.
         """
         with self._weights_here():
             if self._by_frames:
                 place = length, first_token, frame_tokens
-                return self._forward_by_frames(x, time, constants, rotary, *place)
+                return self._forward_by_frames(x, time, constants, rotary, *place, way)
             self._mark_lengths(x, *rotary, *(constants.face or ()))
             q, k, v = self._before(x, time, rotary)
-            attended = self.ops.attend(q, k, v, length)
+            attended = self.ops.attend(q, k, v, length, way)
             del q, k, v
             self._mark_lengths(attended)
             return self._after(x, attended, time, constants, first_token, frame_tokens)
 
     def _forward_by_frames(
-        self, x, time, constants: BlockConstants, rotary, length: int, first_token, frame_tokens
+        self,
+        x,
+        time,
+        constants: BlockConstants,
+        rotary,
+        length: int,
+        first_token,
+        frame_tokens,
+        way,
     ) -> torch.Tensor:
         parts = [slice(n, n + frame_tokens) for n in range(0, x.shape[1], frame_tokens)]
         whole: list[torch.Tensor] = []
@@ -156,7 +195,7 @@ class SamplingBlock(nn.Module):
             for all_tokens, tokens in zip(whole, made, strict=True):
                 all_tokens[:, part] = tokens
             del made
-        attended = self.ops.attend(*whole, length)
+        attended = self.ops.attend(*whole, length, way)
         del whole, all_tokens, tokens
         for part in parts:
             # Each part begins as far into a frame as the first: compiled code serves all.
@@ -174,7 +213,7 @@ class SamplingBlock(nn.Module):
     def _before_attention(self, x, time, rotary) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return queries, keys and values (B, L, H, D) of self-attention."""
         shift, scale, *_ = self._modulation(time)
-        attn, ops = self.block.attn1, self.ops
+        attn, ops = self._part("self_attention"), self.ops
         h = (layer_norm(x, self.block.norm1) * (1 + scale) + shift).to(self._dtype)
         h, heads = ops.qkv_input(h), (attn.heads, -1)
         q = ops.norm_rotate(attn.to_q(h), attn.norm_q, *rotary).unflatten(2, heads)
@@ -186,10 +225,11 @@ class SamplingBlock(nn.Module):
     ) -> torch.Tensor:
         block, dtype = self.block, self._dtype
         _, _, gate_1, shift_2, scale_2, gate_2 = self._modulation(time)
-        x = x + block.attn1.to_out[0](attended.flatten(2)).float() * gate_1
-        h = layer_norm(x, block.norm2).to(dtype)
+        attn = self._part("self_attention")
+        x = x + attn.to_out[0](attended.flatten(2)).float() * gate_1
+        h = layer_norm(x, self._part("cross_norm")).to(dtype)
         x = x + self._cross_attention(h, constants).float()
-        h = (layer_norm(x, block.norm3) * (1 + scale_2) + shift_2).to(dtype)
+        h = (layer_norm(x, self._part("feed_norm")) * (1 + scale_2) + shift_2).to(dtype)
         x = x + self.ops.feed_forward(block.ffn, h).float() * gate_2
         if self.face is not None:
             added = self._face_attention(x, constants.face, first_token, frame_tokens).float()
@@ -199,14 +239,17 @@ class SamplingBlock(nn.Module):
         return x
 
     def _modulation(self, time: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        return (self.block.scale_shift_table.float() + time).chunk(6, dim=1)
+        return (self._part("modulation").float() + time).chunk(6, dim=1)
+
+    def _part(self, part: str) -> Any:
+        return getattr(self.block, getattr(self.names, part))
 
     @property
     def _dtype(self) -> torch.dtype:
-        return self.block.attn2.to_k.weight.dtype
+        return self._part("cross_attention").to_k.weight.dtype
 
     def _cross_attention(self, h, constants: BlockConstants) -> torch.Tensor:
-        attn = self.block.attn2
+        attn = self._part("cross_attention")
         return attn.to_out[0](_attend_conditions(attn.to_q(h), attn.norm_q, constants))
 
     def _face_attention(self, x, face: KeysValues, first_token, frame_tokens) -> torch.Tensor:

@@ -7,9 +7,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from animate.model.attention import PartialAttention, partial_attention
 from animate.model.positions import norm_rotate
 
-SelfAttention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, int], torch.Tensor]
+# As `TokenSharding.attend`.
+SelfAttention = Callable[..., torch.Tensor]
 NormRotate = Callable[[torch.Tensor, nn.RMSNorm, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
@@ -27,8 +29,9 @@ def feed_forward(layers: nn.Module, h: torch.Tensor) -> torch.Tensor:
 class Ops:
     """What a block computes with; all but `attend` are plain PyTorch by default.
 
-    attend: self-attention of this process's q, k, v (B, L, H, D) over a number of tokens; see
-        `TokenSharding.attend`.
+    attend: self-attention of this process's q, k, v (B, L, H, D) over a number of tokens, in a way
+        of the model's own if it has one; see `TokenSharding.attend`.
+    partial_attention: attention over some of the keys, which is merged with that over others.
     norm_rotate: RMS norm and rotary positions of queries and keys; see `positions.norm_rotate`.
     qkv_input: what the layers of queries, keys and values take in place of (B, L, C).
     feed_forward: the feed-forward layers applied to (B, L, C).
@@ -38,3 +41,4 @@ class Ops:
     norm_rotate: NormRotate = norm_rotate
     qkv_input: Callable[[torch.Tensor], Any] = same_input
     feed_forward: Callable[[nn.Module, torch.Tensor], torch.Tensor] = feed_forward
+    partial_attention: PartialAttention = partial_attention

@@ -6,18 +6,26 @@ from torch import nn
 ROPE_BASE = 10000.0
 
 
-def rotary_table(grid: tuple[int, int, int], head_size: int) -> tuple[torch.Tensor, torch.Tensor]:
+def rotary_table(
+    grid: tuple[int, int, int],
+    head_size: int,
+    starts: tuple[int, int, int] = (0, 0, 0),
+    stride: int = 1,
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return cosine and sine, each (1, T*H*W, 1, head_size / 2) fp32, of a grid of tokens.
 
     The three axes share a head as in Wan 2.1 (arXiv:2503.20314): height and width take
-    `2 * (head_size // 6)` channels each, time the rest. Computed in fp64.
+    `2 * (head_size // 6)` channels each, time the rest. Positions begin at `starts`; from a latent
+    frame to the next it is `stride`. Computed in fp64.
     """
     spatial = 2 * (head_size // 6)
     sizes = (head_size - 2 * spatial, spatial, spatial)
     angles = []
+    steps = (stride, 1, 1)
     for axis, (length, size) in enumerate(zip(grid, sizes, strict=True)):
         frequencies = ROPE_BASE ** -(torch.arange(0, size, 2, dtype=torch.float64) / size)
-        angle = torch.outer(torch.arange(length, dtype=torch.float64), frequencies)
+        places = starts[axis] + steps[axis] * torch.arange(length, dtype=torch.float64)
+        angle = torch.outer(places, frequencies)
         shape = [1, 1, 1, -1]
         shape[axis] = length
         angles.append(angle.view(shape).expand(*grid, -1))

@@ -11,7 +11,7 @@ from safetensors.torch import load_file, save_file
 from animate.atomic import atomic_output
 from animate.errors import ClipError
 from animate.model.parts import load_part
-from animate.model.transformer import TEXT_TOKENS
+from animate.model.wan import TEXT_TOKENS
 
 EMBEDS = "prompt_embeds"
 # Of a long prompt, in a warning.

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import torch
 
-from animate.model.attention import Attention, attention
+from animate.model.attention import Attention, HeadsAttention, attention
 
 
 class TokenSharding(Protocol):
@@ -25,10 +25,22 @@ class TokenSharding(Protocol):
     def attend_by(self, attend: Attention) -> None:
         """Have `attend` compute self-attention from now on."""
 
+    def own_heads(self, heads: int) -> int:
+        """Return how many of all heads this process attends with."""
+
     def attend(
-        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, length: int
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        length: int,
+        way: HeadsAttention | None = None,
     ) -> torch.Tensor:
-        """Return self-attention over all `length` tokens for this process's (B, L, H, D)."""
+        """Return self-attention over all `length` tokens for this process's (B, L, H, D).
+
+        `way` computes it, of all tokens and some of this process's heads at a time; by default the
+        division's own kernel does.
+        """
 
 
 class NoSharding:
@@ -53,8 +65,17 @@ class NoSharding:
         """Have `attend` compute self-attention from now on."""
         self._attend = attend
 
+    def own_heads(self, heads: int) -> int:
+        """Return `heads`."""
+        return heads
+
     def attend(
-        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, length: int
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        length: int,
+        way: HeadsAttention | None = None,
     ) -> torch.Tensor:
         """Return attention of the tokens."""
-        return self._attend(q, k, v)
+        return way(q, k, v, slice(0, q.shape[2])) if way else self._attend(q, k, v)

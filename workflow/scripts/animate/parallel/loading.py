@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from diffusers import WanAnimateTransformer3DModel
 from torch import nn
 
 from animate.config.lora_choice import LoraFile
 from animate.devices.world import ALONE, World
 from animate.errors import ClipError
 from animate.weights.checkpoint import assign, fitting_tensors, restore_constants
+from animate.weights.kinds import model_kind
 from animate.weights.lora.merge import LoraStack
-from animate.weights.original_names import transformer_names
 from animate.weights.rounding import FP8, is_rounded, quantise_rows, scale_name
 from animate.weights.storage.early import EarlyWeights
 from animate.weights.storage.reading import read_tensors
@@ -50,7 +49,7 @@ class Resident:
 
 
 def fill_transformer(
-    model: WanAnimateTransformer3DModel,
+    model: nn.Module,
     source: Path,
     device: torch.device,
     store: Store,
@@ -60,6 +59,8 @@ def fill_transformer(
     early: EarlyWeights | None = None,
 ) -> None:
     """Read a folder's or file's tensors into `store`, and compute the model's constants.
+
+    `model` is diffusers', of one of the kinds of `animate.weights.kinds`.
 
     The ranks read about as many bytes each. A rank holds its next tensors and the one at hand
     besides the store's, so no second copy of the weights. LoRA files are merged on the way, each
@@ -75,7 +76,7 @@ def fill_transformer(
     factors = {scale_name(name) for name, p in parameters.items() if is_rounded(p)}
     factors = {name: parameters[name].shape for name in factors}
     expected = {name: p.shape for name, p in parameters.items() if name not in factors}
-    stack = LoraStack(transformer_names(len(model.blocks), len(model.face_adapter)), expected)
+    stack = LoraStack(model_kind(model).names(expected), expected)
     for lora in loras:
         stack.add(lora, say)
     stored = fitting_tensors(model, source, expected, factors)

@@ -19,7 +19,7 @@ import torch
 from torch import nn
 
 from animate.errors import HostMemoryShort
-from animate.model.transformer import SamplingTransformer
+from animate.model.wan import WanTransformer
 from animate.parallel.loading import Resident
 from animate.weights.checkpoint import assign
 
@@ -36,7 +36,7 @@ class Offloaded(Resident):
     def __init__(
         self,
         weights: nn.Module,
-        model: SamplingTransformer,
+        model: WanTransformer,
         device: torch.device,
         folder: Path | None = None,
     ):
@@ -55,9 +55,9 @@ class Offloaded(Resident):
                 layout, views(slots[index % SLOTS], layout.values()), strict=True
             ):
                 assign(weights, name, view)
-        prefetch = _Prefetch(hosts, slots, locked=folder is None)
+        prefetch = Prefetch(hosts, slots, locked=folder is None)
         for index, block in enumerate(model.blocks):
-            block.prefetch_by(partial(prefetch.weights_here, index))
+            block.prefetch_by(partial(prefetch.here, index))
 
     def put(self, name: str, tensor: torch.Tensor) -> None:
         """Copy a block's tensor to the host, or make `tensor` the parameter outside the blocks."""
@@ -67,7 +67,7 @@ class Offloaded(Resident):
             super().put(name, tensor)
 
 
-class _Prefetch:
+class Prefetch:
     """Copies blocks from host buffers to the slots, one ahead of the one in use."""
 
     def __init__(self, hosts: Sequence[torch.Tensor], slots: list[torch.Tensor], locked: bool):
@@ -79,8 +79,8 @@ class _Prefetch:
         self._used = [torch.cuda.Event() for _ in slots] if cuda else []
 
     @contextmanager
-    def weights_here(self, index: int) -> Iterator[None]:
-        """Have a block's weights on the device, and start to copy the next block's."""
+    def here(self, index: int) -> Iterator[torch.Tensor]:
+        """Yield the slot with a block, and start to copy the next block."""
         slot = index % len(self._slots)
         following = (index + 1) % len(self._hosts)
         self._copy(index)
@@ -89,12 +89,18 @@ class _Prefetch:
         other = following % len(self._slots) != slot
         if other and self._locked:
             self._copy(following)
-        yield
+        yield self._slots[slot]
         if self._stream:
             self._used[slot].record()
         # A copy from other memory has this process wait: the GPU has its work before that.
         if other and not self._locked:
             self._copy(following)
+
+    def forget(self) -> None:
+        """Take what the slots hold for outdated; what was begun on the device comes first."""
+        self._held = [None] * len(self._slots)
+        for event in self._used:
+            event.record()
 
     def _copy(self, index: int) -> None:
         slot = index % len(self._slots)

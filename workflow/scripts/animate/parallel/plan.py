@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from animate.errors import HostMemoryShort, MemoryShort
-from animate.model.transformer import SamplingTransformer
+from animate.model.wan import WanTransformer
 
 GIB = 2**30
 # What CUDA, its libraries and the allocator's gaps take besides tensors, and how much more that is
@@ -72,7 +72,7 @@ class Plan:
         )
 
 
-def model_sizes(model: SamplingTransformer) -> Sizes:
+def model_sizes(model: WanTransformer) -> Sizes:
     """Return the sizes of a model; it may be on the meta device."""
     blocks = tuple(sum(p.nbytes for p in block.parameters()) for block in model.blocks)
     whole = sum(p.nbytes for p in model.parameters())

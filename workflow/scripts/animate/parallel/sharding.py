@@ -8,7 +8,7 @@ from torch.distributed.fsdp import CPUOffloadPolicy, OffloadPolicy, fully_shard
 from torch.distributed.fsdp import register_fsdp_forward_method as also_forward
 from torch.distributed.tensor import DTensor
 
-from animate.model.transformer import SamplingTransformer
+from animate.model.wan import WanTransformer
 from animate.parallel.loading import Resident
 from animate.parallel.offload import padded, page_locked, views
 
@@ -23,7 +23,7 @@ class Sharded(Resident):
     def __init__(
         self,
         weights: nn.Module,
-        model: SamplingTransformer,
+        model: WanTransformer,
         device: torch.device,
         on_host: bool = False,
     ):
@@ -39,8 +39,8 @@ class Sharded(Resident):
             block.to_empty(device="cpu" if on_host else device)
         # The root shards nothing, but lets the blocks gather ahead of one another.
         fully_shard(model, mesh=mesh, ignored_params=outside)
-        also_forward(model, "segment_constants")
-        also_forward(model, "unguided_constants")
+        for name in model.ENTRIES:
+            also_forward(model, name)
         self._shards = {n: p for n, p in weights.named_parameters() if isinstance(p, DTensor)}
         if on_host:
             self._lock_pages(device)

@@ -13,7 +13,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 
 from animate.errors import ClipError
-from animate.model.attention import Attention, attention
+from animate.model.attention import Attention, HeadsAttention, attention
 
 # Matrix products of fewer rows take another way and round differently.
 LEAST_SHARE = 8
@@ -39,6 +39,10 @@ class UlyssesSharding:
         self._group, self._attend = group, attend
         self._ranks, self._rank = dist.get_world_size(group), dist.get_rank(group)
         check_degree(self._ranks, heads)
+
+    def own_heads(self, heads: int) -> int:
+        """Return this rank's share of the heads."""
+        return heads // self._ranks
 
     def shard(self, x: torch.Tensor) -> torch.Tensor:
         """Return this rank's tokens (B, L, ...), zeros after the last, of all (B, N, ...)."""
@@ -66,19 +70,26 @@ class UlyssesSharding:
         return max(-(-length // self._ranks), LEAST_SHARE)
 
     def attend(
-        self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, length: int
+        self,
+        q: torch.Tensor,
+        k: torch.Tensor,
+        v: torch.Tensor,
+        length: int,
+        way: HeadsAttention | None = None,
     ) -> torch.Tensor:
         """Return self-attention over all `length` tokens for this rank's (B, L, H, D).
 
-        Queries, keys and values travel together, one part of the heads after the other.
+        Queries, keys and values travel together, one part of the heads after the other; `way`
+        computes a part where the kernel does not.
         """
-        parts, left = self._parts((q, k, v)), []
+        parts, left, first_head = self._parts((q, k, v)), [], 0
         coming = [self._send(parts[0])]
         for index in range(len(parts)):
             if index + 1 < len(parts):
                 coming.append(self._send(parts[index + 1]))
+            heads = slice(first_head, first_head := first_head + parts[index][0].shape[3])
             # Taken off the list, so that a part's memory is free as soon as it was attended to.
-            left.append(self._return(coming.pop(0), length))
+            left.append(self._return(coming.pop(0), length, heads, way))
         result = q.new_empty(q.shape)
         for (part,), arriving in zip(self._parts((result,)), left, strict=True):
             _wide(part).copy_(_wide(arriving.tensor()).permute(1, 2, 0, 3, 4))
@@ -98,11 +109,14 @@ class UlyssesSharding:
             _wide(sent)[:, :, :, place] = _wide(x).permute(2, 0, 1, 3, 4)
         return self._exchange(sent)
 
-    def _return(self, part: "_Transfer", length: int) -> "_Transfer":
+    def _return(
+        self, part: "_Transfer", length: int, heads: slice, way: HeadsAttention | None
+    ) -> "_Transfer":
         """Attend to what arrived and start to send each rank its tokens (B, L, heads, D)."""
         tokens = part.tensor().transpose(0, 1).flatten(1, 2)
         padding = tokens.shape[1] - length
-        out = self._attend(*tokens[:, :length].unbind(2))
+        own = tokens[:, :length].unbind(2)
+        out = way(*own, heads) if way else self._attend(*own)
         if padding:
             out = F.pad(out, (0, 0, 0, 0, 0, padding))
         return self._exchange(out.unflatten(1, (self._ranks, -1)).transpose(0, 1).contiguous())

@@ -12,8 +12,8 @@ from animate.config.job import SamplingJob
 from animate.config.lora_choice import LoraFile
 from animate.devices.machine import Machine
 from animate.kernels.imports import Imports
-from animate.model.transformer import SamplingTransformer
 from animate.model.vae import VideoCodec, load_vae
+from animate.model.wan import WanTransformer
 from animate.parallel.build import build_transformer, common_plan, free_memory
 from animate.parallel.plan import Workload
 from animate.parallel.vae_split import SplitCodec
@@ -28,7 +28,7 @@ class Models:
     `made_by` names them and how they run, for the record of what they sample.
     """
 
-    transformer: SamplingTransformer
+    transformer: WanTransformer
     codec: VideoCodec
     made_by: dict[str, Any]
 

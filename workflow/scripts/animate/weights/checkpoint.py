@@ -8,12 +8,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+import diffusers
 import torch
-from diffusers import WanAnimateTransformer3DModel
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from animate.errors import ClipError
+from animate.weights.kinds import folder_kind
 from animate.weights.original_names import Names
 from animate.weights.rounding import scale_name
 from animate.weights.storage.reading import ROWS
@@ -24,16 +25,17 @@ Part = TypeVar("Part")
 
 # As in the official model's arithmetic: what modulates or normalises is never rounded to bf16.
 FP32_PARTS = re.compile(
-    r"(^|\.)(time_embedder|scale_shift_table|norm1|norm2|norm3|motion_synthesis_weight)(\.|$)"
+    r"(^|\.)(time_embedder|time_embedding|time_projection|scale_shift_table|modulation"
+    r"|norm1|norm2|norm3|motion_synthesis_weight)(\.|$)"
 )
 
 
-def empty_transformer(folder: Path, dtype: torch.dtype) -> WanAnimateTransformer3DModel:
-    """Return the model of a folder on the meta device: shapes and types without memory.
+def empty_transformer(folder: Path, dtype: torch.dtype) -> nn.Module:
+    """Return diffusers' model of a folder on the meta device: shapes and types without memory.
 
     Matrices are `dtype`; parts that must stay fp32 do.
     """
-    model = empty_part(WanAnimateTransformer3DModel, folder)
+    model = empty_part(getattr(diffusers, folder_kind(folder).class_name), folder)
     for name, parameter in list(model.named_parameters()):
         kept = torch.float32 if FP32_PARTS.search(name) else dtype
         assign(model, name, torch.empty(parameter.shape, dtype=kept, device="meta"))

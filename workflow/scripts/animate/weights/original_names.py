@@ -47,6 +47,32 @@ BLOCK_WEIGHTS = {
     "cross_attn.norm_k_img.weight": "attn2.norm_added_k.weight",
     "modulation": "scale_shift_table",
 }
+# Wan-Animate-2's layers in diffusers, most of which keep their names.
+DRIVEN_LAYERS = (
+    *(f"text_embedding.{n}" for n in (0, 2)),
+    *(f"time_embedding.{n}" for n in (0, 2)),
+    "time_projection.1",
+    *(f"img_emb.proj.{n}" for n in (0, 1, 3, 4)),
+)
+DRIVEN_BLOCK_LAYERS = {
+    **{
+        f"{attention}.{a}": f"{attention}.{b}"
+        for attention in ("self_attn", "cross_attn")
+        for a, b in (("q", "to_q"), ("k", "to_k"), ("v", "to_v"), ("o", "to_out.0"))
+    },
+    "cross_attn.k_img": "cross_attn.add_k_proj",
+    "cross_attn.v_img": "cross_attn.add_v_proj",
+    **{name: name for name in ("norm3", "ffn.0", "ffn.2")},
+}
+DRIVEN_BLOCK_WEIGHTS = {
+    **{
+        f"{attention}.{norm}.weight": f"{attention}.{norm}.weight"
+        for attention in ("self_attn", "cross_attn")
+        for norm in ("norm_q", "norm_k")
+    },
+    "cross_attn.norm_k_img.weight": "cross_attn.norm_added_k.weight",
+    "modulation": "modulation",
+}
 
 
 def layer_count(names: Iterable[str], prefix: str) -> int:
@@ -72,6 +98,24 @@ def transformer_names(num_layers: int, num_face_blocks: int) -> Names:
         table[f"motion_encoder.enc.net_app.convs.{n}.conv2.0.kernel"] = ()
         table[f"motion_encoder.enc.net_app.convs.{n}.skip.0.kernel"] = ()
     return table
+
+
+def driven_names(num_layers: int) -> Names:
+    """Return the names of Wan-Animate-2's parameters in `WanAnimate2Transformer3DModel`.
+
+    Only attention is called otherwise there. The published file wraps each block in another one,
+    `blocks.N.block.`; files of other programs and LoRAs do not.
+    """
+    layers = ("patch_embedding", "head.head", *DRIVEN_LAYERS)
+    names = {name: name for name in _weights_and_biases({layer: layer for layer in layers})}
+    names["head.modulation"] = "head.modulation"
+    block = {**_weights_and_biases(DRIVEN_BLOCK_LAYERS), **DRIVEN_BLOCK_WEIGHTS}
+    for n in range(num_layers):
+        for wrapped in ("", "block."):
+            names |= {
+                f"blocks.{n}.{wrapped}{old}": f"blocks.{n}.{new}" for old, new in block.items()
+            }
+    return {old: (new,) for old, new in names.items()}
 
 
 def text_encoder_names(num_layers: int) -> Names:

@@ -6,13 +6,12 @@ from pathlib import Path
 import torch
 
 from animate.errors import ClipError
-from animate.weights.original_names import layer_count, transformer_names
+from animate.weights.kinds import original_kind
 from animate.weights.storage.stored import StoredTensor, stored_tensors
 from animate.weights.transformer_file.gguf import gguf_tensors
 from animate.weights.transformer_file.originals import Original
 from animate.weights.transformer_file.scaled import scaled_tensors
 
-FACE_BLOCKS = "face_adapter.fuser_blocks"
 READERS = {".safetensors": scaled_tensors, ".gguf": gguf_tensors}
 
 
@@ -43,8 +42,7 @@ def original_tensors(path: Path) -> dict[str, Original]:
 
 def _renamed(path: Path) -> Iterator[StoredTensor]:
     originals = original_tensors(path)
-    counts = (layer_count(originals, f"{blocks}.") for blocks in ("blocks", FACE_BLOCKS))
-    names = transformer_names(*counts)
+    names = original_kind(originals).names(originals)
     for name, tensor in originals.items():
         # What has no new name is passed on, for the check to name it.
         targets = names.get(name, (name,))

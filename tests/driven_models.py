@@ -1,0 +1,121 @@
+"""Tiny models of Wan-Animate-2 with random weights, and what diffusers makes of their inputs."""
+
+import torch
+from diffusers import WanAnimate2Transformer3DModel
+from diffusers.models.transformers import transformer_wan_animate_2 as theirs
+
+from animate.demo.model import randomise
+from animate.model.animate2.transformer import DrivenTransformer
+
+IMAGE_WIDTH = 1280
+TIMESTEP = 700.0
+TEXT_WIDTH = 32
+# More than nine blocks, so that one can be left out.
+TRANSFORMER = {
+    "dim": 64,
+    "ffn_dim": 96,
+    "freq_dim": 32,
+    "text_dim": TEXT_WIDTH,
+    "num_heads": 4,
+    "num_layers": 11,
+}
+
+
+def tiny_weights(seed: int = 0, **config) -> WanAnimate2Transformer3DModel:
+    """Return diffusers' model, fp32, on the CPU."""
+    model = WanAnimate2Transformer3DModel(**TRANSFORMER | config).eval().requires_grad_(False)
+    randomise(model, seed)
+    return model
+
+
+def tiny_inputs(grid: tuple[int, int, int]) -> dict[str, torch.Tensor]:
+    """Return random inputs of a segment whose driving video has that many tokens (T, H, W)."""
+    frames, height, width = grid[0], 2 * grid[1], 2 * grid[2]
+    generator = torch.Generator().manual_seed(1)
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=generator)
+
+    return {
+        "latents": noise(1, 16, frames + 1, height, width),
+        "condition": noise(1, 20, frames + 1, height, width),
+        "driving": noise(1, 16, frames, height, width),
+        "image": noise(1, 257, IMAGE_WIDTH),
+        "driving_image": noise(1, 257, IMAGE_WIDTH),
+        "prompt": noise(1, 7, TEXT_WIDTH),
+        "negative_prompt": noise(1, 4, TEXT_WIDTH),
+        "driving_prompt": noise(1, 70, TEXT_WIDTH),
+    }
+
+
+@torch.inference_mode()
+def velocities(model: DrivenTransformer, given: dict) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the guided and the unguided velocity of a model."""
+    driving = model.keep_driving(given["driving"], given["driving_image"], given["driving_prompt"])
+    guided = model.segment_constants(given["condition"], given["image"], given["prompt"], driving)
+    unguided = model.unguided_constants(guided, given["negative_prompt"])
+    time = model.time_embedding(torch.tensor([TIMESTEP]))
+    return tuple(model(given["latents"], time, constants) for constants in (guided, unguided))
+
+
+def their_velocities(
+    weights: WanAnimate2Transformer3DModel, given: dict[str, torch.Tensor]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the guided and the unguided velocity (1, 16, 1 + T, h, w), as diffusers has them."""
+    frames, height, width = given["driving"].shape[2:]
+    grid = torch.tensor([[frames, height // 2, width // 2]])
+    cache = theirs.WanAnimate2KVCache(len(weights.blocks))
+    mask = torch.ones(4, frames, height, width)
+    # Not compiled: flex attention's plain way is good enough for so few tokens.
+    with torch.inference_mode(), torch.compiler.set_stance("force_eager"):
+        weights(
+            [given["driving"][0]],
+            timestep=torch.tensor([999.0]),
+            encoder_hidden_states=[given["driving_prompt"][0]],
+            condition_latents=[torch.cat((mask, given["driving"][0]))],
+            kv_cache=cache,
+            kv_cache_mode="extract",
+            seq_len=int(grid.prod()),
+            encoder_hidden_states_image=given["driving_image"],
+            offset_grid_sizes=grid,
+        )
+        both = []
+        for prompt, unguided in (("prompt", False), ("negative_prompt", True)):
+            (velocity,) = weights(
+                [given["latents"][0]],
+                timestep=torch.tensor([TIMESTEP]),
+                encoder_hidden_states=[given[prompt][0]],
+                condition_latents=[given["condition"][0]],
+                kv_cache=cache,
+                kv_cache_mode="cached",
+                seq_len=int(grid.prod()) + int(grid[0, 1:].prod()),
+                encoder_hidden_states_image=given["image"],
+                reference_grid_sizes=grid,
+                origin_len=4 * (frames - 1) + 1,
+                origin_area=[8 * height, 8 * width],
+                is_uncondtion=unguided,
+            ).sample
+            both.append(velocity[None])
+    return tuple(both)
+
+
+def driven_originals(weights: WanAnimate2Transformer3DModel, wrapped: bool) -> dict:
+    """Return a model's tensors as the published file names them, or as others do, unwrapped."""
+    parts = (
+        (".to_q.", ".q."),
+        (".to_k.", ".k."),
+        (".to_v.", ".v."),
+        (".to_out.0.", ".o."),
+        (".add_k_proj.", ".k_img."),
+        (".add_v_proj.", ".v_img."),
+        (".norm_added_k.", ".norm_k_img."),
+    )
+    named = {}
+    for name, tensor in weights.state_dict().items():
+        for new, old in parts:
+            name = name.replace(new, old)
+        if wrapped and name.startswith("blocks."):
+            blocks, number, rest = name.split(".", 2)
+            name = f"{blocks}.{number}.block.{rest}"
+        named[name] = tensor.clone()
+    return named

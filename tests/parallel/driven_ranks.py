@@ -1,0 +1,44 @@
+"""What the ranks of a test compute with Wan-Animate-2: one process's result, shared or streamed."""
+
+from functools import partial
+from pathlib import Path
+
+import ranks
+from animate.model.animate2.driving import DrivingMemory, ResidentDriving
+from animate.model.animate2.transformer import DrivenTransformer
+from animate.parallel.driving import StreamedMemory
+from driven_models import tiny_inputs, tiny_weights, velocities
+from golden_model import relative_error
+
+# Driving tokens (T, H, W), to which the reference's frame is added: of two and of four ranks all
+# have as many, some have fewer, and some have none.
+GRIDS = ((3, 2, 4), (2, 3, 3), (1, 3, 1))
+LOG_SCALE = -1.3
+
+
+def check_driven(folder: Path) -> None:
+    """Every place of weights, keys and values gives what one process gives."""
+    folder = folder / "driven"
+    for grid in GRIDS:
+        given = tiny_inputs(grid)
+        expected = velocities(built(folder, "replicated", None, ResidentDriving), given)
+        for placement in ranks.PLACEMENTS if grid == GRIDS[0] else ("replicated",):
+            # The second segment of a clip finds the host memory of the first one.
+            streamed = StreamedMemory()
+            for memory in (ResidentDriving, streamed, streamed):
+                found = velocities(built(folder, placement, grid, memory), given)
+                error = max(map(relative_error, found, expected))
+                assert error < ranks.TOLERANCE, (grid, placement, memory, error)
+
+
+def built(
+    folder: Path, placement: str, grid: tuple[int, int, int] | None, memory: DrivingMemory
+) -> DrivenTransformer:
+    """Return the model of a folder; a `grid` asks for Ulysses."""
+    kind = partial(DrivenTransformer, memory=memory, log_scale=LOG_SCALE)
+    return ranks.built(folder, placement, grid, kind=kind)
+
+
+def write_driven(folder: Path) -> None:
+    """Write the transformer that the check reads, beside the first model's."""
+    tiny_weights().save_pretrained(folder / "driven")

@@ -1,0 +1,123 @@
+"""Our forward of Wan-Animate-2 is diffusers', without a mask of all tokens."""
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from animate.errors import ClipError
+from animate.model.animate2.attention import attend_driven
+from animate.model.animate2.transformer import DrivenTransformer
+from animate.model.attention import partial_attention
+from animate.parallel.loading import Resident, fill_transformer
+from animate.weights.checkpoint import empty_transformer
+from driven_models import (
+    driven_originals,
+    their_velocities,
+    tiny_inputs,
+    tiny_weights,
+    velocities,
+)
+from golden_model import relative_error
+
+TOLERANCE = 1e-5
+
+
+@pytest.fixture(scope="module")
+def weights():
+    return tiny_weights()
+
+
+@pytest.mark.parametrize("grid", [(3, 2, 3), (1, 4, 2)])
+def test_the_forward_is_that_of_diffusers(weights, grid):
+    given = tiny_inputs(grid)
+    expected = their_velocities(weights, given)
+    found = velocities(DrivenTransformer(weights), given)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert relative_error(ours, theirs) < TOLERANCE
+
+
+@pytest.mark.parametrize("log_scale", [0.0, -1.3])
+def test_attention_is_that_under_a_mask_of_all_tokens(log_scale):
+    """Frame f sees every generated token and driving frame f - 1; frame 1's keys are scaled."""
+    frames, tokens, heads, size = 3, 5, 2, 8
+    generator = torch.Generator().manual_seed(3)
+    shapes = [(1, (1 + frames) * tokens, heads, size)] * 3 + [(1, frames, tokens, heads, size)] * 2
+    q, k, v, driving_k, driving_v = (torch.randn(s, generator=generator) for s in shapes)
+    expected = masked(q, k, v, driving_k, driving_v, log_scale)
+    found = attend_driven(partial_attention, q, k, v, (driving_k, driving_v), log_scale)
+    assert relative_error(found, expected) < 1e-6
+
+
+def masked(q, k, v, driving_k, driving_v, log_scale: float) -> torch.Tensor:
+    """Return attention under the mask of the definition, in fp64, scores and all."""
+    tokens = driving_k.shape[2]
+    keys, values = (
+        torch.cat((own, driving.flatten(1, 2)), dim=1).double()
+        for own, driving in ((k, driving_k), (v, driving_v))
+    )
+    query_frame = torch.arange(q.shape[1]) // tokens
+    own_frame = torch.arange(k.shape[1]) // tokens
+    driving_frame = torch.arange(keys.shape[1] - k.shape[1]) // tokens + 1
+    bias = torch.zeros(q.shape[1], keys.shape[1], dtype=torch.float64)
+    bias[:, : k.shape[1]][:, own_frame == 1] = log_scale
+    bias[:, k.shape[1] :][query_frame[:, None] != driving_frame] = -torch.inf
+    scores = torch.einsum("bqhd,bkhd->bhqk", q.double(), keys) / q.shape[3] ** 0.5
+    return torch.einsum("bhqk,bkhd->bqhd", (scores + bias).softmax(dim=-1), values)
+
+
+def test_the_distilled_model_scales_the_first_generated_frame(weights):
+    given = tiny_inputs((3, 2, 3))
+
+    class Masked(DrivenTransformer):
+        """The same forward under the mask."""
+
+        def _block(self, index, block, x, time, own, constants):
+            with constants.driving.here(index) as (keys, values):
+
+                def way(q, k, v, heads):
+                    return masked(q, k, v, keys, values, self.log_scale).type_as(q)
+
+                place = constants.length, constants.first_token, constants.frame_tokens
+                return block(x, time.blocks, own, constants.rotary, *place, way)
+
+    found, _ = velocities(DrivenTransformer(weights, log_scale=-1.3), given)
+    expected, _ = velocities(Masked(weights, log_scale=-1.3), given)
+    assert relative_error(found, expected) < TOLERANCE
+    base, _ = velocities(DrivenTransformer(weights), given)
+    assert relative_error(base, expected) > 100 * TOLERANCE
+
+
+@pytest.fixture(scope="module")
+def folder(weights, tmp_path_factory):
+    """The model in the layout of diffusers."""
+    folder = tmp_path_factory.mktemp("driven")
+    weights.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("form", ["diffusers", "published", "unwrapped"])
+def test_both_official_namings_load(weights, folder, tmp_path, form):
+    source = folder
+    if form != "diffusers":
+        source = tmp_path / "model.safetensors"
+        originals = driven_originals(weights, wrapped=form == "published")
+        prefix = "model.diffusion_model." if form == "published" else ""
+        save_file({prefix + name: tensor for name, tensor in originals.items()}, source)
+    model = empty_transformer(folder, torch.float32)
+    fill_transformer(model, source, torch.device("cpu"), Resident(model))
+    expected = weights.state_dict()
+    assert model.state_dict().keys() == expected.keys()
+    assert all(torch.equal(tensor, expected[name]) for name, tensor in model.state_dict().items())
+
+
+def test_what_is_not_the_models_is_named(weights, folder, tmp_path):
+    path = tmp_path / "model.safetensors"
+    originals = driven_originals(weights, wrapped=True)
+    del originals["blocks.3.block.cross_attn.k_img.weight"]
+    save_file(originals | {"blocks.0.block.new": torch.ones(1)}, path)
+    model = empty_transformer(folder, torch.float32)
+    with pytest.raises(ClipError, match=r"missing blocks\.3\.cross_attn\.add_k_proj.*new"):
+        fill_transformer(model, path, torch.device("cpu"), Resident(model))
+    (tmp_path / "config.json").write_text('{"_class_name": "WanTransformer3DModel"}')
+    with pytest.raises(ClipError, match="WanTransformer3DModel, not one of"):
+        empty_transformer(tmp_path, torch.float32)

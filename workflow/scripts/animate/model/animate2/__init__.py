@@ -1,0 +1,1 @@
+"""The forward of Wan-Animate-2, which sees the driving video's own tokens."""

@@ -1,0 +1,71 @@
+"""The kinds of transformer that can be sampled with: diffusers' class, and their tensors' names.
+
+Nothing else that reads weights knows which model they are of.
+"""
+
+import json
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from animate.errors import ClipError
+from animate.weights.original_names import Names, driven_names, layer_count, transformer_names
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of transformer.
+
+    `class_name` is that of its class in diffusers. `names` returns the table of original names for
+    as many blocks as some names, original or diffusers', tell of. The original names of no kind
+    later in `KINDS` begin with `mark`.
+    """
+
+    class_name: str
+    names: Callable[[Collection[str]], Names]
+    mark: str = ""
+
+
+def _posed(tensors: Collection[str]) -> Names:
+    adapters = (layer_count(tensors, f"face_adapter.{part}") for part in ("", "fuser_blocks."))
+    return transformer_names(layer_count(tensors, "blocks."), max(adapters))
+
+
+def _driven(tensors: Collection[str]) -> Names:
+    return driven_names(layer_count(tensors, "blocks."))
+
+
+KINDS = (
+    Kind("WanAnimateTransformer3DModel", _posed, "face_adapter."),
+    Kind("WanAnimate2Transformer3DModel", _driven),
+)
+
+
+def folder_kind(folder: Path) -> Kind:
+    """Return the kind that a transformer's folder is of, by its config.json.
+
+    Raises:
+        ClipError: the file cannot be read, or describes none of them.
+    """
+    path = folder / "config.json"
+    try:
+        name = json.loads(path.read_text("utf-8")).get("_class_name")
+    except (OSError, ValueError) as error:
+        raise ClipError(f"{path} cannot be read ({error}): get the model again") from error
+    for kind in KINDS:
+        if kind.class_name == name:
+            return kind
+    known = ", ".join(kind.class_name for kind in KINDS)
+    raise ClipError(f"{path} describes a {name}, not one of {known}: use another model")
+
+
+def model_kind(model: nn.Module) -> Kind:
+    """Return the kind of a model of diffusers."""
+    return next(kind for kind in KINDS if kind.class_name == type(model).__name__)
+
+
+def original_kind(tensors: Collection[str]) -> Kind:
+    """Return the kind that original names are of; the last one where nothing marks another."""
+    return next(kind for kind in KINDS if any(name.startswith(kind.mark) for name in tensors))
