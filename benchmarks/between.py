@@ -18,7 +18,7 @@ from measure import FULL, TINY, Table, Video, timed
 
 from animate.journal.sink import open_sink
 from animate.model.vae import in_range
-from animate.sampling.conditions import as_video
+from animate.sampling.conditions.frames import as_video
 from animate.video.files import VideoInfo
 
 PIECE = 4

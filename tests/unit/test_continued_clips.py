@@ -16,7 +16,7 @@ from animate.devices.machine import Machine
 from animate.errors import ClipError
 from animate.journal.key import input_hashes, job_key
 from animate.sampling.clip import frames_before, read_clip
-from animate.sampling.conditions import read_frames
+from animate.sampling.conditions.frames import read_frames
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
 from animate.sampling.segments import plan_segments, segment_lengths, segment_starts

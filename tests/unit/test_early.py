@@ -17,7 +17,7 @@ from animate.parallel.build import build_transformer
 from animate.parallel.loading import Resident, fill_transformer
 from animate.parallel.plan import Workload
 from animate.parallel.vae_stream import VaeStream
-from animate.sampling.conditions import nothing
+from animate.sampling.conditions.latents import nothing
 from animate.sampling.models import load_models
 from animate.sampling.weights import early_weights
 from animate.weights.checkpoint import empty_transformer

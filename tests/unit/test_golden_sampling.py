@@ -11,7 +11,8 @@ from animate.config.settings import SamplingSettings
 from animate.model.image import fit_reference
 from animate.model.transformer import SamplingTransformer
 from animate.model.vae import in_range
-from animate.sampling.conditions import SegmentFrames, as_video
+from animate.sampling.conditions.frames import SegmentFrames, as_video
+from animate.sampling.conditions.posed import PosedConditions
 from animate.sampling.loop import SegmentSampler, sample_segments
 from animate.sampling.segments import plan_segments
 from animate.sampling.solvers import make_solver
@@ -165,7 +166,7 @@ def sample_golden_run(transformer, data) -> torch.Tensor:
         seed=stored["seed"],
     )
     reference = fit_reference(data["reference"], stored["width"], stored["height"])
-    sampler = SegmentSampler(
+    conditions = PosedConditions(
         transformer,
         ToyCodec(),
         settings,
@@ -174,6 +175,7 @@ def sample_golden_run(transformer, data) -> torch.Tensor:
         torch.from_numpy(data["prompt_embeds"])[None],
         torch.from_numpy(data["negative_prompt_embeds"])[None],
     )
+    sampler = SegmentSampler(conditions)
     replacing = stored["mode"] == "replace"
 
     def read(segment):

@@ -7,7 +7,7 @@ import pytest
 
 from animate.config.settings import ClipSettings
 from animate.matte.grid import CELL, spread, whole_cells
-from animate.sampling.conditions import background_mask
+from animate.sampling.conditions.latents import background_mask
 from animate.video.files import VideoWriter, read_masks, read_segment
 from animate.video.timeline import Timeline
 from stages import stage

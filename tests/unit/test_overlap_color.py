@@ -8,7 +8,7 @@ from torch.nn.functional import avg_pool3d, interpolate
 from animate.config.job import read_job
 from animate.config.settings import SamplingSettings
 from animate.devices.machine import Machine
-from animate.sampling.conditions import SegmentFrames
+from animate.sampling.conditions.frames import SegmentFrames
 from animate.sampling.overlap_color import BOUND, fit_change, match_overlap
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job

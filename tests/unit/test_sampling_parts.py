@@ -22,7 +22,8 @@ from animate.model.text import clean_prompt
 from animate.model.vae import as_pixels, in_range
 from animate.parallel.vae_split import SplitCodec
 from animate.sampling.color import match_colors, statistics
-from animate.sampling.conditions import SegmentFrames, as_video, background_mask, fold_mask
+from animate.sampling.conditions.frames import SegmentFrames, as_video
+from animate.sampling.conditions.latents import background_mask, fold_mask
 from animate.sampling.loop import segment_noise, step_noise
 from animate.sampling.progress import Progress, duration
 from animate.sampling.segments import bounce, plan_segments, segment_lengths

@@ -25,9 +25,9 @@ from animate.journal.lock import held, remove_journal
 from animate.journal.segments import Journal
 from animate.parallel import vae_stream
 from animate.parallel.plan import Workload
-from animate.sampling import loop
 from animate.sampling.clip import read_clip
-from animate.sampling.conditions import given_video
+from animate.sampling.conditions import shared
+from animate.sampling.conditions.latents import given_video
 from animate.sampling.models import KeptModels, load_models
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
@@ -364,7 +364,7 @@ def test_a_shot_knows_nothing_of_the_one_before(two_shots, monkeypatch):
         given.append(previous is not None)
         return given_video(previous, *others)
 
-    monkeypatch.setattr(loop, "given_video", record)
+    monkeypatch.setattr(shared, "given_video", record)
     split, ignored = two_shots("split"), two_shots("ignored", cuts="ignore")
     sample(split)
     assert given == [False, True, False, True]

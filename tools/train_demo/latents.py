@@ -17,7 +17,7 @@ from animate.model.image import encode_reference
 from animate.model.parts import load_part
 from animate.model.text import encode_prompt
 from animate.model.wan import TEXT_TOKENS
-from animate.sampling.conditions import background_mask, fold_mask
+from animate.sampling.conditions.latents import background_mask, fold_mask
 from networks import MEAN, MOTION_FILE, STD, VAE_FILE, build_transformer, build_vae, resume
 from pool import scenes
 from scenes import Scene

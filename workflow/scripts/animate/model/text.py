@@ -42,18 +42,23 @@ def tokenize(folder: Path, text: str) -> list[int]:
 
 
 def encode_prompt(
-    folder: Path, text: str, warn: Callable[[str], None] = logging.warning
+    folder: Path,
+    text: str,
+    warn: Callable[[str], None] = logging.warning,
+    clean: bool = True,
 ) -> torch.Tensor:
     """Return the embedding (tokens, width) of `text`, at most 512 tokens, without padding.
 
-    `warn` gets a sentence when there are more. The encoder runs on the CPU, in the type that its
-    `config.json` names (bf16 in the published model): one text takes no GPU's memory away from a
-    clip. CPUs with and without bf16 units round differently, so another kind of machine gives a
-    slightly different embedding.
+    `warn` gets a sentence when there are more. With `clean` the text is that of `clean_prompt`, as
+    models were trained but for Wan-Animate-2, which gets it as it is.
+
+    The encoder runs on the CPU, in the type that its `config.json` names (bf16 in the published
+    model): one text takes no GPU's memory away from a clip. CPUs with and without bf16 units round
+    differently, so another kind of machine gives a slightly different embedding.
     """
     from transformers import UMT5EncoderModel
 
-    text = clean_prompt(text)
+    text = clean_prompt(text) if clean else text
     ids = tokenize(folder / "tokenizer", text)
     if len(ids) > TEXT_TOKENS:
         warn(

@@ -22,13 +22,9 @@ from animate.model.image import load_features, reference_video
 from animate.model.text import load_prompt
 from animate.model.vae import in_range
 from animate.prefetch import prefetch
-from animate.sampling.conditions import (
-    SegmentFrames,
-    as_video,
-    check_lengths,
-    nothing,
-    read_frames,
-)
+from animate.sampling.conditions.frames import SegmentFrames, as_video, check_lengths, read_frames
+from animate.sampling.conditions.latents import nothing
+from animate.sampling.conditions.posed import PosedConditions
 from animate.sampling.loop import SegmentSampler
 from animate.sampling.models import Models
 from animate.sampling.segments import Segment, plan_segments, sampled_shots
@@ -105,7 +101,7 @@ def segment_sampler(clip: SegmentedClip, models: Models) -> SegmentSampler:
     """Return what samples the clip's segments."""
     job = clip.job
     negative = job.inputs.get("negative_prompt")
-    return SegmentSampler(
+    conditions = PosedConditions(
         models.transformer,
         models.codec,
         job.settings,
@@ -114,6 +110,7 @@ def segment_sampler(clip: SegmentedClip, models: Models) -> SegmentSampler:
         load_prompt(job.inputs[PROMPT]),
         None if negative is None else load_prompt(negative),
     )
+    return SegmentSampler(conditions)
 
 
 def first_encoded(clip: SegmentedClip, finished: int, device: torch.device) -> torch.Tensor | None:

@@ -10,13 +10,16 @@ can differ by a visible step of at most the bound; a few milliseconds.
 import torch
 
 from animate.model.vae import in_range
-from animate.sampling.conditions import MASK_THRESHOLD, SegmentFrames, as_video
+from animate.sampling.conditions.frames import MASK_THRESHOLD, Frames, as_video
 
 Statistics = tuple[torch.Tensor, torch.Tensor]
 
 
 def match_colors(
-    sampled: torch.Tensor, frames: SegmentFrames, reference: torch.Tensor, bound: float
+    sampled: torch.Tensor,
+    frames: Frames,
+    reference: torch.Tensor,
+    bound: float,
 ) -> torch.Tensor:
     """Return sampled frames (1, 3, F, h, w) with their colours moved towards what they should be.
 

@@ -2,22 +2,15 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 import torch
 
-from animate.config.settings import SamplingSettings
 from animate.errors import ClipError
-from animate.model.transformer import SamplingTransformer
-from animate.model.vae import VideoCodec, in_range
 from animate.sampling.color import match_colors
-from animate.sampling.conditions import (
-    SegmentFrames,
-    as_video,
-    given_video,
-    reference_condition,
-)
+from animate.sampling.conditions.frames import Frames
+from animate.sampling.conditions.shared import Conditions, OnPart
 from animate.sampling.overlap_color import match_overlap
 from animate.sampling.segments import Segment
 from animate.sampling.solvers import make_solver
@@ -27,8 +20,6 @@ LATENT_CHANNELS = 16
 OnStep = Callable[[int], None]
 # The number of a segment's frames before a piece, and the piece, (1, 3, n, h, w) fp32 in -1..1.
 OnPiece = Callable[[int, torch.Tensor], None]
-# The name of a part of a segment's work that ends.
-OnPart = Callable[[str], None]
 
 
 class NotFinite(Exception):
@@ -37,23 +28,13 @@ class NotFinite(Exception):
 
 @dataclass(frozen=True)
 class SegmentSampler:
-    """The models and the clip's constants; `sample` makes one segment.
+    """Samples the segments of a clip, each on its `conditions`; `sample` makes one."""
 
-    `reference` is (1, 3, h, w) in -1..1, `image_embeds` (1, 257, n), the prompts (1, tokens, n);
-    `negative_prompt_embeds` is needed when guidance_scale is above 1.
-    """
-
-    transformer: SamplingTransformer
-    codec: VideoCodec
-    settings: SamplingSettings
-    reference: torch.Tensor
-    image_embeds: torch.Tensor
-    prompt_embeds: torch.Tensor
-    negative_prompt_embeds: torch.Tensor | None = None
+    conditions: Conditions
 
     def sample(
         self,
-        frames: SegmentFrames,
+        frames: Frames,
         previous: torch.Tensor | None,
         noise: torch.Tensor,
         draw: torch.Generator,
@@ -71,16 +52,17 @@ class SegmentSampler:
         "constants", "steps" and "decoding". `prompt_embeds` are the segment's, if it has its own.
         """
         # The constants are not kept, so that their memory is free while decoding.
+        conditions = self.conditions
         latents = self._denoise(
-            noise.to(self.transformer.device),
-            self._constants(frames, previous, prompt_embeds, on_part),
+            noise.to(conditions.transformer.device),
+            conditions.branches(frames, previous, prompt_embeds, on_part),
             draw,
             on_step,
         )
         on_part("steps")
-        pieces = self.codec.decode(latents[:, :, 1:])
+        pieces = conditions.codec.decode(latents[:, :, 1:])
         pieces = self._with_matched_colors(pieces, frames, previous)
-        kept, first, tail, finite = self.settings.conditioning_frames, 0, None, True
+        kept, first, tail, finite = conditions.settings.conditioning_frames, 0, None, True
         for piece in pieces:
             on_piece(first, piece)
             first += piece.shape[2]
@@ -96,62 +78,27 @@ class SegmentSampler:
     def _with_matched_colors(
         self,
         pieces: Iterable[torch.Tensor],
-        frames: SegmentFrames,
+        frames: Frames,
         previous: torch.Tensor | None,
     ) -> Iterable[torch.Tensor]:
-        match = self.settings.color_match
+        match = self.conditions.settings.color_match
         if match == "overlap":
             return pieces if previous is None else match_overlap(pieces, previous, frames)
         if match == "off" or not match:
             return pieces
-        return [match_colors(_joined(pieces), frames, self.reference, match)]
-
-    @cached_property
-    def _reference_condition(self) -> torch.Tensor:
-        return reference_condition(self.codec, self.reference)
-
-    def _constants(
-        self,
-        frames: SegmentFrames,
-        previous: torch.Tensor | None,
-        prompt_embeds: torch.Tensor | None,
-        on_part: OnPart,
-    ) -> list:
-        """Return the constants of the guided branch, and of the unguided one if there is one."""
-        model, device = self.transformer, self.transformer.device
-        mask, parts = given_video(previous, frames, device)
-        latents, pose = self.codec.encode_both(parts, [as_video(frames.pose)])
-        given = torch.cat((mask.to(latents), latents), dim=1)
-        condition = torch.cat((self._reference_condition, given), dim=2)
-        on_part("encoding")
-        face = in_range(as_video(frames.face).to(device))
-        constants = model.segment_constants(
-            condition.to(device),
-            pose.to(device),
-            face,
-            self.image_embeds.to(device),
-            (self.prompt_embeds if prompt_embeds is None else prompt_embeds).to(device),
-            self.settings.pose_strength,
-            self.settings.face_strength,
-        )
-        branches = [constants]
-        if self.settings.guided:
-            negative = self.negative_prompt_embeds.to(device)
-            branches += [model.unguided_constants(constants, face.shape[2], negative)]
-        on_part("constants")
-        return branches
+        return [match_colors(_joined(pieces), frames, self.conditions.reference, match)]
 
     def _denoise(
         self, latents: torch.Tensor, branches: list, draw: torch.Generator, on_step: OnStep
     ) -> torch.Tensor:
-        s = self.settings
+        model, s = self.conditions.transformer, self.conditions.settings
         solver = make_solver(s.solver, s.steps, s.shift, latents.device, s.timesteps)
         options = {"generator": draw} if s.solver == "lcm" else {}
-        times = self.transformer.time_embedding(solver.timesteps)
+        times = model.time_embedding(solver.timesteps)
         for index, timestep in enumerate(solver.timesteps):
             if index == s.guided_steps:
                 branches = branches[:1]
-            velocities = [self.transformer(latents, times.step(index), c) for c in branches]
+            velocities = [model(latents, times.step(index), c) for c in branches]
             velocity = velocities[0]
             if len(velocities) > 1:
                 velocity = velocities[1] + s.guidance_scale * (velocity - velocities[1])
@@ -172,7 +119,7 @@ def _joined(pieces: Iterable[torch.Tensor]) -> torch.Tensor:
 def sample_segments(
     sampler: SegmentSampler,
     segments: list[Segment],
-    frames: Iterable[SegmentFrames],
+    frames: Iterable[Frames],
     finished: int = 0,
     tail: torch.Tensor | None = None,
     on_step: Callable[[int, int], None] = lambda segment, step: None,
@@ -193,9 +140,9 @@ def sample_segments(
     Raises:
         ClipError: a step or the decoder gave NaN or infinity; it names segment and step.
     """
-    settings = sampler.settings
+    settings = sampler.conditions.settings
     generator = torch.Generator().manual_seed(settings.seed)
-    height, width = sampler.reference.shape[-2:]
+    height, width = sampler.conditions.reference.shape[-2:]
     coming = iter(frames)
     for segment in segments:
         # Drawn for finished segments too, so that a resumed run sees the same noise.

@@ -22,7 +22,7 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 from animate.matte.grid import CELL
-from animate.sampling.conditions import MASK_THRESHOLD, SegmentFrames
+from animate.sampling.conditions.frames import MASK_THRESHOLD, Frames
 
 # Most that one segment is changed: of the contrast, and of the whole range by the offset.
 BOUND = 0.1
@@ -51,7 +51,7 @@ class ColorChange:
 
 
 def match_overlap(
-    pieces: Iterable[torch.Tensor], given: torch.Tensor, frames: SegmentFrames
+    pieces: Iterable[torch.Tensor], given: torch.Tensor, frames: Frames
 ) -> Iterator[torch.Tensor]:
     """Yield the pieces of a segment, (1, 3, n, h, w) in -1..1, with their colours fitted.
 
@@ -108,7 +108,7 @@ def _cell_means(video: torch.Tensor) -> torch.Tensor:
     return avg_pool2d(pictures, CELL).transpose(0, 1).flatten(1)
 
 
-def _is_person(frames: SegmentFrames, first: int, last: int) -> torch.Tensor:
+def _is_person(frames: Frames, first: int, last: int) -> torch.Tensor:
     """Return 1 where the person's mask is, (n, h, w), of a segment's frames from first to last."""
     return torch.from_numpy(frames.mask[first:last, ..., 0] > MASK_THRESHOLD).float()
 

@@ -5,7 +5,7 @@ clip back and forth, and what it samples beyond the clip's end is dropped. Of a 
 shots, each shot is planned like a clip: its first segment knows nothing of the scene before.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -15,6 +15,9 @@ from animate.config.settings import SegmentSettings
 # most of it dropped, would cost too much.
 SHORTEST_SHOT = 12
 SHORTEST_SEGMENT = 21
+
+# The frame shown at a position of a clip of so many frames.
+Turn = Callable[[int, int], int]
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,20 @@ class Segment:
         return min(self.sources), max(self.sources) + 1
 
 
+def bounce(position: int, frame_count: int) -> int:
+    """Return the frame shown at `position` when a clip is played back and forth without end."""
+    if frame_count == 1:
+        return 0
+    position %= 2 * (frame_count - 1)
+    return min(position, 2 * (frame_count - 1) - position)
+
+
+def mirror(position: int, frame_count: int) -> int:
+    """Return the same where the first and the last frame are shown twice as it turns round."""
+    position %= 2 * frame_count
+    return min(position, 2 * frame_count - 1 - position)
+
+
 def plan_segments(
     frame_count: int,
     segment_frames: int,
@@ -48,6 +65,7 @@ def plan_segments(
     shots: Sequence[int] = (0,),
     fit: str = "pad",
     continued: bool = False,
+    turn: Turn = bounce,
 ) -> list[Segment]:
     """Return the segments of a clip of `frame_count` frames, at least one.
 
@@ -55,6 +73,7 @@ def plan_segments(
     (4n + 1). `shots` are the first frames of those that start afresh, see `sampled_shots`. `fit` is
     "pad", as in the official code, or "even", see `fitted_length`. A `continued` clip goes on from
     the last frames of another one, which its first segment reuses; they count as frames -1, -2, ...
+    `turn` says how a clip is played back and forth, as the model was trained: `bounce` or `mirror`.
     """
     segments: list[Segment] = []
     for first, stop in _shot_spans(frame_count, conditioning_frames, shots, continued):
@@ -62,7 +81,7 @@ def plan_segments(
         for number in range(_count(stop - first, length, conditioning_frames)):
             reuses = number > 0 or first < 0
             place = len(segments), number, first, stop - first
-            segments.append(_segment(*place, length, conditioning_frames, reuses))
+            segments.append(_segment(*place, length, conditioning_frames, reuses, turn))
     return segments
 
 
@@ -134,14 +153,6 @@ def _count(frame_count: int, segment_frames: int, conditioning_frames: int) -> i
     return max(1, -(-(frame_count - conditioning_frames) // (segment_frames - conditioning_frames)))
 
 
-def bounce(position: int, frame_count: int) -> int:
-    """Return the frame shown at `position` when a clip is played back and forth without end."""
-    if frame_count == 1:
-        return 0
-    position %= 2 * (frame_count - 1)
-    return min(position, 2 * (frame_count - 1) - position)
-
-
 def _segment(
     index: int,
     number: int,
@@ -150,13 +161,14 @@ def _segment(
     length: int,
     conditioning_frames: int,
     reuses: bool,
+    turn: Turn,
 ) -> Segment:
     """Return segment `number` of a shot that begins at frame `first` and has `frame_count`."""
     start = number * (length - conditioning_frames)
     overlap = conditioning_frames if reuses else 0
     return Segment(
         index,
-        [first + bounce(position, frame_count) for position in range(start, start + length)],
+        [first + turn(position, frame_count) for position in range(start, start + length)],
         overlap,
         min(length - overlap, frame_count - start - overlap),
     )

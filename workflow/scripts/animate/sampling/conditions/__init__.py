@@ -1,0 +1,1 @@
+"""What each model samples a segment from."""
