@@ -52,18 +52,15 @@ def parts(tmp_path_factory):
         patch_size=56,
         hidden_act="gelu",
     )
+    # A norm over two channels, as of the smallest VAE, would make much of how fp32 is rounded.
     made = {
         "image_encoder": CLIPVisionModel(config),
-        "vae": AutoencoderKLWan(base_dim=2, num_res_blocks=1),
+        "vae": AutoencoderKLWan(base_dim=8, num_res_blocks=1),
     }
     for model in made.values():
         randomise(model.eval().requires_grad_(False), 5)
-    transformer = tiny_weights()
-    # Less is added to the noise: guidance and a random VAE make much of how fp32 is rounded.
-    for parameter in transformer.head.head.parameters():
-        parameter.data.mul_(0.1)
     return folder, made | {
-        "transformer": transformer,
+        "transformer": tiny_weights(),
         "text_encoder": UMT5EncoderModel.from_pretrained(folder / "text_encoder"),
         "tokenizer": T5TokenizerFast.from_pretrained(folder / "tokenizer"),
     }
