@@ -8,8 +8,8 @@ import numpy as np
 
 # Frames are compared at this width: motion of less than a pixel there is noise.
 WIDTH = 256
-# Before a join is looked for: new shades of an area are one, another grain is not.
-BLUR = 4
+# Before a join is looked for: new shades of large areas are one, another grain or outline is not.
+BLUR = 16
 # OpenCV's optical flow crashes on fewer.
 FEWEST_ROWS = 64
 BLOCKS = (8, 8)
