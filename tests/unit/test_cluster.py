@@ -126,6 +126,12 @@ def test_a_larger_checkpoint_asks_for_more_and_one_file_of_all_weights_for_twice
     assert detector_mb("mediapipe", {}, False) == 2000
 
 
+def test_an_editor_asks_for_twice_its_weights_where_it_computes_in_fp32():
+    weights = {"transformer/a.safetensors": 23_800_000_000, "vae/a.safetensors": 200_000_000}
+    on_cpu, on_gpu = (detector_mb("flux", weights, gpu) for gpu in (False, True))
+    assert on_cpu > 48_000 and 24_000 < on_gpu < 34_000
+
+
 def test_memory_grows_with_attempts_up_to_the_largest_nodes():
     assert [grown_mb(2000, attempt) for attempt in (1, 2, 3)] == [2000, 3000, 4000]
     assert [grown_mb(2000, attempt, 2500) for attempt in (1, 2, 3)] == [2000, 2500, 2500]
