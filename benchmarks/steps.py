@@ -96,7 +96,7 @@ class Benchmark:
         video, said = self.sizes[-1], []
         workload = Workload(video.width, video.height, video.frames, precision=precision)
         models = load_models(self._model, [], workload, machine, said.append)
-        return models, PLANNED.search(said[-1])[1]
+        return models, PLANNED.search("\n".join(said))[1]
 
     def steps(self, name: str, planned: str, model: SamplingTransformer, profiled: bool) -> None:
         """Time a step at every size, and profile the last."""
