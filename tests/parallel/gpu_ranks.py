@@ -17,16 +17,22 @@ from animate.config.job import read_job
 from animate.demo.model import TRANSFORMER, randomise
 from animate.devices.machine import machine_of
 from animate.devices.world import ALONE, World, join_world
+from animate.kernels.attention import choose_partial_attention
 from animate.kernels.compile import missing_for_compiling
 from animate.kernels.fp8 import convert_to_fp8
+from animate.model.animate2.driving import ResidentDriving
+from animate.model.animate2.transformer import DrivenTransformer
 from animate.model.transformer import SamplingTransformer
 from animate.model.vae import as_pixels, in_range
 from animate.parallel import build
 from animate.parallel.build import build_transformer
+from animate.parallel.driving import StreamedMemory
 from animate.parallel.plan import Workload, model_sizes, plan_memory
+from animate.parallel.ulysses import UlyssesSharding
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
 from animate.weights.checkpoint import empty_transformer
+from driven_models import tiny_inputs, tiny_weights, velocities
 from golden_model import relative_error
 from sampler_clip import result_frames, write_clip, write_model
 
@@ -40,6 +46,7 @@ MODEL = TRANSFORMER | {
     "motion_encoder_size": 32,
 }
 GRID, FRAMES = (5, 6, 7), 13
+LOG_SCALE = -1.3
 SEGMENT = Workload(16 * GRID[2], 16 * GRID[1], FRAMES)
 # Against fp32 on the CPU: what bf16 and fp8 round, in a model of random weights.
 FROM_FP32 = {"bf16": 0.03, "fp8": 0.10}
@@ -176,7 +183,26 @@ def write_inputs(folder: Path) -> None:
         job.journal.rename(job.journal.with_name("of the CPU"))
 
 
+def check_driven(world: World, device: torch.device, folder: Path) -> None:
+    """Wan-Animate-2 gives in bf16 what it gives in fp32 on the CPU, its keys here or streamed."""
+    weights, given = tiny_weights(dim=1024, num_heads=8, ffn_dim=2048), tiny_inputs(GRID)
+    exact = velocities(DrivenTransformer(weights, log_scale=LOG_SCALE), given)
+    weights = weights.to(device, torch.bfloat16)
+    given = {name: tensor.to(device) for name, tensor in given.items()}
+    kernel, attend = choose_partial_attention(device, 128, world)
+    assert kernel != "plain"
+    streamed = StreamedMemory()
+    for memory in (ResidentDriving, streamed, streamed):
+        sharding = UlyssesSharding(8) if world.size > 1 else None
+        model = DrivenTransformer(weights, sharding, None, memory, LOG_SCALE)
+        model.attend_by(attend)
+        for found, expected in zip(velocities(model, given), exact, strict=True):
+            error = relative_error(found.float().cpu(), expected)
+            assert error < FROM_FP32["bf16"], (kernel, memory, error)
+
+
 CHECKS = {
+    "driven": check_driven,
     "placements": check_placements,
     "compiling": check_compiling,
     "pixels": check_pixels,

@@ -5,9 +5,10 @@ import torch
 from safetensors.torch import save_file
 
 from animate.errors import ClipError
+from animate.kernels.attention import choose_partial_attention
 from animate.model.animate2.attention import attend_driven
 from animate.model.animate2.transformer import DrivenTransformer
-from animate.model.attention import partial_attention
+from animate.model.attention import PartialAttention, partial_attention
 from animate.parallel.loading import Resident, fill_transformer
 from animate.weights.checkpoint import empty_transformer
 from driven_models import (
@@ -121,3 +122,20 @@ def test_what_is_not_the_models_is_named(weights, folder, tmp_path):
     (tmp_path / "config.json").write_text('{"_class_name": "WanTransformer3DModel"}')
     with pytest.raises(ClipError, match="WanTransformer3DModel, not one of"):
         empty_transformer(tmp_path, torch.float32)
+
+
+def test_a_kernel_is_taken_that_gives_the_sums_as_well():
+    def halved() -> PartialAttention:
+        return lambda q, k, v: (partial_attention(q, k, v)[0], partial_attention(q, k, v)[1] / 2)
+
+    def misshapen() -> PartialAttention:
+        return lambda q, k, v: (partial_attention(q, k, v)[0], torch.ones(1))
+
+    def absent() -> PartialAttention:
+        raise ImportError
+
+    kernels = {"halved": halved, "misshapen": misshapen, "absent": absent}
+    cpu = torch.device("cpu")
+    assert choose_partial_attention(cpu, 16, kernels=kernels) == ("plain", partial_attention)
+    kernels["right"] = lambda: partial_attention
+    assert choose_partial_attention(cpu, 16, kernels=kernels)[0] == "right"

@@ -26,15 +26,14 @@ def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor
 def partial_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Partial:
     """Return `attention`, and the logarithm of the sum of its weights, by which it is merged."""
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
+    # The public function keeps the sums to itself.
     if q.device.type == "cpu":
-        # The public function keeps the sum to itself.
         out, log_sum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v)
     else:
-        out, log_sum, *_ = torch.ops.aten._scaled_dot_product_efficient_attention(
-            q, k, v, None, True
-        )
-        log_sum = log_sum[:, :, : q.shape[2]]
-    return out.transpose(1, 2), log_sum.transpose(1, 2).float()
+        efficient = torch.ops.aten._scaled_dot_product_efficient_attention
+        out, log_sum, *_ = efficient(q, k, v, None, True)
+    # Some kernels make their sums' rows longer.
+    return out.transpose(1, 2), log_sum[:, :, : q.shape[2]].transpose(1, 2)
 
 
 def merged(one: Partial, other: Partial) -> Partial:

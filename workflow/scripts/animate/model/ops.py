@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import nn
 
-from animate.model.attention import PartialAttention, partial_attention
 from animate.model.positions import norm_rotate
 
 # As `TokenSharding.attend`.
@@ -31,7 +30,6 @@ class Ops:
 
     attend: self-attention of this process's q, k, v (B, L, H, D) over a number of tokens, in a way
         of the model's own if it has one; see `TokenSharding.attend`.
-    partial_attention: attention over some of the keys, which is merged with that over others.
     norm_rotate: RMS norm and rotary positions of queries and keys; see `positions.norm_rotate`.
     qkv_input: what the layers of queries, keys and values take in place of (B, L, C).
     feed_forward: the feed-forward layers applied to (B, L, C).
@@ -41,4 +39,3 @@ class Ops:
     norm_rotate: NormRotate = norm_rotate
     qkv_input: Callable[[torch.Tensor], Any] = same_input
     feed_forward: Callable[[nn.Module, torch.Tensor], torch.Tensor] = feed_forward
-    partial_attention: PartialAttention = partial_attention

@@ -14,6 +14,7 @@ from torch import nn
 
 from animate.model.animate2.attention import attend_driven
 from animate.model.animate2.driving import DrivingKeys, DrivingMemory, ResidentDriving
+from animate.model.attention import PartialAttention, partial_attention
 from animate.model.block import BlockConstants, BlockNames, SamplingBlock
 from animate.model.ops import Ops
 from animate.model.positions import rotary_table
@@ -64,9 +65,10 @@ class DrivenTransformer(WanTransformer):
         config = weights.config
         sharding = sharding or NoSharding()
         super().__init__(sharding, config, config.dim // config.num_heads, config.out_dim)
-        self._ops = ops or Ops(sharding.attend)
+        ops = ops or Ops(sharding.attend)
+        self._attend: PartialAttention = partial_attention
         self.blocks = nn.ModuleList(
-            SamplingBlock(block, None, self._ops, NAMES) for block in weights.blocks
+            SamplingBlock(block, None, ops, NAMES) for block in weights.blocks
         )
         self.patch_embedding = weights.patch_embedding
         self.text_embedding = weights.text_embedding
@@ -78,6 +80,10 @@ class DrivenTransformer(WanTransformer):
         self._offsets = config.refer_offset_t, config.refer_offset_h, config.refer_offset_w
         self._stride = config.refer_stride
         self._memory, self.log_scale = memory, log_scale
+
+    def attend_by(self, attend: PartialAttention) -> None:
+        """Have `attend` compute attention over each set of keys from now on."""
+        self._attend = attend
 
     @property
     def time_layers(self) -> TimeLayers:
@@ -107,7 +113,7 @@ class DrivenTransformer(WanTransformer):
         grid = token_grid(latents, self.patch_size)
         frames, tokens = grid[0], grid[1] * grid[2]
         length = frames * tokens
-        attend = self._ops.partial_attention
+        attend = self._attend
         shape = (len(latents), frames, tokens, self.sharding.own_heads(self._heads), self.head_size)
         room = len(self.blocks), torch.Size(shape), self.dtype, self.device
         driving = self._memory(*room)
@@ -181,12 +187,12 @@ class DrivenTransformer(WanTransformer):
         own: BlockConstants,
         constants: DrivenConstants,
     ) -> torch.Tensor:
-        partial = self._ops.partial_attention
+        attend = self._attend
         with constants.driving.here(index) as driving:
 
             def way(q, k, v, heads) -> torch.Tensor:
                 seen = tuple(kept[..., heads, :] for kept in driving)
-                return attend_driven(partial, q, k, v, seen, self.log_scale)
+                return attend_driven(attend, q, k, v, seen, self.log_scale)
 
             place = constants.length, constants.first_token, constants.frame_tokens
             return block(x, time.blocks, own, constants.rotary, *place, way)
