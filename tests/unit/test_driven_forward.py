@@ -6,10 +6,14 @@ from safetensors.torch import save_file
 
 from animate.errors import ClipError
 from animate.kernels.attention import choose_partial_attention
+from animate.kernels.fp8 import convert_to_fp8
+from animate.kernels.ops import choose_ops
 from animate.model.animate2.attention import attend_driven
 from animate.model.animate2.transformer import DrivenTransformer
 from animate.model.attention import PartialAttention, partial_attention
+from animate.model.token_sharding import NoSharding
 from animate.parallel.loading import Resident, fill_transformer
+from animate.parallel.plan import model_sizes
 from animate.weights.checkpoint import empty_transformer
 from driven_models import (
     driven_originals,
@@ -139,3 +143,20 @@ def test_a_kernel_is_taken_that_gives_the_sums_as_well():
     assert choose_partial_attention(cpu, 16, kernels=kernels) == ("plain", partial_attention)
     kernels["right"] = lambda: partial_attention
     assert choose_partial_attention(cpu, 16, kernels=kernels)[0] == "right"
+
+
+def test_blocks_in_fp8_stay_near_those_in_fp32(folder):
+    given, found = tiny_inputs((3, 2, 3)), {}
+    for precision in ("bf16", "fp8"):
+        weights = empty_transformer(folder, torch.float32)
+        if precision == "fp8":
+            convert_to_fp8(weights, fused=False)
+        fill_transformer(weights, folder, torch.device("cpu"), Resident(weights))
+        model = DrivenTransformer(weights, ops=choose_ops(NoSharding().attend, precision, False))
+        found[precision] = velocities(model, given)
+    sizes = model_sizes(model)
+    assert (sizes.width, sizes.hidden) == (64, 96)
+    # Of the eight layers of each block, one byte a number.
+    assert sizes.blocks[0] < 0.6 * model_sizes(DrivenTransformer(tiny_weights())).blocks[0]
+    for rounded, exact in zip(found["fp8"], found["bf16"], strict=True):
+        assert 1e-3 < relative_error(rounded, exact) < 0.1

@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from diffusers import WanAnimateTransformer3DModel
 from torch import nn
 
 from animate.errors import ClipError
 from animate.kernels.widened import WidenedLinear
+from animate.model.ops import feed_forward_layers
+from animate.weights.kinds import model_kind
 from animate.weights.rounding import quantise_rows, rounded_layers
 
 # The compute capability of the first GPUs that multiply fp8.
@@ -89,25 +90,25 @@ def multiplies_fp8(device: torch.device) -> bool:
     return torch.cuda.get_device_capability(device) >= ADA
 
 
-def convert_to_fp8(
-    weights: WanAnimateTransformer3DModel, fused: bool, widened: bool = False
-) -> None:
+def convert_to_fp8(weights: nn.Module, fused: bool, widened: bool = False) -> None:
     """Make the linear layers that tokens pass in every step fp8 ones, in place.
 
-    Layers on the meta device stay there, to be filled; others are rounded now. `fused` rounds
-    tokens by our kernel. With `widened`, tokens stay as they are; see `kernels.widened`. The blocks
-    then need the operations of fp8, see `choose_ops`.
+    `weights` is diffusers' model. Layers on the meta device stay there, to be filled; others are
+    rounded now. `fused` rounds tokens by our kernel. With `widened`, tokens stay as they are; see
+    `kernels.widened`. The blocks then need the operations of fp8, see `choose_ops`.
     """
+    last = model_kind(weights).rounded[-1]
     for name in list(rounded_layers(weights)):
         layer = weights.get_submodule(name)
         if widened:
             rounded = WidenedLinear(layer)
         else:
             # The second layer of a feed-forward rounds the GELU of what it gets.
-            rounded = Fp8Linear(layer, gelu=name.endswith("ffn.net.2"), fused=fused)
+            rounded = Fp8Linear(layer, gelu=name.endswith(last), fused=fused)
         weights.set_submodule(name, rounded)
 
 
 def feed_forward(layers: nn.Module, h: torch.Tensor) -> torch.Tensor:
     """Return what diffusers' feed-forward, converted, makes of `h`: the GELU is the second's."""
-    return layers.net[2](layers.net[0].proj(h))
+    up, down = feed_forward_layers(layers)
+    return down(up(h))

@@ -7,7 +7,13 @@ from torch import nn
 
 from animate.kernels import fp8
 from animate.kernels.widened import WidenedLinear
-from animate.model.ops import Ops, SelfAttention, feed_forward, same_input
+from animate.model.ops import (
+    Ops,
+    SelfAttention,
+    feed_forward,
+    feed_forward_layers,
+    same_input,
+)
 from animate.model.positions import norm_rotate
 
 
@@ -35,6 +41,6 @@ def fused_norm_rotate(
 
 def fused_feed_forward(layers: nn.Module, h: torch.Tensor) -> torch.Tensor:
     """Return what diffusers' feed-forward `layers` make of `h`, the GELU made with the product."""
-    up, down = layers.net[0].proj, layers.net[2]
+    up, down = feed_forward_layers(layers)
     weight = up.widened() if isinstance(up, WidenedLinear) else up.weight
     return down(torch.ops.animate.linear_gelu(h, weight, up.bias))

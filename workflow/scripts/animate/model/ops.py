@@ -19,6 +19,13 @@ def same_input(h: torch.Tensor) -> torch.Tensor:
     return h
 
 
+def feed_forward_layers(layers: nn.Module) -> tuple[nn.Module, nn.Module]:
+    """Return the two linear layers of diffusers' feed-forward, which has a GELU between them."""
+    if isinstance(layers, nn.Sequential):
+        return layers[0], layers[2]
+    return layers.net[0].proj, layers.net[2]
+
+
 def feed_forward(layers: nn.Module, h: torch.Tensor) -> torch.Tensor:
     """Return what diffusers' feed-forward `layers` make of `h` (B, L, C)."""
     return layers(h)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from animate.errors import HostMemoryShort, MemoryShort
+from animate.model.ops import feed_forward_layers
 from animate.model.wan import WanTransformer
 
 GIB = 2**30
@@ -76,7 +77,7 @@ def model_sizes(model: WanTransformer) -> Sizes:
     """Return the sizes of a model; it may be on the meta device."""
     blocks = tuple(sum(p.nbytes for p in block.parameters()) for block in model.blocks)
     whole = sum(p.nbytes for p in model.parameters())
-    up = model.blocks[0].block.ffn.net[0].proj.weight
+    up = feed_forward_layers(model.blocks[0].block.ffn)[0].weight
     return Sizes(blocks, whole - sum(blocks), up.shape[1], up.shape[0])
 
 

@@ -18,12 +18,15 @@ from animate.weights.original_names import Names, driven_names, layer_count, tra
 class Kind:
     """A kind of transformer.
 
-    `class_name` is that of its class in diffusers. `names` returns the table of original names for
+    `class_name` is that of its class in diffusers, `rounded` has the linear layers of a block that
+    tokens pass in every step, which fp8 is for: the last one is the second of the feed-forward.
+    `names` returns the table of original names for
     as many blocks as some names, original or diffusers', tell of. The original names of no kind
     later in `KINDS` begin with `mark`.
     """
 
     class_name: str
+    rounded: tuple[str, ...]
     names: Callable[[Collection[str]], Names]
     mark: str = ""
 
@@ -37,9 +40,24 @@ def _driven(tensors: Collection[str]) -> Names:
     return driven_names(layer_count(tensors, "blocks."))
 
 
+def _rounded(own: str, cross: str, up: str, down: str) -> tuple[str, ...]:
+    """Return those layers by the names of the attentions and of the feed-forward's layers."""
+    seen = (f"{own}.{layer}" for layer in ("to_q", "to_k", "to_v", "to_out.0"))
+    return *seen, f"{cross}.to_q", f"{cross}.to_out.0", up, down
+
+
 KINDS = (
-    Kind("WanAnimateTransformer3DModel", _posed, "face_adapter."),
-    Kind("WanAnimate2Transformer3DModel", _driven),
+    Kind(
+        "WanAnimateTransformer3DModel",
+        _rounded("attn1", "attn2", "ffn.net.0.proj", "ffn.net.2"),
+        _posed,
+        "face_adapter.",
+    ),
+    Kind(
+        "WanAnimate2Transformer3DModel",
+        _rounded("self_attn", "cross_attn", "ffn.0", "ffn.2"),
+        _driven,
+    ),
 )
 
 

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
+from animate.weights.kinds import model_kind
+
 FP8 = torch.float8_e4m3fn
 LARGEST = torch.finfo(FP8).max
 
@@ -17,12 +19,10 @@ def rounded_layers(weights: nn.Module) -> Iterator[str]:
 
     `weights` is diffusers' transformer, with its own linear layers or with fp8 ones.
     """
+    layers = model_kind(weights).rounded
     for block in range(len(weights.blocks)):
-        for layer in ("attn1.to_q", "attn1.to_k", "attn1.to_v", "attn1.to_out.0"):
-            yield f"blocks.{block}.{layer}"
-        for layer in ("attn2.to_q", "attn2.to_out.0", "ffn.net.0.proj", "ffn.net.2"):
-            yield f"blocks.{block}.{layer}"
-    for adapter in range(len(weights.face_adapter)):
+        yield from (f"blocks.{block}.{layer}" for layer in layers)
+    for adapter in range(len(getattr(weights, "face_adapter", ()))):
         yield from (f"face_adapter.{adapter}.{layer}" for layer in ("to_q", "to_out"))
 
 
