@@ -72,13 +72,13 @@ def test_frames_of_another_size_are_refused_before_anything_is_sampled(project, 
     ("cells", "said"),
     [
         ({"fps": "10"}, "first has .* frames per second, but this clip 10; set fps of this clip"),
-        ({"conditioning_frames": "21"}, "first has .* frames, fewer than the 21 conditioning"),
+        ({"conditioning_frames": "13"}, "first has .* frames, fewer than the 13 conditioning"),
     ],
 )
 def test_frames_that_cannot_be_gone_on_from_are_refused_before_anything_is_sampled(
     project, rows, cells, said
 ):
-    first = rows[0] | {"clip": "first", "start": "", "end": "0.4"}
+    first = rows[0] | {"clip": "first", "start": "", "end": "0.3"}
     other = first | {"clip": "other", "continue_from": "first"} | cells
     project.write_table(*rows, first, other)
     done = project.snakemake("--keep-going", "results/other/timeline.json", check=False)
