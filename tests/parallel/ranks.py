@@ -118,6 +118,11 @@ def check_forward(folder: Path) -> None:
                 result = velocity(built(folder, placement, ulysses), grid)
                 error = relative_error(result, expected)
                 assert error < TOLERANCE, (grid, placement, ulysses, error)
+        for placement, ulysses in (("offload", None), ("fsdp2 offload", grid)):
+            model = built(folder, placement, ulysses)
+            model.compute_by_frames()
+            error = relative_error(velocity(model, grid), expected)
+            assert error < TOLERANCE, (grid, placement, "by frames", error)
 
 
 def check_load(folder: Path) -> None:
@@ -261,6 +266,8 @@ def check_messages() -> None:
     for latents, video in zip(both, (one, other), strict=True):
         error = relative_error(latents, alone.encode(video))
         assert error == 0 if count == 2 else error < 1e-5, error
+    banded = SplitCodec(vae, count, in_bands=True).encode_both([one], [other])
+    assert relative_error(torch.cat(banded), torch.cat(both)) < 1e-5
     nothing = torch.zeros(1, 1, 1, 1, 1).expand_as(one)
     for _ in range(2):
         calls["all_gather"] = 0

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import WanAnimateTransformer3DModel
 
-from animate.cluster.plan import BLOCKS, HIDDEN, WEIGHTS, WIDTH
+from animate.cluster.plan import WEIGHTS, published_sizes
 from animate.demo.model import write_tiny_model
 from animate.errors import ClipError
 from animate.kernels.compile import missing_for_compiling
@@ -16,7 +16,7 @@ from animate.kernels.ops import choose_ops, fused_feed_forward
 from animate.kernels.widened import WidenedLinear, numbers_of
 from animate.model.token_sharding import NoSharding
 from animate.model.transformer import SamplingTransformer
-from animate.parallel.plan import Sizes, model_sizes, plan_memory
+from animate.parallel.plan import model_sizes, plan_memory
 from animate.weights.checkpoint import FP32_PARTS, assign
 from golden_model import relative_error
 from ranks import velocity
@@ -45,19 +45,17 @@ def test_published_sizes_are_those_of_the_cost_model():
     for name, parameter in list(weights.named_parameters()):
         kept = torch.float32 if FP32_PARTS.search(name) else torch.bfloat16
         assign(weights, name, torch.empty_like(parameter, dtype=kept))
-    for precision, (block, rest) in WEIGHTS.items():
+    for precision in WEIGHTS:
         if precision == "fp8":
             convert_to_fp8(weights, fused=False)
-        sizes = model_sizes(SamplingTransformer(weights))
-        assert sizes.whole == pytest.approx(BLOCKS * block + rest, rel=0.003)
+        assert model_sizes(SamplingTransformer(weights)) == published_sizes(precision)
 
 
 @pytest.mark.parametrize(
     ("gib", "ranks", "placement"), [(36, 1, "replicated"), (24, 2, "fsdp2"), (16, 1, "offload")]
 )
 def test_every_placement_is_planned(gib, ranks, placement):
-    block, rest = WEIGHTS["fp8"]
-    sizes = Sizes((block,) * BLOCKS, rest, WIDTH, HIDDEN)
+    sizes = published_sizes("fp8")
     segment = {"tokens": 75600, "pixels": 1280 * 720, "frames": 77}
     plan = plan_memory(sizes, **segment, memory=gib << 30, ranks=ranks)
     assert plan.placement == placement

@@ -12,12 +12,12 @@ import yaml
 from packaging.specifiers import SpecifierSet
 from snakemake.cli import get_argument_parser
 
-from animate.cluster.plan import BLOCKS, COLUMNS, HIDDEN, WEIGHTS, WIDTH
+from animate.cluster.plan import COLUMNS, published_sizes
 from animate.cluster.requests.amounts import sampling_mb
 from animate.config.checks import config_mistakes
 from animate.devices.machine import OLDEST_DRIVER
 from animate.errors import MemoryShort
-from animate.parallel.plan import GIB, Sizes, plan_memory
+from animate.parallel.plan import GIB, plan_memory
 from project import ROOT
 
 PAGES = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "config/README")]
@@ -229,8 +229,7 @@ def test_the_readme_is_short_and_names_what_ci_runs():
 
 def peaks(width: int, height: int, precision: str, gpus: int) -> list[str]:
     """Return the GiB that the plan expects of each placement, the one without a limit first."""
-    block, rest = WEIGHTS[precision]
-    sizes = Sizes((block,) * BLOCKS, rest, WIDTH, HIDDEN)
+    sizes = published_sizes(precision)
     tokens, found, memory = (77 // 4 + 2) * width * height // 256, {}, None
     with suppress(MemoryShort):
         while True:

@@ -25,11 +25,15 @@ from animate.errors import ClipError, MemoryShort
 from animate.parallel.plan import GIB, Plan, Sizes, plan_memory
 from animate.serving.loaded import loaded_settings
 
-# The published transformer: its sizes, and the bytes of a block and of all else by precision.
-BLOCKS, WIDTH, HIDDEN = 40, 5120, 13_824
-WEIGHTS = {"bf16": (807_676_928, 2_242_556_648), "fp8": (509_113_344, 1_878_550_248)}
+# The published transformer: its sizes, and the bytes of a block, of one with a face adapter, which
+# every fifth has, and of all else by precision.
+BLOCKS, FACE_EVERY, WIDTH, HIDDEN = 40, 5, 5120, 13_824
+WEIGHTS = {
+    "bf16": (807_758_848, 1_017_515_520, 619_599_592),
+    "fp8": (509_113_344, 666_482_176, 619_599_592),
+}
 # Sizes that people have, in GB; how much of a card is free that shows a desktop, too.
-CARDS, FREE_OF_CARD = (12, 16, 24, 48, 80), 0.95
+CARDS, FREE_OF_CARD = (8, 12, 16, 24, 48, 80), 0.95
 COLUMNS = (
     "clip",
     "frames",
@@ -167,10 +171,16 @@ def _length_and_rate(clip: Clip, results: str) -> tuple[float, Fraction]:
 
 def _plan(work: Work, gpus: int, memory: int) -> Plan:
     """Return what the sampler would plan with so many bytes free on each GPU."""
-    block, rest = WEIGHTS[work.precision]
-    sizes = Sizes((block,) * BLOCKS, rest, WIDTH, HIDDEN)
+    sizes = published_sizes(work.precision)
     lengths = work.tokens, work.pixels, max(work.segment_lengths)
     return plan_memory(sizes, *lengths, memory, gpus, work.branches, work.vae_precision)
+
+
+def published_sizes(precision: str) -> Sizes:
+    """Return the sizes of the published transformer in "bf16" or "fp8"."""
+    block, with_face, rest = WEIGHTS[precision]
+    blocks = (with_face, *[block] * (FACE_EVERY - 1)) * (BLOCKS // FACE_EVERY)
+    return Sizes(blocks, rest, WIDTH, HIDDEN)
 
 
 def table_rows(lines: list[Line]) -> list[list[str]]:

@@ -72,6 +72,21 @@ class BlockConstants:
         return replace(self, face=(keys, values)), lead
 
 
+@dataclass(frozen=True)
+class BlockConditions:
+    """What every block's constants are made of, embedded.
+
+    Text (B, n, C) ends with one token that stands for `padding` ones; image (B, n, C), face
+    (B, T, n, C). The image may be a block's keys and values of it, of an earlier call.
+    """
+
+    text: torch.Tensor
+    padding: int
+    image: torch.Tensor | KeysValues
+    face: torch.Tensor | None = None
+    face_strength: float = 1.0
+
+
 class SamplingBlock(nn.Module):
     """One transformer block and the face adapter after it, if any: what is sharded and compiled."""
 
@@ -88,16 +103,18 @@ class SamplingBlock(nn.Module):
         self.face = face
         self.ops = ops
         self._before, self._after = self._before_attention, self._after_attention
+        self._keys_values, self._queries = self._keys_and_values, self._queries_alone
         self._mark: Mark | None = None
         self._weights_here: WeightsHere = nullcontext
-        self._by_frames = False
+        self._by_frames, self._attends_apart = False, False
 
-    def compute_by_frames(self) -> None:
-        """Have all but self-attention take one latent frame's tokens at a time: less memory.
+    def compute_by_frames(self, attends_apart: bool) -> None:
+        """Have one latent frame's tokens at a time taken: less memory.
 
-        The residual stream is then overwritten by the block's result.
+        The residual stream is then overwritten by the block's result. `attends_apart` as
+        `TokenSharding` has it; without, all tokens attend at once.
         """
-        self._by_frames = True
+        self._by_frames, self._attends_apart = True, attends_apart
 
     def compile_forward(self, compiled: Callable[[Callable], Callable], mark: Mark | None) -> None:
         """Have `compiled` make faster functions of what comes before self-attention and after it.
@@ -106,38 +123,30 @@ class SamplingBlock(nn.Module):
         given, is told each tensor's axes that are as long as the video.
         """
         self._before, self._after = map(compiled, (self._before_attention, self._after_attention))
+        parts = self._keys_and_values, self._queries_alone
+        self._keys_values, self._queries = map(compiled, parts)
         self._mark = mark
 
     def prefetch_by(self, weights_here: WeightsHere) -> None:
         """Enter the context of `weights_here()`, which brings the weights, in each use of them."""
         self._weights_here = weights_here
 
-    def constants(
-        self,
-        text: torch.Tensor,
-        padding: int,
-        image: torch.Tensor | KeysValues,
-        face: torch.Tensor | None = None,
-        face_strength: float = 1.0,
-    ) -> BlockConstants:
-        """Return the block's keys and values of embedded text, image (B, n, C), face (B, T, n, C).
-
-        Text ends with one token that stands for `padding` ones. `image` may be the keys and values
-        of an earlier call.
-        """
+    def constants(self, conditions: BlockConditions) -> BlockConstants:
+        """Return the block's keys and values."""
         with self._weights_here():
-            return self._constants(text, padding, image, face, face_strength)
+            return self._constants(conditions)
 
-    def _constants(self, text, padding: int, image, face, face_strength) -> BlockConstants:
+    def _constants(self, given: BlockConditions) -> BlockConstants:
         attn = self._part("cross_attention")
         heads = (attn.heads, -1)
-        keys = attn.norm_k(attn.to_k(text)).unflatten(2, heads)
-        values = attn.to_v(text).unflatten(2, heads)
+        keys = attn.norm_k(attn.to_k(given.text)).unflatten(2, heads)
+        values = attn.to_v(given.text).unflatten(2, heads)
+        image = given.image
         if torch.is_tensor(image):
             image_keys = attn.norm_added_k(attn.add_k_proj(image)).unflatten(2, heads)
             image = (image_keys, attn.add_v_proj(image).unflatten(2, heads))
-        face = self._face_constants(face)
-        return BlockConstants((keys, values), padding, image, face, face_strength)
+        face = self._face_constants(given.face)
+        return BlockConstants((keys, values), given.padding, image, face, given.face_strength)
 
     def _face_constants(self, face: torch.Tensor | None) -> KeysValues | None:
         adapter = self.face
@@ -151,7 +160,7 @@ class SamplingBlock(nn.Module):
         self,
         x: torch.Tensor,
         time: torch.Tensor,
-        constants: BlockConstants,
+        constants: BlockConstants | BlockConditions,
         rotary: tuple[torch.Tensor, torch.Tensor],
         length: int,
         first_token: int,
@@ -161,9 +170,12 @@ class SamplingBlock(nn.Module):
         """Return the residual stream (B, L, C) fp32 after this block.
 
         `time` is (B, 6, C) fp32; of all `length` tokens this process's begin with `first_token`.
-        `way` computes self-attention where the model has its own.
+        `way` computes self-attention where the model has its own. Constants are made of conditions
+        where those are given.
         """
         with self._weights_here():
+            if isinstance(constants, BlockConditions):
+                constants = self._constants(constants)
             if self._by_frames:
                 place = length, first_token, frame_tokens
                 return self._forward_by_frames(x, time, constants, rotary, *place, way)
@@ -186,24 +198,41 @@ class SamplingBlock(nn.Module):
         way,
     ) -> torch.Tensor:
         parts = [slice(n, n + frame_tokens) for n in range(0, x.shape[1], frame_tokens)]
-        whole: list[torch.Tensor] = []
-        for part in parts:
-            inputs = x[:, part], *(table[:, part] for table in rotary)
-            self._mark_lengths(*inputs)
-            made = self._before(inputs[0], time, inputs[1:])
-            whole = whole or [y.new_empty(y.shape[0], x.shape[1], *y.shape[2:]) for y in made]
-            for all_tokens, tokens in zip(whole, made, strict=True):
-                all_tokens[:, part] = tokens
-            del made
-        attended = self.ops.attend(*whole, length, way)
-        del whole, all_tokens, tokens
+        keys_values = self._joined(self._keys_values, x, time, rotary, parts)
+        # A model's own attention takes all queries at once.
+        apart, attended = self._attends_apart and way is None, None
+        if not apart:
+            (queries,) = self._joined(self._queries, x, time, rotary, parts)
+            attended = self.ops.attend(queries, *keys_values, length, way)
+            del queries, keys_values
         for part in parts:
             # Each part begins as far into a frame as the first: compiled code serves all.
             own, lead = constants.of_frames(first_token + part.start, frame_tokens)
-            inputs = x[:, part], attended[:, part]
+            if apart:
+                (queries,) = self._of_part(self._queries, x, time, rotary, part)
+                attended_here = self.ops.attend(queries, *keys_values, length)
+                del queries
+            else:
+                attended_here = attended[:, part]
+            inputs = x[:, part], attended_here
             self._mark_lengths(*inputs, *(own.face or ()))
             x[:, part] = self._after(*inputs, time, own, lead, frame_tokens)
         return x
+
+    def _joined(self, made: Callable, x, time, rotary, parts: list[slice]) -> list[torch.Tensor]:
+        """Return for all tokens what `made` gives for each part of them."""
+        whole: list[torch.Tensor] = []
+        for part in parts:
+            tensors = self._of_part(made, x, time, rotary, part)
+            whole = whole or [y.new_empty(y.shape[0], x.shape[1], *y.shape[2:]) for y in tensors]
+            for all_tokens, tokens in zip(whole, tensors, strict=True):
+                all_tokens[:, part] = tokens
+        return whole
+
+    def _of_part(self, made: Callable, x, time, rotary, part: slice) -> tuple[torch.Tensor, ...]:
+        inputs = x[:, part], *(table[:, part] for table in rotary)
+        self._mark_lengths(*inputs)
+        return made(inputs[0], time, inputs[1:])
 
     def _mark_lengths(self, *tensors: torch.Tensor) -> None:
         if self._mark:
@@ -212,13 +241,30 @@ class SamplingBlock(nn.Module):
 
     def _before_attention(self, x, time, rotary) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Return queries, keys and values (B, L, H, D) of self-attention."""
+        h = self._attention_input(x, time)
+        return self._query(h, rotary), *self._key_and_value(h, rotary)
+
+    def _keys_and_values(self, x, time, rotary) -> tuple[torch.Tensor, torch.Tensor]:
+        return self._key_and_value(self._attention_input(x, time), rotary)
+
+    def _queries_alone(self, x, time, rotary) -> tuple[torch.Tensor]:
+        return (self._query(self._attention_input(x, time), rotary),)
+
+    def _attention_input(self, x, time) -> Any:
         shift, scale, *_ = self._modulation(time)
-        attn, ops = self._part("self_attention"), self.ops
         h = (layer_norm(x, self.block.norm1) * (1 + scale) + shift).to(self._dtype)
-        h, heads = ops.qkv_input(h), (attn.heads, -1)
-        q = ops.norm_rotate(attn.to_q(h), attn.norm_q, *rotary).unflatten(2, heads)
-        k = ops.norm_rotate(attn.to_k(h), attn.norm_k, *rotary).unflatten(2, heads)
-        return q, k, attn.to_v(h).unflatten(2, heads)
+        return self.ops.qkv_input(h)
+
+    def _query(self, h, rotary) -> torch.Tensor:
+        attn = self._part("self_attention")
+        q = self.ops.norm_rotate(attn.to_q(h), attn.norm_q, *rotary)
+        return q.unflatten(2, (attn.heads, -1))
+
+    def _key_and_value(self, h, rotary) -> tuple[torch.Tensor, torch.Tensor]:
+        attn = self._part("self_attention")
+        heads = (attn.heads, -1)
+        k = self.ops.norm_rotate(attn.to_k(h), attn.norm_k, *rotary).unflatten(2, heads)
+        return k, attn.to_v(h).unflatten(2, heads)
 
     def _after_attention(
         self, x, attended, time, constants: BlockConstants, first_token: int, frame_tokens: int

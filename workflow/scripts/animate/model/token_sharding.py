@@ -11,7 +11,12 @@ from animate.model.attention import Attention, HeadsAttention, attention
 
 
 class TokenSharding(Protocol):
-    """A division of the tokens among processes; every process calls the same methods in order."""
+    """A division of the tokens among processes; every process calls the same methods in order.
+
+    `attends_apart`: whether `attend` takes some of the queries with all keys and values.
+    """
+
+    attends_apart: bool
 
     def shard(self, x: torch.Tensor) -> torch.Tensor:
         """Return this process's tokens (B, L, ...) of all tokens (B, N, ...)."""
@@ -45,6 +50,8 @@ class TokenSharding(Protocol):
 
 class NoSharding:
     """All tokens in one process."""
+
+    attends_apart = True
 
     def __init__(self, attend: Attention = attention):
         self._attend = attend

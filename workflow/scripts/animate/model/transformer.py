@@ -3,6 +3,7 @@
 See `animate.model.wan` for what it shares with other models, and for the shapes.
 """
 
+import math
 from dataclasses import replace
 
 import torch
@@ -10,11 +11,12 @@ import torch.nn.functional as F
 from diffusers import WanAnimateTransformer3DModel
 from torch import nn
 
-from animate.model.block import SamplingBlock
+from animate.model.block import BlockConditions, SamplingBlock
 from animate.model.ops import Ops
 from animate.model.positions import rotary_table
 from animate.model.token_sharding import NoSharding, TokenSharding
 from animate.model.wan import (
+    ConditionPatches,
     HeadLayers,
     SegmentConstants,
     TimeLayers,
@@ -98,15 +100,27 @@ class SamplingTransformer(WanTransformer):
                 adapter to the residual stream; 1 is the model as it was trained.
         """
         grid = token_grid(condition_latents, self.patch_size)
-        tokens = self._condition_tokens(condition_latents, pose_latents, pose_strength)
+        first, frame_tokens = self.sharding.first_token(math.prod(grid)), grid[1] * grid[2]
+        given = patches(condition_latents, self.patch_size), patches(pose_latents, self.patch_size)
+        if self._by_frames:
+            pose = self.sharding.shard(F.pad(given[1], (0, 0, frame_tokens, 0)))
+            reference = min(max(0, frame_tokens - first), pose.shape[1])
+            condition = self.sharding.shard(given[0])
+            tokens = ConditionPatches(condition, pose, reference, pose_strength)
+        else:
+            tokens = self.sharding.shard(self._condition_tokens(*given, pose_strength))
         image = self.condition_embedder.image_embedder(image_embeds.to(self.dtype))
         text, motion = self._embed_text(prompt_embeds), self._encode_faces(face)
+        conditions = BlockConditions(*text, image, motion, face_strength)
         return SegmentConstants(
             grid,
-            self.sharding.first_token(tokens.shape[1]),
-            self.sharding.shard(tokens),
+            first,
+            tokens,
             self._shared_tables(rotary_table(grid, self.head_size)),
-            [block.constants(*text, image, motion, face_strength) for block in self.blocks],
+            [
+                conditions if self._by_frames else block.constants(conditions)
+                for block in self.blocks
+            ],
         )
 
     def unguided_constants(
@@ -117,10 +131,10 @@ class SamplingTransformer(WanTransformer):
         black = torch.full((1, 3, size, size), -1.0, device=self.device, dtype=self.dtype)
         motion = self.motion_encoder(black).expand(len(prompt_embeds), face_frames, -1)
         text, face = self._embed_text(prompt_embeds), self._face_features(motion)
-        blocks = [
-            block.constants(*text, old.image, face, old.face_strength)
-            for block, old in zip(self.blocks, constants.blocks, strict=True)
-        ]
+        blocks = []
+        for block, old in zip(self.blocks, constants.blocks, strict=True):
+            own = BlockConditions(*text, old.image, face, old.face_strength)
+            blocks.append(own if self._by_frames else block.constants(own))
         return replace(constants, blocks=blocks)
 
     def _encode_faces(self, face: torch.Tensor) -> torch.Tensor:
@@ -132,12 +146,24 @@ class SamplingTransformer(WanTransformer):
         """Return (B, T, n, C) of motion (B, F, m); the reference's frame, the first, has none."""
         return F.pad(self.face_encoder(motion), (0, 0, 0, 0, 1, 0))
 
+    def _first_tokens(self, noisy: torch.Tensor, constants: SegmentConstants) -> torch.Tensor:
+        if not self._by_frames:
+            return super()._first_tokens(noisy, constants)
+        given, width = constants.tokens, self.patch_embedding.weight.shape[0]
+        x = torch.empty(*noisy.shape[:2], width, device=self.device)
+        for start in range(0, x.shape[1], constants.frame_tokens):
+            part = slice(start, start + constants.frame_tokens)
+            pose = given.pose[:, max(start, given.reference_tokens) : part.stop]
+            tokens = self._condition_tokens(given.condition[:, part], pose, given.pose_strength)
+            x[:, part] = tokens + self._noisy_tokens(noisy[:, part])
+        return x
+
     def _condition_tokens(
         self, condition: torch.Tensor, pose: torch.Tensor, pose_strength: float
     ) -> torch.Tensor:
+        """Return tokens of patches of the condition; the last of them have those of the pose."""
         pose_conv = self.pose_patch_embedding
-        tokens = self._given_tokens(condition, self.latent_channels)
-        pose = patches(pose, self.patch_size).to(self.dtype)
-        pose = F.linear(pose, pose_conv.weight.flatten(1), pose_conv.bias).float()
-        tokens[:, -pose.shape[1] :] += pose_strength * pose
+        tokens = self._embed_given(condition, self.latent_channels)
+        pose = F.linear(pose.to(self.dtype), pose_conv.weight.flatten(1), pose_conv.bias).float()
+        tokens[:, tokens.shape[1] - pose.shape[1] :] += pose_strength * pose
         return tokens

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from animate.model.block import BlockConstants, SamplingBlock, layer_norm
+from animate.model.block import BlockConditions, BlockConstants, SamplingBlock, layer_norm
 from animate.model.positions import timestep_sinusoids
 from animate.model.token_sharding import TokenSharding
 
@@ -27,19 +27,33 @@ Grid = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
+class ConditionPatches:
+    """This process's patches of the condition (B, L, 80) and of the pose (B, L, 64).
+
+    The reference's, of which `reference_tokens` are here, come first and have no pose: zeros.
+    """
+
+    condition: torch.Tensor
+    pose: torch.Tensor
+    reference_tokens: int
+    pose_strength: float
+
+
+@dataclass(frozen=True)
 class SegmentConstants:
     """All that the steps of a segment share.
 
     `tokens` (B, L, C) fp32 is the embedding of what is given beside the noisy latents, `rotary` the
     cosine and sine of this process's tokens, `grid` the whole video's size in tokens (T, H, W).
-    The blocks numbered in `skipped` take no part.
+    The blocks numbered in `skipped` take no part. A model that computes by frames may have what
+    tokens and the blocks' constants are made of instead, and makes them in each step.
     """
 
     grid: Grid
     first_token: int
-    tokens: torch.Tensor
+    tokens: torch.Tensor | ConditionPatches
     rotary: tuple[torch.Tensor, torch.Tensor]
-    blocks: list[BlockConstants]
+    blocks: list[BlockConstants] | list[BlockConditions]
     skipped: frozenset[int] = frozenset()
 
     @property
@@ -117,10 +131,14 @@ class WanTransformer(nn.Module):
         raise NotImplementedError
 
     def compute_by_frames(self) -> None:
-        """Have all but self-attention take one latent frame's tokens at a time: less memory."""
+        """Have one latent frame's tokens at a time taken: less memory.
+
+        Only keys, values and the residual stream are held for all of this process's tokens; where
+        several attend together, queries and what they find, too.
+        """
         self._by_frames = True
         for block in self.blocks:
-            block.compute_by_frames()
+            block.compute_by_frames(self.sharding.attends_apart)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -143,9 +161,8 @@ class WanTransformer(nn.Module):
         self, latents: torch.Tensor, time: TimeEmbedding, constants: SegmentConstants
     ) -> torch.Tensor:
         """Return the predicted velocity of noisy latents (B, 16, T, h, w), same shape, fp32."""
-        weight = self.patch_embedding.weight[:, : self.latent_channels].flatten(1)
         noisy = self.sharding.shard(patches(latents, self.patch_size))
-        x = constants.tokens + F.linear(noisy.to(self.dtype), weight).float()
+        x = self._first_tokens(noisy, constants)
         for index, (block, own) in enumerate(zip(self.blocks, constants.blocks, strict=True)):
             if index not in constants.skipped:
                 x = self._block(index, block, x, time, own, constants)
@@ -154,13 +171,21 @@ class WanTransformer(nn.Module):
         x = self.sharding.gather(x, constants.length)
         return unpatch(x, constants.grid, self.patch_size)
 
+    def _first_tokens(self, noisy: torch.Tensor, constants: SegmentConstants) -> torch.Tensor:
+        """Return the residual stream before the blocks, of patches (B, L, n) of noisy latents."""
+        return constants.tokens + self._noisy_tokens(noisy)
+
+    def _noisy_tokens(self, noisy: torch.Tensor) -> torch.Tensor:
+        weight = self.patch_embedding.weight[:, : self.latent_channels].flatten(1)
+        return F.linear(noisy.to(self.dtype), weight).float()
+
     def _block(
         self,
         index: int,
         block: SamplingBlock,
         x: torch.Tensor,
         time: TimeEmbedding,
-        own: BlockConstants,
+        own: BlockConstants | BlockConditions,
         constants: SegmentConstants,
     ) -> torch.Tensor:
         """Return the residual stream after block number `index`."""
@@ -178,9 +203,13 @@ class WanTransformer(nn.Module):
         That is without the noisy latents, whose embedding is added in each step. `given` is
         (B, channels, T, h, w).
         """
+        return self._embed_given(patches(given, self.patch_size), first)
+
+    def _embed_given(self, given: torch.Tensor, first: int) -> torch.Tensor:
+        """Return the same of patches (B, L, n)."""
         conv = self.patch_embedding
-        given = patches(given, self.patch_size).to(self.dtype)
-        return F.linear(given, conv.weight[:, first:].flatten(1), conv.bias).float()
+        weight = conv.weight[:, first:].flatten(1)
+        return F.linear(given.to(self.dtype), weight, conv.bias).float()
 
     def _embed_text(self, prompt_embeds: torch.Tensor) -> tuple[torch.Tensor, int]:
         """Return embedded text with one token of padding, and how many that one stands for."""

@@ -1,5 +1,6 @@
 """Where the weights go, decided before anything is loaded, from the model's real sizes."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,17 @@ OVERHEAD, SHARING = 1.5 * GIB, 1.5 * GIB
 VAE_WORK, VAE_FRAME = {"bf16": 6800, "fp32": 2 * 6800}, 30
 # Bytes per pixel and frame of the video that is encoded.
 ENCODED_FRAME = {"bf16": 6, "fp32": 12}
+# Where memory is short, the VAE takes so many bands of a frame, one after the other: more take less
+# memory and compute more of them twice.
+BANDS = 4
+# What that takes, as `tests/parallel/test_vae_bands.py` counts it: bytes per pixel
+# of a band, and how many more rows the halo takes. Frames and their quarter of latent frames, in
+# 384 channels of an eighth of the size, are held whole. So much per frame is held before or after.
+DECODED_BAND, DECODED_HALO = {"bf16": 9400, "fp32": 2 * 9400}, 27
+ENCODED_BAND, ENCODED_HALO = {"bf16": 7550, "fp32": 2 * 7550}, 140
+DEEP_FRAME, JOINED_FRAME = {"bf16": 3, "fp32": 6}, 36
+# Bytes of a token's rotary positions: cosine and sine of 64 angles in fp32.
+ROTARY = 512
 REPLICATED, FSDP2, OFFLOAD = "replicated", "fsdp2", "offload"
 
 
@@ -57,7 +69,8 @@ class Plan:
     """A placement of the weights and the peak of GPU memory expected with it, in bytes.
 
     `host_memory` are the bytes that all ranks together lock in the memory of their hosts. With
-    `by_frames`, what treats tokens apart takes one latent frame's at a time.
+    `by_frames`, the transformer takes one latent frame's tokens at a time, and the VAE one band of
+    the frames.
     """
 
     placement: str
@@ -159,15 +172,18 @@ def transformer_work(
     hidden = 12 * width + 4 * sizes.hidden + 2 * width
     # Sent to the other ranks: queries, keys, values and results.
     messages = 8 * width * (ranks - 1) // ranks
-    constants = branches * len(sizes.blocks) * 2 * 770 * width * 2
+    block_constants = 2 * 770 * width * 2
+    constants = branches * len(sizes.blocks) * block_constants
     whole = own * (max(attention, hidden) + messages)
     if not by_frames:
         return whole + constants
-    # Queries, keys, values and results stay whole, with rotary positions and what attention
-    # adds; the rest is held for a frame, by plain PyTorch in fp32.
+    # The residual stream, keys and values stay whole, and rotary positions; where ranks attend
+    # together also queries, results and what attention adds. The rest is held for a frame, by plain
+    # PyTorch in fp32.
+    together = 6 * width + messages if ranks > 1 else 0
     frame = -(-tokens // (frames // 4 + 2))
-    parts = own * (18 * width + messages) + frame * (24 * width + 6 * sizes.hidden)
-    return min(whole, parts) + constants
+    parts = own * (8 * width + ROTARY + together) + frame * (28 * width + 6 * sizes.hidden)
+    return parts + block_constants
 
 
 def _work(
@@ -182,8 +198,21 @@ def _work(
 ) -> int:
     """Return the bytes of activations: the larger of the transformer's and the VAE's."""
     transformer = transformer_work(sizes, tokens, frames, ranks, branches, by_frames)
+    return max(transformer, vae_work(pixels, frames, ranks, vae, by_frames))
+
+
+def vae_work(pixels: int, frames: int, ranks: int, vae: str, in_bands: bool = False) -> int:
+    """Return the bytes of the VAE's activations on each rank; see `plan_memory`."""
     decoding = pixels * (VAE_WORK[vae] // ranks + VAE_FRAME * frames)
     # Each of two ranks encodes a whole video.
     whole = pixels * (VAE_WORK[vae] + ENCODED_FRAME[vae] * frames)
     encoding = whole if ranks == 2 else 0
-    return max(transformer, decoding, encoding)
+    if in_bands and ranks <= 2:
+        # Bands lie across the longer side: the shorter is no longer than the root.
+        side, band = math.isqrt(pixels) + 1, pixels // BANDS
+        held = pixels * frames * (ENCODED_FRAME[vae] + DEEP_FRAME[vae])
+        encoding = held + ENCODED_BAND[vae] * min(pixels, band + ENCODED_HALO * side)
+        if ranks == 1:
+            decoding = held + DECODED_BAND[vae] * min(pixels, band + DECODED_HALO * side)
+            decoding = max(decoding, pixels * frames * JOINED_FRAME)
+    return max(decoding, encoding)

@@ -25,6 +25,9 @@ SHARES = (0.5, 0.5)
 class UlyssesSharding:
     """The division of the tokens among the ranks of a group; see `TokenSharding`."""
 
+    # Queries travel with their keys and values.
+    attends_apart = False
+
     def __init__(
         self,
         heads: int,

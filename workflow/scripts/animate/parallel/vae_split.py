@@ -8,6 +8,7 @@ from diffusers import AutoencoderKLWan
 
 from animate.model.vae import in_range
 from animate.parallel.rows import SharedRows, WholeRows
+from animate.parallel.vae_bands import BandedVaeStream
 from animate.parallel.vae_stream import VaeStream
 
 STRIDE = 8
@@ -21,12 +22,20 @@ class SplitCodec:
     """`AutoencoderKLWan` with standardised latents, on all ranks; see `VideoCodec`.
 
     Every rank passes the same tensors and gets the whole result. `dtype` is the arithmetic's. The
-    latents of a video that is one number, such as what stands for nothing, are kept.
+    latents of a video that is one number, such as what stands for nothing, are kept. `in_bands`: a
+    rank that has whole frames takes them in bands, which is slower and needs less memory.
     """
 
-    def __init__(self, vae: AutoencoderKLWan, ranks: int = 1, compiled: bool = False):
+    def __init__(
+        self,
+        vae: AutoencoderKLWan,
+        ranks: int = 1,
+        compiled: bool = False,
+        in_bands: bool = False,
+    ):
         vae.eval().requires_grad_(False)
-        self._stream, self._ranks = VaeStream(vae, compiled), ranks
+        self._ranks = ranks
+        self._stream = (BandedVaeStream if in_bands else VaeStream)(vae, compiled)
         self._dtype, self._device = vae.dtype, vae.device
         self._mean = torch.tensor(vae.config.latents_mean, device=vae.device)
         self._std = torch.tensor(vae.config.latents_std, device=vae.device)

@@ -8,6 +8,7 @@ attention of the middle gathers keys and values, so the split changes only how a
 """
 
 from collections.abc import Callable, Iterator
+from itertools import repeat
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,13 @@ from animate.parallel.rows import WholeRows
 
 PAST = 2
 Memory = dict[nn.Module, torch.Tensor]
+# What is done to the activations before frames are made larger or smaller, and in the end.
+Trim = Callable[[torch.Tensor], torch.Tensor]
+
+
+def untrimmed(x: torch.Tensor) -> torch.Tensor:
+    """Return `x`."""
+    return x
 
 
 class VaeStream:
@@ -39,38 +47,60 @@ class VaeStream:
         `piece` latent frames are made at a time; memory grows with it, speed a little.
         """
         memory: Memory = {}
-        latents = [self._encoder(part, memory, rows) for part in _pieces(video, 4 * piece)]
-        return _pointwise(torch.cat(latents), self._vae.quant_conv).chunk(2, dim=-1)[0]
+        return self._means(
+            [
+                self._after_down(self._down(part, memory, rows), memory, rows)
+                for part in pieces(video, 4 * piece)
+            ]
+        )
 
     def decode(self, latents: torch.Tensor, rows: WholeRows, piece: int) -> Iterator[torch.Tensor]:
         """Yield the frames (n, h, w, 3) of a rank's latents (T, h / 8, w / 8, 16), in order."""
         memory: Memory = {}
-        for part in _pieces(_pointwise(latents, self._vae.post_quant_conv), piece):
-            yield self._decoder(part, memory, rows)
+        for part in pieces(self._given(latents), piece):
+            yield self._up(self._before_up(part, memory, rows), memory, rows)
 
-    def _encoder(self, x: torch.Tensor, memory: Memory, rows: WholeRows) -> torch.Tensor:
-        encoder = self._vae.encoder
+    def _down(
+        self, x: torch.Tensor, memory: Memory, rows: WholeRows, trims: Iterator[Trim] | None = None
+    ) -> torch.Tensor:
+        """Return what the encoder's blocks make of frames, an eighth of their size."""
+        encoder, trims = self._vae.encoder, trims or repeat(untrimmed)
         x = self._causal(x, encoder.conv_in, memory, rows)
         for layer in encoder.down_blocks:
             if hasattr(layer, "resample"):
-                x = self._downsample(x, layer, memory, rows)
-            elif hasattr(layer, "to_qkv"):
-                x = _attention(x, layer, rows)
+                x = self._downsample(next(trims)(x), layer, memory, rows)
             else:
                 x = self._residual(x, layer, memory, rows)
+        return next(trims)(x)
+
+    def _after_down(self, x: torch.Tensor, memory: Memory, rows: WholeRows) -> torch.Tensor:
+        encoder = self._vae.encoder
         x = self._middle(x, encoder.mid_block, memory, rows)
         return self._causal(x, encoder.conv_out, memory, rows, encoder.norm_out)
 
-    def _decoder(self, x: torch.Tensor, memory: Memory, rows: WholeRows) -> torch.Tensor:
+    def _means(self, latents: list[torch.Tensor]) -> torch.Tensor:
+        return _pointwise(torch.cat(latents), self._vae.quant_conv).chunk(2, dim=-1)[0]
+
+    def _given(self, latents: torch.Tensor) -> torch.Tensor:
+        return _pointwise(latents, self._vae.post_quant_conv)
+
+    def _before_up(self, x: torch.Tensor, memory: Memory, rows: WholeRows) -> torch.Tensor:
         decoder = self._vae.decoder
         x = self._causal(x, decoder.conv_in, memory, rows)
-        x = self._middle(x, decoder.mid_block, memory, rows)
+        return self._middle(x, decoder.mid_block, memory, rows)
+
+    def _up(
+        self, x: torch.Tensor, memory: Memory, rows: WholeRows, trims: Iterator[Trim] | None = None
+    ) -> torch.Tensor:
+        """Return the frames that the decoder's blocks make, eight times as large as `x`."""
+        decoder, trims = self._vae.decoder, trims or repeat(untrimmed)
         for block in decoder.up_blocks:
             for layer in block.resnets:
                 x = self._residual(x, layer, memory, rows)
             for layer in block.upsamplers or ():
-                x = self._upsample(x, layer, memory, rows)
-        return self._causal(x, decoder.conv_out, memory, rows, decoder.norm_out)
+                x = self._upsample(next(trims)(x), layer, memory, rows)
+        x = self._causal(x, decoder.conv_out, memory, rows, decoder.norm_out)
+        return next(trims)(x)
 
     def _middle(self, x, middle: nn.Module, memory: Memory, rows: WholeRows) -> torch.Tensor:
         x = self._residual(x, middle.resnets[0], memory, rows)
@@ -180,7 +210,7 @@ def _attention(x: torch.Tensor, layer: nn.Module, rows: WholeRows) -> torch.Tens
     return x + _pointwise(out[:, 0].view(x.shape), layer.proj)
 
 
-def _pieces(x: torch.Tensor, length: int) -> Iterator[torch.Tensor]:
+def pieces(x: torch.Tensor, length: int) -> Iterator[torch.Tensor]:
     """Yield the first frame of `x` alone, then `length` frames at a time."""
     yield x[:1]
     for start in range(1, len(x), length):

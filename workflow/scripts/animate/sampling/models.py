@@ -61,10 +61,12 @@ def load_models(
     dtype = torch.float32 if exact else machine.dtype
     codecs: list[VideoCodec] = []
 
-    def add_codec(compiled: bool, ready: Callable[[], None] = lambda: None) -> None:
+    def add_codec(
+        compiled: bool, ready: Callable[[], None] = lambda: None, in_bands: bool = False
+    ) -> None:
         vae = load_vae(folder / "vae", dtype, machine.device)
         ready()
-        codecs.append(SplitCodec(vae, machine.world.size, compiled))
+        codecs.append(SplitCodec(vae, machine.world.size, compiled, in_bands))
 
     def encode_first(compiled: bool, ready: Callable[[], None]) -> None:
         add_codec(compiled, ready)
@@ -86,7 +88,8 @@ def load_models(
         None if first is None else encode_first,
     )
     if not codecs:
-        add_codec(how["compiled"])
+        # What is short of memory for the transformer is so for the VAE.
+        add_codec(how["compiled"], in_bands=how.get("by_frames", False))
     return Models(transformer, codecs[0], {**how, "vae_precision": workload.vae_precision})
 
 
@@ -151,7 +154,8 @@ class KeptModels:
         machine, transformer = self._machine, self._models.transformer
         where = machine.device, machine.world
         plan = common_plan(transformer, *where, workload, self._fresh)
-        return plan.placement == self._models.made_by["placement"]
+        how = self._models.made_by
+        return (plan.placement, plan.by_frames) == (how["placement"], how.get("by_frames", False))
 
     def _give_back(self) -> None:
         """Free the memory of a GPU that nothing is in."""

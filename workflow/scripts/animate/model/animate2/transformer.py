@@ -15,7 +15,7 @@ from torch import nn
 from animate.model.animate2.attention import attend_driven
 from animate.model.animate2.driving import DrivingKeys, DrivingMemory, ResidentDriving
 from animate.model.attention import PartialAttention, partial_attention
-from animate.model.block import BlockConstants, BlockNames, SamplingBlock
+from animate.model.block import BlockConditions, BlockConstants, BlockNames, SamplingBlock
 from animate.model.ops import Ops
 from animate.model.positions import rotary_table
 from animate.model.token_sharding import NoSharding, TokenSharding
@@ -134,7 +134,7 @@ class DrivenTransformer(WanTransformer):
                 driving.put(index, heads, *by_frame)
                 return attend(q, k, v)[0]
 
-            constants = block.constants(*text, image)
+            constants = block.constants(BlockConditions(*text, image))
             place = length, first_token, tokens
             x = block(x, time.blocks, constants, rotary, *place, way)
         return driving
@@ -163,7 +163,7 @@ class DrivenTransformer(WanTransformer):
             self.sharding.first_token(tokens.shape[1]),
             self.sharding.shard(tokens),
             self._shared_tables(rotary_table(grid, self.head_size)),
-            [block.constants(*text, image) for block in self.blocks],
+            [block.constants(BlockConditions(*text, image)) for block in self.blocks],
             driving=driving,
         )
 
@@ -173,7 +173,7 @@ class DrivenTransformer(WanTransformer):
         """Return `constants` with another prompt, for guidance; a block is left out there."""
         text = self._embed_text(prompt_embeds)
         blocks = [
-            block.constants(*text, old.image)
+            block.constants(BlockConditions(*text, old.image))
             for block, old in zip(self.blocks, constants.blocks, strict=True)
         ]
         return replace(constants, blocks=blocks, skipped=UNGUIDED_SKIPS)
