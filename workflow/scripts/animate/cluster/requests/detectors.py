@@ -79,4 +79,6 @@ class Detectors:
         # Only in animation something before the detectors needs the reference.
         before |= {"reference"} if clip.mode == "animate" else set()
         before |= set() if pose else {"keypoints"}
+        # A reference that cannot be retargeted to is refused before a picture is edited.
+        before |= {"reference_keypoints"} if edit and not pose else set()
         return "prepare" if stage in before else "complete"
