@@ -57,6 +57,7 @@ def test_a_clip_is_timed_in_parts_that_add_up(model, tmp_path):
     assert "weights replicated" in plan and result["made_by"][plan]["device"] == "cpu"
 
 
+@pytest.mark.slow
 def test_clips_of_one_run_are_timed_with_a_model_that_is_loaded_once(model, tmp_path):
     clips = ["--tiny", "--clips", 13, 13, "5:pad", "--output", tmp_path / "rows.json"]
     printed = run("warm_clips.py", model, *clips)
@@ -71,6 +72,7 @@ def test_clips_of_one_run_are_timed_with_a_model_that_is_loaded_once(model, tmp_
         assert row["decoding"] > 0 and row["ending"] > 0
 
 
+@pytest.mark.slow
 def test_what_the_host_does_between_steps_is_timed(tmp_path):
     run("between.py", "--tiny", "--decoding", 0.2, "--output", tmp_path / "rows.json")
     rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
@@ -90,6 +92,7 @@ def test_steps_are_timed_and_compared_with_the_plain_forward_and_diffusers(model
     assert all(row["seconds"] > 0 for row in rows.values())
 
 
+@pytest.mark.slow
 def test_loading_is_timed_from_the_original_and_from_its_copy(model):
     printed = run("loading.py", model)
     assert printed.count("load, files cold") == printed.count("load, files in memory") == 2
@@ -111,6 +114,7 @@ def test_editing_is_measured(tmp_path):
     assert late.splitlines()[-1].startswith("| fp8 | no time left |")
 
 
+@pytest.mark.slow
 def test_a_clip_is_sampled_as_on_a_smaller_card(model):
     printed = run("small_cards.py", model, "--tiny", "--steps", 1, "--gib", 12)
     assert "64x48x13, bf16, 12 GiB" in printed

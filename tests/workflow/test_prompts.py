@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from animate.demo.clips import write_demo
 from animate.model.text import encode_prompt, load_prompt
-from project import new_project
+from project import ROWS
 
 NASTY = (
     "-dance",
@@ -22,11 +21,10 @@ NASTY = (
 
 
 @pytest.fixture(scope="module")
-def encoded(tmp_path_factory):
+def encoded(finished, tmp_path_factory):
     """A project where the prompts of two clips have been encoded, and what Snakemake printed."""
-    project = new_project(tmp_path_factory.mktemp("prompts") / "a project")
-    write_demo(project.folder / "demo")
-    columns = {"video": "../demo/driving.mp4", "reference": "../demo/character.png"}
+    project = finished.copy_to(tmp_path_factory.mktemp("prompts") / "a project")
+    columns = {name: ROWS[0][name] for name in ("video", "reference")}
     rows = [
         columns
         | {"clip": f"c{n}", "mode": "animate", "prompt": prompt, "negative_prompt": negative}
