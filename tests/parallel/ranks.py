@@ -45,6 +45,8 @@ CPU = torch.device("cpu")
 GRIDS = ((4, 4, 4), (5, 3, 3), (3, 3, 7), (3, 3, 1))
 PLACEMENTS = ("replicated", "fsdp2", "offload", "fsdp2 offload")
 TOLERANCE = 1e-6
+# One rounding of a bf16 number, relative.
+BF16_TOLERANCE = 2**-8
 
 
 def inputs(grid: tuple[int, int, int]) -> dict[str, torch.Tensor]:
@@ -128,7 +130,7 @@ def check_forward(folder: Path) -> None:
 def check_load(folder: Path) -> None:
     """Placements hold the same bits, of the original and of its copies, LoRA merged or not.
 
-    One process that reads and rounds by plain calls has the same.
+    One process that reads and rounds by plain calls has the same, but for rounding with Ulysses.
     """
     original, copy = folder / "transformer", transformer_folder(folder, None)
     assert copy == folder / COPIES["bf16"]
@@ -148,6 +150,11 @@ def check_load(folder: Path) -> None:
                 assert torch.equal(velocity(model, GRIDS[3]), expected), case
                 if placement == "fsdp2 offload":
                     assert len(shard_buffers(model)) == 1, "FSDP2 pinned copies of its own"
+            if precision == torch.bfloat16:
+                for placement in PLACEMENTS:
+                    model = built(original, placement, GRIDS[3], precision, loras)
+                    error = relative_error(velocity(model, GRIDS[3]), expected)
+                    assert error < BF16_TOLERANCE, (placement, loras, error)
 
 
 def check_widened(folder: Path) -> None:
