@@ -19,9 +19,9 @@ ENCODE, DECODE = 1.16, 1.86
 # Two GPUs are 0.97 x 2 times as fast, and this much is taken off again at each doubling: with four,
 # 0.94 was measured with FSDP2 and 0.97 with replicated weights.
 EFFICIENCY = 0.97
-# From the command to the first step: 31 s were measured with a local disk, a prepared copy that was
-# not in memory, and compiled kernels; with SLOW_START, a shared disk that reads 35 GB at 0.5 GB/s
-# and a first compilation. Of a clip that follows another one on the same ranks: not measured.
+# From the command to the first step: 23 to 33 s were measured with a local disk, a prepared copy
+# that was not in memory, and compiled kernels; with SLOW_START, a shared disk that reads 35 GB at
+# 0.5 GB/s and a first compilation. After another clip on the same ranks 2.5 s were measured.
 START, SLOW_START, WARM_START = 31, 150, 5
 # A small model on a CPU, in seconds: start of the ranks, and of a token in one step with its share
 # of the VAE. The demo's model takes one thread 13 s for 21 frames in 6 steps.
@@ -58,9 +58,10 @@ FILM_READERS = {
 # Core seconds more of a frame that is decoded from another clip's intermediate: 0.07 to 0.5.
 EXACT_DECODE = 0.3
 # Of a frame on a CPU, with random weights of the published sizes (ViTPose-H, SAM 2 large); of an
-# edited picture not measured.
+# edited picture on a CPU not measured.
 DETECTOR_CORE_SECONDS = {"vitpose": 2.8, "sam2": 26.0, "flux": 20_000.0}
-# Seconds of a frame on a GPU, of a picture's edit with its load: not measured.
+# Seconds of a frame on a GPU: not measured. Of an edited picture 36 to 45 s on an H200, its files
+# in memory; the rest is for slower GPUs and disks.
 DETECTOR_GPU_SECONDS = {"vitpose": 0.2, "sam2": 0.5, "flux": 180.0}
 # Detectors' stages that see so many pictures, however long the clip is.
 PICTURES = {"reference_keypoints": 1, "edit_reference": 1, "edit_driver": 1, "edited_pose": 2}

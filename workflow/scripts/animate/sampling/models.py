@@ -101,14 +101,9 @@ class KeptModels:
         machine: Machine,
         early: EarlyWeights | None = None,
         imports: Imports | None = None,
-        encode_early: bool = True,
     ):
-        """`early` are the transformer's weights and `imports` what else has begun.
-
-        With `encode_early` the VAE does its first work while those weights are read.
-        """
+        """`early` are the transformer's weights and `imports` what else has begun."""
         self._machine, self._early, self._imports = machine, early, imports
-        self._encode_early = encode_early
         self._models: Models | None = None
         self._source: tuple | None = None
         self._workload: Workload | None = None
@@ -139,8 +134,7 @@ class KeptModels:
                 self._fresh = free_memory(self._machine.device)
             early, self._early = self._early, None
             options = self._machine, say, early, self._fresh if again else None, transformer_file
-            work = self._imports, first if self._encode_early else None
-            self._models = load_models(folder, loras, workload, *options, *work)
+            self._models = load_models(folder, loras, workload, *options, self._imports, first)
             say("the model is loaded")
         self._source, self._workload = source, workload
         return self._models
