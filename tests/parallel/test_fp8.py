@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from diffusers import WanAnimateTransformer3DModel
 
+from alive import Alive
 from animate.cluster.plan import WEIGHTS, published_sizes
 from animate.demo.model import write_tiny_model
 from animate.errors import ClipError
@@ -113,6 +114,15 @@ def test_widened_layers_hold_the_same_rows_and_round_no_tokens():
     exact.weight.data, exact.bias = rounded.weight.float() * rounded.scale, layer.bias
     x = torch.randn(2, 7, 96)
     assert torch.equal(widened(x), exact(x))
+
+
+@torch.inference_mode()
+def test_plain_calls_widen_some_rows_at_a_time():
+    with torch.device("meta"):
+        layer = WidenedLinear(torch.nn.Linear(5120, 13824).bfloat16())
+    with Alive(others=layer) as alive:
+        made = layer.widened()
+    assert made.nbytes < alive.peak < 3 * made.nbytes
 
 
 @torch.inference_mode()

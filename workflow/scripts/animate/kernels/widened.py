@@ -10,6 +10,9 @@ from torch import nn
 
 from animate.weights.rounding import quantise_rows
 
+# Rows that are multiplied back at a time, on the way in fp32.
+ROWS = 2048
+
 
 class WidenedLinear(nn.Module):
     """A linear layer whose weights are fp8 rows, kept as bytes.
@@ -28,7 +31,14 @@ class WidenedLinear(nn.Module):
 
     def widened(self) -> torch.Tensor:
         """Return the weights (out, in) in the layer's type."""
-        return (numbers_of(self.weight) * self.scale).to(self.compute_dtype)
+        if torch.compiler.is_compiling():
+            # Which makes one kernel of it, that holds no numbers in fp32.
+            return (numbers_of(self.weight) * self.scale).to(self.compute_dtype)
+        made = torch.empty_like(self.weight, dtype=self.compute_dtype)
+        parts = (x.split(ROWS) for x in (made, self.weight, self.scale))
+        for part, rows, scale in zip(*parts, strict=True):
+            part.copy_(numbers_of(rows) * scale)
+        return made
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the layer's output (..., out) for (..., in), of the layer's type."""
