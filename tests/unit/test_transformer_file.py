@@ -210,6 +210,12 @@ def test_glance_passes_a_whole_file_and_tells_a_cut_or_foreign_one(weights, tmp_
     assert "has no face_adapter.fuser_blocks.0" in fault_at_a_glance(path.with_stem("i2v"))
 
 
+def test_file_without_tensors_is_refused(bare, tmp_path):
+    save_file({}, tmp_path / "wan.safetensors")
+    with pytest.raises(ClipError, match=r"wan\.safetensors is not a .*: missing "):
+        loaded(bare, tmp_path / "wan.safetensors")
+
+
 def test_file_of_neither_form_is_refused(bare, tmp_path):
     with pytest.raises(ClipError, match=r"x\.pth is neither a \.safetensors nor a \.gguf file"):
         (tmp_path / "x.pth").touch()

@@ -70,7 +70,7 @@ def folder_kind(folder: Path) -> Kind:
     path = folder / "config.json"
     try:
         name = json.loads(path.read_text("utf-8")).get("_class_name")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, AttributeError) as error:
         raise ClipError(f"{path} cannot be read ({error}): get the model again") from error
     for kind in KINDS:
         if kind.class_name == name:
@@ -86,4 +86,6 @@ def model_kind(model: nn.Module) -> Kind:
 
 def original_kind(tensors: Collection[str]) -> Kind:
     """Return the kind that original names are of; the last one where nothing marks another."""
-    return next(kind for kind in KINDS if any(name.startswith(kind.mark) for name in tensors))
+    marked = (kind for kind in KINDS if any(name.startswith(kind.mark) for name in tensors))
+    # A file may have no tensors at all.
+    return next(marked, KINDS[-1])
