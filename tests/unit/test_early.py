@@ -3,11 +3,13 @@
 import json
 import shutil
 import time
+import weakref
 
 import pytest
 import torch
 
 from animate.config.job import read_job
+from animate.config.lora_choice import LoraFile
 from animate.devices.machine import Machine
 from animate.devices.world import ALONE
 from animate.errors import ClipError
@@ -18,7 +20,7 @@ from animate.parallel.loading import Resident, fill_transformer
 from animate.parallel.plan import Workload
 from animate.parallel.vae_stream import VaeStream
 from animate.sampling.conditions.latents import nothing
-from animate.sampling.models import load_models
+from animate.sampling.models import KeptModels, load_models
 from animate.sampling.weights import early_weights
 from animate.weights.checkpoint import empty_transformer
 from animate.weights.prepare import prepare
@@ -53,6 +55,35 @@ def test_early_weights_are_those_that_a_job_reads(model, monkeypatch):
         found = load(model, early)
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_a_model_that_is_not_loaded_leaves_none_of_them_in_memory(model, tmp_path):
+    (tmp_path / "empty.safetensors").touch()
+    with EarlyWeights(model / TRANSFORMER, CPU) as early:
+        coming = [weakref.ref(tensor.target) for tensor in early._coming._coming]
+        kept = KeptModels(Machine(CPU, torch.float32), early)
+        with pytest.raises(ClipError, match="empty"):
+            kept.get(model, [LoraFile(tmp_path / "empty.safetensors")], SEGMENT, lambda said: None)
+        assert coming and not any(tensor() is not None for tensor in coming)
+    # What was begun for the first clip is no help for the next.
+    assert kept.get(model, [], SEGMENT, lambda said: None)
+
+
+@pytest.mark.parametrize(
+    ("config", "problem"),
+    [
+        ({"_class_name": "WanAnimate2Transformer3DModel"}, "is a WanAnimate2Transformer3DModel"),
+        ({"_class_name": "UNet"}, "describes a UNet"),
+        ([], r"config\.json cannot be read"),
+    ],
+)
+def test_a_model_of_another_kind_is_refused(model, tmp_path, config, problem):
+    shutil.copytree(model / TRANSFORMER, tmp_path / TRANSFORMER)
+    path = tmp_path / TRANSFORMER / "config.json"
+    whole = json.loads(path.read_text())
+    path.write_text(json.dumps(whole | config if config else config))
+    with pytest.raises(ClipError, match=problem):
+        load(tmp_path)
 
 
 def test_reading_begins_before_anybody_asks(model, tmp_path):

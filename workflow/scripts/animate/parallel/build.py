@@ -8,11 +8,12 @@ from socket import gethostname
 from typing import Any, NamedTuple
 
 import torch
+from diffusers import WanAnimateTransformer3DModel
 
 from animate.config.lora_choice import LoraFile
 from animate.devices.host_memory import free_host_memory
 from animate.devices.world import World
-from animate.errors import HostMemoryShort, MemoryShort
+from animate.errors import ClipError, HostMemoryShort, MemoryShort
 from animate.kernels.attention import choose_attention
 from animate.kernels.compile import compile_blocks, will_compile
 from animate.kernels.fp8 import convert_to_fp8, multiplies_fp8
@@ -101,6 +102,11 @@ def build_transformer(
     rounded = workload.precision if dtype == torch.bfloat16 and not loras else None
     source = transformer_file or transformer_folder(folder, rounded)
     weights = empty_transformer(folder / TRANSFORMER, dtype)
+    if not isinstance(weights, WanAnimateTransformer3DModel):
+        raise ClipError(
+            f"{folder / TRANSFORMER} is a {type(weights).__name__}, which cannot be sampled with"
+            " here: use a model of Wan2.2-Animate"
+        )
     if in_fp8:
         convert_to_fp8(weights, fused, widened)
     way, sharding = share_tokens(weights.config.num_attention_heads, world)

@@ -134,7 +134,12 @@ class KeptModels:
                 self._fresh = free_memory(self._machine.device)
             early, self._early = self._early, None
             options = self._machine, say, early, self._fresh if again else None, transformer_file
-            self._models = load_models(folder, loras, workload, *options, self._imports, first)
+            try:
+                self._models = load_models(folder, loras, workload, *options, self._imports, first)
+            finally:
+                # Else they would stay in the memory that the next clip is planned for.
+                if early:
+                    early.close()
             say("the model is loaded")
         self._source, self._workload = source, workload
         return self._models
