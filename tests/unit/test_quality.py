@@ -196,6 +196,24 @@ def test_drift_of_colour_and_sharpness_is_seen(moving):
     assert good["sharpness_kept"] > 0.7
 
 
+def test_a_camera_cut_is_neither_a_join_nor_a_drift(moving):
+    picture = cv2.add(texture(np.random.default_rng(1), *SIZE), (60, 0, 0, 0))
+    scene = [cv2.GaussianBlur(np.roll(picture, n, axis=1), (0, 0), 3) for n in range(20)]
+    firsts, frames = [0, 10, 20, 30], [*moving[:20], *scene]
+    unknown = steadiness_figures(frames, firsts, RATE)
+    assert unknown["seams"] > 2.5 and unknown["colour_drift"] > 5
+    assert unknown["sharpness_kept"] < 0.7
+    good = steadiness_figures(frames, firsts, RATE, (0, 20))
+    assert good["seams"] < 1.5 and set(good["seams_worst_seconds"]) == {1.0, 3.0}
+    assert good["colour_drift"] < 5 and good["sharpness_kept"] > 0.7
+    # What happens within a later shot is still seen.
+    frames[30:] = [cv2.add(cv2.GaussianBlur(one, (0, 0), 6), 30) for one in frames[30:]]
+    spoiled = steadiness_figures(frames, firsts, RATE, (0, 20))
+    assert spoiled["seams_worst_seconds"][0] == 3.0 and spoiled["seams"] > 2.5
+    assert spoiled["colour_drift"] > 5 and spoiled["sharpness_kept"] < 0.7
+    assert steadiness_figures(frames[:25], [0, 20], RATE, (0, 20))["seams"] is None
+
+
 def test_flicker_is_told_from_motion(moving):
     flickering = [cv2.add(frame, 10 * (n % 2)) for n, frame in enumerate(moving)]
     good, spoiled = (steadiness_figures(f, [0], RATE) for f in (moving, flickering))

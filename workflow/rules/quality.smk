@@ -52,7 +52,7 @@ rule result_metrics:
         settings=settings(ResultSettings),
         compared=found_in_driver,
         retargeted=branch(retargets, then="--retargeted", otherwise=""),
-        version=4,
+        version=5,
     shell:
         'python "$SCRIPTS"/result_metrics.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --timeline {input.timeline:q}"

@@ -15,7 +15,7 @@ from animate.quality.figures import (
     pose_figures,
     steadiness_figures,
 )
-from animate.sampling.segments import segment_starts
+from animate.sampling.segments import sampled_shots, segment_starts
 from animate.stage import run_stage, stage_parser
 from animate.video.files import read_masks, read_video
 from animate.video.letterbox import Letterbox
@@ -39,7 +39,8 @@ def main(args):
         driver = Keypoints.load(args.keypoints)
         figures |= face_figures(driver, timeline.source_size, result, size)
     firsts = segment_starts(timeline.frame_count, timeline.shots, settings)
-    figures |= steadiness_figures(read_video(args.result), firsts, rate)
+    shots = sampled_shots(timeline.shots, timeline.frame_count, settings.cuts)
+    figures |= steadiness_figures(read_video(args.result), firsts, rate, shots)
     if args.mask:
         frames = (read_video(args.result), read_video(args.background), read_masks(args.mask))
         figures |= background_figures(zip(*frames, strict=True), rate)

@@ -1,6 +1,6 @@
 """The figures about a result, put together: what is said of the clip, and where it is worst."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,14 +55,20 @@ def background_figures(
 
 
 def steadiness_figures(
-    frames: Iterable[np.ndarray], firsts: Sequence[int], rate: float
+    frames: Iterable[np.ndarray],
+    firsts: Sequence[int],
+    rate: float,
+    shots: Collection[int] = (0,),
 ) -> dict[str, float | list[float] | None]:
-    """Return seams, drift and flicker of a result whose segments begin at `firsts`, 0 included."""
+    """Return seams, drift and flicker of a result whose segments begin at `firsts`, 0 included.
+
+    Those at `shots`, the first frames of the shots that start afresh, have no join to be judged.
+    """
     steadiness = Steadiness()
     for frame in frames:
         steadiness.take(frame)
-    seams = steadiness.seams(firsts[1:])
-    colour, sharpness = steadiness.drift(firsts)
+    seams = steadiness.seams(firsts[1:], shots)
+    colour, sharpness = steadiness.drift(firsts, shots)
     worst = sorted(seams, key=seams.get, reverse=True)[:WORST]
     return {
         "seams": _rounded(max(seams.values(), default=None)),

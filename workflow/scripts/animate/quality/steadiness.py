@@ -1,6 +1,7 @@
 """Whether a result is steady: joins of its segments, drift over them, and flicker."""
 
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Sequence
 from itertools import pairwise
 
 import cv2
@@ -62,15 +63,16 @@ class Steadiness:
         difference = after.astype(np.float32) - moved
         return float(np.abs(cv2.GaussianBlur(difference, (0, 0), BLUR)).mean())
 
-    def seams(self, firsts: Iterable[int]) -> dict[int, float]:
+    def seams(self, firsts: Iterable[int], shots: Collection[int] = (0,)) -> dict[int, float]:
         """Return how much larger the change into a segment's first frame is than those around it.
 
         Motion is taken out of the changes. `firsts` are the first frames of the segments after the
-        first; 1 is a join nobody sees.
+        first; 1 is a join nobody sees. Those that begin one of the `shots` are no joins: there the
+        driving video is cut.
         """
-        borders, changes = set(firsts), np.array(self._changes)
+        borders, changes = {*firsts, *shots}, np.array(self._changes)
         found = {}
-        for first in sorted(borders):
+        for first in sorted({*firsts} - {*shots}):
             near = range(first - NEIGHBOURS, first + NEIGHBOURS + 1)
             around = [changes[n - 1] for n in near if 0 < n <= len(changes) and n not in borders]
             if around and first <= len(changes):
@@ -78,18 +80,22 @@ class Steadiness:
                 found[first] = float(max(changes[first - 1], STILL) / usual)
         return found
 
-    def drift(self, firsts: Sequence[int]) -> tuple[float, float]:
+    def drift(self, firsts: Sequence[int], shots: Collection[int] = (0,)) -> tuple[float, float]:
         """Return the largest change of the mean colour from the first segment's, and of sharpness.
 
         Colour is a distance in CIELAB (2 is just visible); sharpness the least share of the first
         segment's that another has, by the variance of the Laplacian, 1 at most. `firsts` are the
-        segments' first frames, 0 included.
+        segments' first frames, 0 included; each is compared with the first of its shot, and `shots`
+        are the first frames of these.
         """
         spans = [slice(a, b) for a, b in pairwise([*firsts, len(self._colours)])]
         colours = [np.mean(self._colours[span], axis=0) for span in spans]
         sharpness = [np.mean(self._sharpness[span]) for span in spans]
-        colour = max(float(np.linalg.norm(c - colours[0])) for c in colours)
-        return colour, float(min(sharpness) / max(sharpness[0], 1e-6))
+        begins = [n for n, first in enumerate(firsts) if n == 0 or first in shots]
+        begun = [begins[bisect_right(begins, n) - 1] for n in range(len(firsts))]
+        colour = max(float(np.linalg.norm(colours[n] - colours[b])) for n, b in enumerate(begun))
+        kept = min(float(sharpness[n] / max(sharpness[b], 1e-6)) for n, b in enumerate(begun))
+        return colour, min(kept, 1.0)
 
     def flicker(self) -> float:
         """Return how much brightness goes up and down between neighbouring frames, in 255ths.
