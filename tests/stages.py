@@ -9,6 +9,7 @@ from animate.config.fields import Declared
 ABSENT = (
     *("weights", "points", "excluded", "frame_shape", "reference", "reference_keypoints"),
     *("keep_size", "before", "clip_before", "conditioning_frames"),
+    *("background", "drawn_reference"),
 )
 # What a preview shows where there is one.
 SHOWN = ("keypoints", "people", "pose", "face", "person_mask", "mask", "sound", "clip")

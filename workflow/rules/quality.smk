@@ -34,6 +34,7 @@ rule result_metrics:
         result_keypoints=f"{CLIP}/result_keypoints.npz",
         reference=f"{CLIP}/src_ref.png",
         reference_keypoints=f"{CLIP}/result_reference_keypoints.npz",
+        drawn_reference=branch(retargets, then=f"{CLIP}/reference_keypoints.npz"),
         bones=branch(edits, then=f"{CLIP}/retarget.json"),
         background=branch(replaces, then=f"{CLIP}/src_bg.mp4"),
         mask=branch(replaces, then=f"{CLIP}/src_mask.mp4"),
@@ -51,7 +52,6 @@ rule result_metrics:
     params:
         settings=settings(ResultSettings),
         compared=found_in_driver,
-        retargeted=branch(retargets, then="--retargeted", otherwise=""),
         version=5,
     shell:
         'python "$SCRIPTS"/result_metrics.py --clip {wildcards.clip} --log {log:q}'
@@ -59,5 +59,5 @@ rule result_metrics:
         " --keypoints {input.keypoints:q} --compared {params.compared} --result {input.result:q}"
         " --result-keypoints {input.result_keypoints:q} --reference {input.reference:q}"
         " --reference-keypoints {input.reference_keypoints:q} --model {input.model:q}"
-        " --background {input.background:q} --mask {input.mask:q} {params.retargeted}"
-        " --bones {input.bones:q} --output {output:q}"
+        " --background {input.background:q} --mask {input.mask:q}"
+        " --drawn-reference {input.drawn_reference:q} --bones {input.bones:q} --output {output:q}"

@@ -32,7 +32,10 @@ def main(args):
     figures = {}
     if "pose" in args.compared:
         driver = Keypoints.load(args.keypoints)
-        target = [found, picture.shape[1::-1], usable_bones(args.bones)] if args.retargeted else []
+        target = []
+        if args.drawn_reference:
+            wanted = Keypoints.load(args.drawn_reference)
+            target = [wanted, picture.shape[1::-1], usable_bones(args.bones)]
         drawn = placed_keypoints(driver, timeline, settings.smooth_pose, *target)
         figures |= pose_figures(drawn.body, Letterbox(size, size).points(result.body), rate)
     if "face" in args.compared:
@@ -66,6 +69,6 @@ if __name__ == "__main__":
     parser.add_argument("--keypoints", type=Path, nargs="?", help="of the driving person")
     parts = ("pose", "face")
     parser.add_argument("--compared", nargs="*", choices=parts, help="what the keypoints made")
-    parser.add_argument("--retargeted", action="store_true", help="the pose was retargeted")
+    parser.add_argument("--drawn-reference", type=Path, nargs="?", help="what it was retargeted to")
     parser.add_argument("--bones", type=Path, nargs="?", help="of both in a standard pose")
     run_stage(main, parser)
