@@ -13,6 +13,7 @@ from animate.config.configuration import Configuration
 from animate.config.mistakes import mistakes_of
 from animate.config.resolve import resolve
 from animate.config.settings import ClipSettings
+from animate.editing.outcome import Outcome
 from animate.errors import ClipError
 from animate.results.verdict import Verdict, judge
 from animate.video.files import VideoWriter, read_masks, read_video
@@ -110,6 +111,15 @@ def test_an_edited_picture_without_a_pose_is_a_warning_or_bad_where_it_is_requir
     assert found.state == "warning" and "as with retarget: basic" in found.sentences[0]
     found = verdict(timeline, {"edited": 1.0}, edited=0.5)
     assert found.state == "bad" and "50% of the two edited pictures" in found.sentences[0]
+    assert "another retarget_seed" in found.sentences[0]
+
+
+@pytest.mark.parametrize(("require", "state"), [({}, "warning"), ({"edited": 1.0}, "bad")])
+def test_another_seed_is_not_advised_where_nothing_was_edited(timeline, require, state):
+    problems = dict(Outcome.unedited().problems)
+    found = verdict(timeline, require, edited=0.0, edit_problems=problems)
+    assert found.state == state and "so nothing was edited" in found.sentences[0]
+    assert "retarget_seed" not in found.sentences[0] and "start and end" in found.sentences[0]
 
 
 def test_limbs_that_differ_by_more_than_a_fifth_are_worth_retargeting(timeline):

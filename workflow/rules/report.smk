@@ -31,7 +31,7 @@ rule preview:
     params:
         settings=settings(PreviewSettings),
         given=own_columns,
-        version=4,
+        version=5,
     shell:
         'python "$SCRIPTS"/preview.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --video {input.video:q} --timeline {input.timeline:q}"

@@ -21,7 +21,7 @@ rule verdict:
     params:
         settings=settings(VerdictSettings),
         given=own_columns,
-        version=2,
+        version=3,
     shell:
         'python "$SCRIPTS"/verdict.py --clip {wildcards.clip} --log {log:q}'
         " --settings {params.settings:q} --given {params.given} --timeline {input.timeline:q} --metrics {input.metrics:q}"

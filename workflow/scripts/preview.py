@@ -42,7 +42,7 @@ def main(args):
     if args.bones:
         outcome, points = Outcome.from_json(args.bones), Keypoints.load(args.edited_keypoints)
         edited = draw_edited([load_reference(path) for path in args.edited], points, outcome)
-        metrics["edited"] = outcome.usable
+        metrics |= {"edited": outcome.usable, "edit_problems": outcome.problems}
     masked = np.array(fit.areas) > 0 if fit else None
     metrics["worst"] = worst_spans(keypoints, masked, rate, shots)
     segments = segment_starts(timeline.frame_count, shots, settings)

@@ -8,6 +8,7 @@ from typing import Any
 
 from animate.atomic import atomic_output
 from animate.config.settings import VerdictSettings
+from animate.editing.outcome import UNEDITED
 from animate.results.provenance import read_json
 from animate.results.verdict_states import BAD, GOOD, NOT_JUDGED, WARNING
 from animate.video.timeline import Timeline
@@ -96,6 +97,10 @@ MEASURES = {
         counts=True,
     ),
 }
+# What to do where there was no picture to edit.
+UNEDITED_ADVICE = (
+    f"{UNEDITED}; choose seconds that show them with start and end, or set retarget: basic"
+)
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,7 @@ def judge(
     if "edited" not in known and metrics.get("edited", 1) < 1:
         sentences.append(
             "An edited picture shows no pose that can be measured, so the clip is retargeted as"
-            f" with retarget: basic: {MEASURES['edited'].advice}."
+            f" with retarget: basic: {_advice('edited', metrics, given)}."
         )
     return Verdict(BAD if bad else WARNING if sentences else GOOD, sentences)
 
@@ -192,11 +197,18 @@ def _sentence(
     # What is not the best there is has something better to advise.
     pose = ", or set pose_backend: vitpose" if settings.pose_backend == "mediapipe" else ""
     mask = ", or set mask_backend: sam2" if settings.mask_backend == "mediapipe" else ""
-    advice = measure.own if measure.own and "keypoints" in given else measure.advice
+    advice = _advice(name, metrics, given).format(pose=pose, mask=mask)
     return (
         f"{measure.says.format(measure.text(value))}, {compared} the {measure.text(limit)} of"
-        f" require {name}{where}: {advice.format(pose=pose, mask=mask)}."
+        f" require {name}{where}: {advice}."
     )
+
+
+def _advice(name: str, metrics: Mapping[str, Any], given: Collection[str]) -> str:
+    measure = MEASURES[name]
+    if name == "edited" and UNEDITED in metrics.get("edit_problems", {}).values():
+        return UNEDITED_ADVICE
+    return measure.own if measure.own and "keypoints" in given else measure.advice
 
 
 def _limb_sentences(limbs: Mapping[str, float]) -> Iterator[str]:
