@@ -67,10 +67,15 @@ def test_every_gpu_job_of_the_editor_stands_alone_on_a_cluster(project):
     slurm = project.copy_to(project.folder.parent / "slurm")
     slurm.profile = ("--profile", "slurm")
     (project.folder / "quick.yaml").write_text(QUICK)
+    # Repositories also hold all weights in one file, which no pipeline reads.
+    with (slurm.folder / "editor/flux1-kontext-dev.safetensors").open("wb") as file:
+        file.truncate(24_000_000_000)
     done = slurm.snakemake("--dry-run", *targets("edited"))
     jobs = re.findall(r"rule (\w+):\n(?:.+\n)*? *resources: (.*)\n", done.stdout + done.stderr)
     on_gpu = {rule for rule, asked in jobs if re.search(r"\bgpu=1\b", asked)}
     assert on_gpu == {"edit_reference", "edit_driver"}
+    memory = [re.search(r"\bmem_mb=(\d+)", asked)[1] for rule, asked in jobs if rule in on_gpu]
+    assert all(9000 <= int(megabytes) < 10_000 for megabytes in memory)
 
 
 @pytest.mark.slow

@@ -120,7 +120,8 @@ def detector_files(setting, clip):
 
 def editor_files(clip):
     if own := clip.settings.own_editor:
-        files = Path(own).rglob("*.safetensors")
+        # Each part of a pipeline is a folder; beside them may lie one file of all weights.
+        files = Path(own).glob("*/*.safetensors")
         return {str(file): file.stat().st_size for file in files}
     name = clip.settings.retarget_model
     return sizes_as_of(lock_time(), name, tuple(editor_parts(clip)))
