@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 # A build of PyTorch for older drivers, or for none: cu126, cpu and others; else what .venv has.
 INSTALLED_PYTORCH := $(shell cat $(VENV)/.pytorch 2>/dev/null)
 PYTORCH ?= $(INSTALLED_PYTORCH)
-# Its clips are sampled beside each other, each by half of the processors: fewer threads wait less.
+# Its clips are sampled beside each other, each by half of the processors, four at most: fewer threads
+# wait less.
 HALF := $(shell half=$$((($$(nproc) + 1) / 2)); echo $$((half < 4 ? half : 4)))
 DEMO_RUN := $(BIN)/snakemake --profile local --configfile config/demo.yaml --resources gpu=2 \
   --set-threads sample=$(HALF) keypoints=1 reference_keypoints=1 person_mask=1 result_keypoints=1
