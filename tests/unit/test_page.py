@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from animate.editing.outcome import UNEDITED
 from animate.results.page import PREVIEW_SECONDS, render_page
 from animate.video.files import VideoWriter, read_video
 from animate.video.timeline import make_timeline
@@ -24,7 +25,8 @@ def write_noise(path, frames):
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
+def make_page(tmp_path_factory):
+    """What makes a page, with more about its preparation."""
     folder = tmp_path_factory.mktemp("page")
     write_noise(folder / "noise.mp4", 25 * (PREVIEW_SECONDS + 2))
     Image.new("RGB", (300, 200), "red").save(folder / "reference.png")
@@ -53,15 +55,25 @@ def page(tmp_path_factory):
     edited = [folder / "retarget_reference.png", folder / "retarget_driver.png"]
     for picture in edited:
         Image.new("RGB", (300, 200), "blue").save(picture)
-    return render_page(
+    return lambda **more: render_page(
         video, timeline, video, folder / "reference.png", video, provenance,
-        folder / "preview.png", {"body": 1.0}, edited,
+        folder / "preview.png", {"body": 1.0, **more}, edited,
     )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def page(make_page):
+    return make_page()
 
 
 def test_page_shows_the_edited_pictures(page):
     for title in ("Edited reference", "Edited driving frame"):
         assert re.search(rf'src="data:image/jpeg[^"]+" alt="{title}"', page)
+
+
+def test_page_shows_no_edited_pictures_where_nothing_was_edited(make_page):
+    problems = {"reference": UNEDITED, "driving frame": UNEDITED}
+    assert 'alt="Edited' not in make_page(edited=0.0, edit_problems=problems)
 
 
 def test_page_of_incompressible_videos_opens_in_chromium(page):

@@ -491,7 +491,7 @@ def test_an_editor_is_a_name_or_a_folder_of_diffusers_layout(read, tmp_path):
         "b,driving.mp4,character.png,animate,flux,,\n"
         "c,driving.mp4,character.png,animate,flux,./editors,\n"
         "d,driving.mp4,character.png,animate,basic,./editors,3\n"
-        "e,driving.mp4,character.png,replace,flux,,\n"
+        "e,driving.mp4,character.png,replace,flux,./editors,\n"
     )
     folder = table.clips["a"].settings.own_editor
     assert Path(folder).samefile(tmp_path / "editor")
@@ -504,6 +504,7 @@ def test_an_editor_is_a_name_or_a_folder_of_diffusers_layout(read, tmp_path):
         "'retarget_model', which is read with retarget flux only": ["d"],
         "'retarget_seed', which is read with retarget flux only": ["d"],
         "'retarget', which is read with mode animate only": ["e"],
+        "'retarget_model', which is read with mode animate only": ["e"],
     }
 
 

@@ -165,7 +165,7 @@ rule page:
     resources:
         **cpu_job("page"),
     params:
-        version=3,
+        version=4,
     shell:
         'python "$SCRIPTS"/page.py --clip {wildcards.clip} --log {log:q}'
         " --driving {input.driving:q} --timeline {input.timeline:q}"

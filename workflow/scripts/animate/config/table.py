@@ -332,8 +332,10 @@ def _read_row(
     settings = resolve(row, config).relative_to(folder)
     mistakes += combination_mistakes(settings)
     mistakes += transformer_mistakes(settings, config)
+    mode = required["mode"]
+    clip = Clip(required["clip"], video, reference, mode, settings, own=own.read_in(mode))
     files = {name: [path] for name, path in settings.own_paths.items()}
-    if settings.own_editor and settings.retarget == "flux":
+    if settings.own_editor and clip.edits:
         files["retarget_model"] = [str(Path(settings.own_editor, MODEL_INDEX))]
     for name in ("loras", "distillation_loras"):
         files[name] = [lora.path for lora in getattr(settings, name)]
@@ -343,14 +345,10 @@ def _read_row(
         for path in filter(None, paths)
         if not Path(path).is_file()
     ]
-    mode = required["mode"]
-    excluded: tuple[str, ...] = ()
     if settings.points and own.finds_mask(mode) and not mistakes:
         excluded, found = excluded_objects(settings.points, settings.mask_backend)
         mistakes += found
-    clip = Clip(
-        required["clip"], video, reference, mode, settings, own=own.read_in(mode), excluded=excluded
-    )
+        clip = replace(clip, excluded=excluded)
     ignored = [*ignored_settings(row, settings, mode), *ignored_own_files(own, mode)]
     unread = {name: column for name, column in clip.unread.items() if name in row}
     ignored += [f"'{name}', which is not read with {column}" for name, column in unread.items()]

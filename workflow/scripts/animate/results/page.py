@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 
 from animate.config.configuration import SMALL_MODELS
+from animate.editing.outcome import UNEDITED
 from animate.results.poster import shrunk
 from animate.results.templates import EDITED, Track, changed_first, render
 from animate.video.files import VideoWriter, read_video
@@ -42,7 +43,8 @@ def render_page(
 ) -> str:
     """Return a self-contained HTML page; pictures are small, videos short.
 
-    `edited` are the pictures that an editor made, named in `EDITED`.
+    `edited` are the pictures that an editor made, named in `EDITED`; where it had nothing to edit,
+    they are as they were, and not shown.
     """
     rate = timeline.frame_rate
     tracks = [
@@ -51,6 +53,8 @@ def render_page(
         Track("Result", _video_data(read_video(result), rate, sound=result)),
     ]
     changed, others = changed_first(provenance["settings"])
+    if UNEDITED in metrics.get("edit_problems", {}).values():
+        edited = ()
     return render(
         "clip.html.j2",
         clip=provenance["clip"],
