@@ -7,8 +7,8 @@ INSTALLED_PYTORCH := $(shell cat $(VENV)/.pytorch 2>/dev/null)
 PYTORCH ?= $(INSTALLED_PYTORCH)
 # Its clips are sampled beside each other, each by half of the processors, four at most: fewer threads
 # wait less.
-HALF := $(shell half=$$((($$(nproc) + 1) / 2)); echo $$((half < 4 ? half : 4)))
-DEMO_RUN := $(BIN)/snakemake --profile local --configfile config/demo.yaml --resources gpu=2 \
+HALF = $(shell $(BIN)/python -c "import os; print(min(4, (os.cpu_count() + 1) // 2))")
+DEMO_RUN = $(BIN)/snakemake --profile local --configfile config/demo.yaml --resources gpu=2 \
   --set-threads sample=$(HALF) keypoints=1 reference_keypoints=1 person_mask=1 result_keypoints=1
 
 .PHONY: demo install test test-slurm test-gpus test-environments lint lock clean other-pytorch
