@@ -15,6 +15,7 @@ from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 import run_ranks
 from animate.config.settings import SamplingSettings
 from animate.errors import ClipError
+from animate.sampling.conditions.posed import PosedConditions
 from animate.sampling.loop import SegmentSampler, sample_segments
 from animate.sampling.segments import plan_segments
 from sampler_clip import write_clip, write_model
@@ -151,10 +152,11 @@ class Model:
         return torch.full_like(latents, float("nan") if self.calls == 5 else 0.1)
 
 
-class ConstantSampler(SegmentSampler):
-    """A sampler of segments that all have the same conditions."""
+class SameConditions(PosedConditions):
+    """Conditions that are the same for all segments."""
 
-    def _constants(self, *conditions):
+    def branches(self, *segment):
+        """Return one branch, which needs no constants."""
         return [None]
 
 
@@ -162,7 +164,7 @@ def test_not_a_number_names_segment_and_step():
     codec = SimpleNamespace(decode=lambda latents: [torch.zeros(1, 3, 13, 16, 16)])
     settings = SamplingSettings(segment_frames=13, steps=3)
     image = torch.zeros(1, 3, 16, 16)
-    sampler = ConstantSampler(Model(), codec, settings, image, image, image)
+    sampler = SegmentSampler(SameConditions(Model(), codec, settings, image, image, image))
     sampled = sample_segments(sampler, plan_segments(37, 13, 1), [None] * 3)
     assert next(sampled)[0].index == 0
     with pytest.raises(ClipError, match=r"segment 2 .* after step 2"):
@@ -174,6 +176,6 @@ def test_not_a_number_in_the_decoder_is_no_black_frame():
     codec = SimpleNamespace(decode=lambda latents: pieces)
     settings = SamplingSettings(segment_frames=13, steps=3)
     image = torch.zeros(1, 3, 16, 16)
-    sampler = ConstantSampler(Model(), codec, settings, image, image, image)
+    sampler = SegmentSampler(SameConditions(Model(), codec, settings, image, image, image))
     with pytest.raises(ClipError, match=r"segment 1 .* after decoding"):
         next(sample_segments(sampler, plan_segments(13, 13, 1), [None]))
