@@ -4,21 +4,11 @@ import torch
 from diffusers import WanAnimate2Transformer3DModel
 from diffusers.models.transformers import transformer_wan_animate_2 as theirs
 
-from animate.demo.model import randomise
+from animate.demo.model import TEXT_WIDTH, randomise
+from animate.demo.tiny2 import IMAGE_WIDTH, TRANSFORMER
 from animate.model.animate2.transformer import DrivenTransformer
 
-IMAGE_WIDTH = 1280
 TIMESTEP = 700.0
-TEXT_WIDTH = 32
-# More than nine blocks, so that one can be left out.
-TRANSFORMER = {
-    "dim": 64,
-    "ffn_dim": 96,
-    "freq_dim": 32,
-    "text_dim": TEXT_WIDTH,
-    "num_heads": 4,
-    "num_layers": 11,
-}
 
 
 def tiny_weights(seed: int = 0, **config) -> WanAnimate2Transformer3DModel:

@@ -3,16 +3,20 @@
 import filecmp
 import json
 
+import diffusers
 import pytest
 import torch
+import transformers
 from safetensors import safe_open
 
 from animate.cluster.requests.amounts import image_encoder_mb, sampling_mb, text_encoder_mb
 from animate.config.configuration import SMALL_MODELS, Configuration
 from animate.demo.model import write_tiny_model
 from animate.demo.shipped import TRAINED, WEIGHTS
+from animate.demo.tiny2 import TRANSFORMER, write_tiny_2
 from animate.demo.trained import write_demo_model
 from animate.devices.machine import choose_device
+from animate.model.image import encode_reference
 from animate.model.vae import load_vae
 
 MOST_BYTES = 20_000_000
@@ -23,6 +27,7 @@ def models(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     write_demo_model(folder / "demo")
     write_tiny_model(folder / "tiny")
+    write_tiny_2(folder / "tiny-2")
     return folder
 
 
@@ -57,3 +62,31 @@ def test_the_demos_latents_are_standardised_by_what_was_measured(models):
     assert len(config["latents_mean"]) == len(config["latents_std"]) == 16
     vae = load_vae(models / "demo/vae", torch.float32, torch.device("cpu"))
     assert vae.config.latents_std == config["latents_std"]
+
+
+def test_diffusers_loads_the_tiny_model_of_wan_animate_2_and_its_features_fit(models):
+    folder = models / "tiny-2"
+    index = json.loads((folder / "model_index.json").read_text())
+    assert index.pop("_class_name") == diffusers.WanAnimate2ModularPipeline.__name__
+    libraries = {"diffusers": diffusers, "transformers": transformers}
+    # Tokenizers have many classes that read the same files.
+    assert index.pop("tokenizer")[0] == "transformers"
+    parts = {
+        part: getattr(libraries[library], name).from_pretrained(folder / part)
+        for part, (library, name) in index.items()
+    }
+    assert parts.keys() == {"image_encoder", "scheduler", "text_encoder", "transformer", "vae"}
+    assert parts["scheduler"].config.flow_shift == 5.0
+    features = encode_reference(parts["image_encoder"], torch.zeros(1, 3, 64, 96))
+    assert parts["transformer"].img_emb(features.float()).shape == (1, 257, TRANSFORMER["dim"])
+    assert sum(file.stat().st_size for file in folder.rglob("*")) < 2 * MOST_BYTES
+
+
+def test_the_same_seed_gives_the_same_tiny_model_of_wan_animate_2(models, tmp_path):
+    write_tiny_2(tmp_path / "again")
+    for file in (models / "tiny-2").rglob("*.safetensors"):
+        same = tmp_path / "again" / file.relative_to(models / "tiny-2")
+        assert filecmp.cmp(file, same, shallow=False)
+    write_tiny_2(tmp_path / "other", seed=1)
+    weights = "transformer/diffusion_pytorch_model.safetensors"
+    assert not filecmp.cmp(tmp_path / "other" / weights, tmp_path / "again" / weights, False)

@@ -1,4 +1,4 @@
-"""Write a small model: the demo's, or a tiny one with random weights, for tests."""
+"""Write a small model: the demo's, or a tiny one of either kind with random weights, for tests."""
 
 import logging
 from pathlib import Path
@@ -13,6 +13,10 @@ def main(args) -> None:
         from animate.demo.trained import write_demo_model
 
         write_demo_model(args.output)
+    elif args.model == "tiny-2":
+        from animate.demo.tiny2 import write_tiny_2
+
+        write_tiny_2(args.output)
     else:
         from animate.demo.model import write_tiny_model
 

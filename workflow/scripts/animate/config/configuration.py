@@ -8,6 +8,7 @@ from animate.config.settings import ClipSettings
 # Models that the workflow writes itself, small enough for a CPU, and what their videos are.
 SMALL_MODELS = {
     "tiny": "The tiny model has random weights: its videos are noise by design.",
+    "tiny-2": "The tiny model of Wan-Animate-2 has random weights: its videos are noise by design.",
     "demo": "The demo's model was trained on one photograph: it animates that person, moved and"
     " recoloured as a whole, and nothing else.",
 }
@@ -95,10 +96,12 @@ class Configuration(Declared):
     results: str = setting("results", "Folder of the results", "a path")
     models: str = setting("models", "Folder of the model weights", "a path")
     logs: str = setting("logs", "Folder of the log files", "a path")
-    model: Literal["wan2.2-animate-14b", "wan2.2-animate-14b-original", "tiny", "demo"] = setting(
+    model: Literal[
+        "wan2.2-animate-14b", "wan2.2-animate-14b-original", "tiny", "tiny-2", "demo"
+    ] = setting(
         "wan2.2-animate-14b",
         "Which weights. Small ones, for a CPU: `demo` was trained on one photograph and animates"
-        " nothing else, `tiny` has random ones and makes noise by design",
+        " nothing else, `tiny` and `tiny-2` have random ones and make noise by design",
     )
     detectors: Literal["auto", "cpu", "cuda"] = setting(
         "auto",

@@ -52,20 +52,31 @@ def write_tiny_model(folder: Path, seed: int = 0, face_size: int = 512) -> None:
     transformer = TRANSFORMER | {"motion_encoder_size": face_size}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model_index.json").unlink(missing_ok=True)
-    _write(folder / "transformer", seed, lambda: WanAnimateTransformer3DModel(**transformer))
-    _write(folder / "vae", seed, lambda: AutoencoderKLWan(base_dim=2, num_res_blocks=1))
+    write_part(folder / "transformer", seed, lambda: WanAnimateTransformer3DModel(**transformer))
+    write_vae(folder, seed)
     write_encoders(folder, seed)
     write_schedule_and_processor(folder)
     torch.save({"state_dict": _relighting_lora(seed)}, folder / RELIGHTING_LORA)
     write_model_index(folder)
 
 
+def write_vae(folder: Path, seed: int = 0) -> None:
+    """Write the VAE; the same seed gives the same bytes."""
+    write_part(folder / "vae", seed, lambda: AutoencoderKLWan(base_dim=2, num_res_blocks=1))
+
+
 def write_encoders(folder: Path, seed: int = 0) -> None:
     """Write tokenizer, text encoder and image encoder; the same seed gives the same bytes."""
+    write_text_encoder(folder, seed)
+    write_part(folder / "image_encoder", seed, lambda: CLIPVisionModel(image_config(IMAGE_WIDTH)))
+
+
+def write_text_encoder(folder: Path, seed: int = 0) -> None:
+    """Write the text encoder and its tokenizer; the same seed gives the same bytes."""
     tokenizer = tiny_tokenizer()
     tokenizer.save_pretrained(folder / "tokenizer")
-    _write(folder / "text_encoder", seed, lambda: UMT5EncoderModel(_text_config(len(tokenizer))))
-    _write(folder / "image_encoder", seed, lambda: CLIPVisionModel(_image_config()))
+    config = _text_config(len(tokenizer))
+    write_part(folder / "text_encoder", seed, lambda: UMT5EncoderModel(config))
 
 
 def tiny_tokenizer() -> T5TokenizerFast:
@@ -101,27 +112,29 @@ def random_parameter(
     return noise / shape[1:].numel() ** 0.5
 
 
-def _write(folder: Path, seed: int, build: Callable[[], nn.Module]) -> None:
+def write_part(folder: Path, seed: int, build: Callable[[], nn.Module]) -> None:
+    """Write a part of a model with noise for parameters, in the type that they are built in."""
     model = build()
     randomise(model, seed)
     model.save_pretrained(folder)
 
 
-def _text_config(vocabulary: int) -> UMT5Config:
-    return UMT5Config(
-        vocab_size=vocabulary, d_model=TEXT_WIDTH, d_kv=8, d_ff=64, num_layers=2, num_heads=4
-    )
-
-
-def _image_config() -> CLIPVisionConfig:
+def image_config(width: int, layers: int = 3) -> CLIPVisionConfig:
+    """Return what a tiny image encoder is built of, whose features have this width."""
     return CLIPVisionConfig(
-        hidden_size=IMAGE_WIDTH,
+        hidden_size=width,
         intermediate_size=64,
-        num_hidden_layers=3,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         image_size=224,
         patch_size=14,
         hidden_act="gelu",
+    )
+
+
+def _text_config(vocabulary: int) -> UMT5Config:
+    return UMT5Config(
+        vocab_size=vocabulary, d_model=TEXT_WIDTH, d_kv=8, d_ff=64, num_layers=2, num_heads=4
     )
 
 

@@ -1,31 +1,38 @@
 """The kinds of transformer that can be sampled with: diffusers' class, and their tensors' names.
 
-Nothing else that reads weights knows which model they are of.
+Nothing else that reads or writes weights knows which model they are of. Without PyTorch.
 """
 
 import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-
-from torch import nn
+from typing import TYPE_CHECKING
 
 from animate.errors import ClipError
 from animate.weights.original_names import Names, driven_names, layer_count, transformer_names
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @dataclass(frozen=True)
 class Kind:
     """A kind of transformer.
 
-    `class_name` is that of its class in diffusers, `rounded` has the linear layers of a block that
-    tokens pass in every step, which fp8 is for: the last one is the second of the feed-forward.
-    `names` returns the table of original names for
-    as many blocks as some names, original or diffusers', tell of. The original names of no kind
+    `title` is the model's, `class_name` that of its class in diffusers, `pipeline` and `scheduler`
+    those of its pipeline there; `processor` tells whether the pipeline has a part of its own for
+    images. `rounded` has the linear layers of a block that tokens pass in every step, which fp8 is
+    for: the last one is the second of the feed-forward. `names` returns the table of original names
+    for as many blocks as some names, original or diffusers', tell of. The original names of no kind
     later in `KINDS` begin with `mark`.
     """
 
+    title: str
     class_name: str
+    pipeline: str
+    scheduler: str
+    processor: bool
     rounded: tuple[str, ...]
     names: Callable[[Collection[str]], Names]
     mark: str = ""
@@ -48,13 +55,21 @@ def _rounded(own: str, cross: str, up: str, down: str) -> tuple[str, ...]:
 
 KINDS = (
     Kind(
+        "Wan2.2-Animate",
         "WanAnimateTransformer3DModel",
+        "WanAnimatePipeline",
+        "UniPCMultistepScheduler",
+        True,
         _rounded("attn1", "attn2", "ffn.net.0.proj", "ffn.net.2"),
         _posed,
         "face_adapter.",
     ),
     Kind(
+        "Wan-Animate-2",
         "WanAnimate2Transformer3DModel",
+        "WanAnimate2ModularPipeline",
+        "DPMSolverMultistepScheduler",
+        False,
         _rounded("self_attn", "cross_attn", "ffn.0", "ffn.2"),
         _driven,
     ),
@@ -79,7 +94,7 @@ def folder_kind(folder: Path) -> Kind:
     raise ClipError(f"{path} describes a {name}, not one of {known}: use another model")
 
 
-def model_kind(model: nn.Module) -> Kind:
+def model_kind(model: "nn.Module") -> Kind:
     """Return the kind of a model of diffusers."""
     return next(kind for kind in KINDS if kind.class_name == type(model).__name__)
 

@@ -1,19 +1,20 @@
-"""The layout of a model folder, as in Wan-AI/Wan2.2-Animate-14B-Diffusers."""
+"""The layout of a model folder, as in the published repositories for diffusers."""
 
 import json
 from pathlib import Path
 
 from animate.atomic import atomic_output
+from animate.weights.kinds import Kind, folder_kind
 
+# The parts of every kind of model.
 PARTS = {
     "image_encoder": ("transformers", "CLIPVisionModel"),
-    "image_processor": ("transformers", "CLIPImageProcessor"),
-    "scheduler": ("diffusers", "UniPCMultistepScheduler"),
     "text_encoder": ("transformers", "UMT5EncoderModel"),
     "tokenizer": ("transformers", "T5TokenizerFast"),
-    "transformer": ("diffusers", "WanAnimateTransformer3DModel"),
     "vae": ("diffusers", "AutoencoderKLWan"),
 }
+PROCESSOR = {"image_processor": ("transformers", "CLIPImageProcessor")}
+TRANSFORMER = "transformer"
 # Where each file came from, with its SHA-256 if it was pinned.
 RECORD = "sources.json"
 # PEFT keeps a LoRA's alpha there, beside the file.
@@ -38,20 +39,36 @@ def staged_file(staged: Path, path: Path) -> Path:
     return staged / f"one_file{path.suffix}"
 
 
+def parts_of(kind: Kind) -> dict[str, tuple[str, str]]:
+    """Return the parts of a model's folder: of each the library and the class."""
+    own = {"scheduler": ("diffusers", kind.scheduler), TRANSFORMER: ("diffusers", kind.class_name)}
+    parts = PARTS | own | (PROCESSOR if kind.processor else {})
+    return {name: parts[name] for name in sorted(parts)}
+
+
 def write_schedule_and_processor(folder: Path) -> None:
-    """Write the parts without weights: the UniPC flow scheduler and CLIP's image processor."""
+    """Write the parts without weights: the flow scheduler and, where it is one, CLIP's processor.
+
+    The folder has its transformer's config.json, which tells the kind of model.
+    """
     # Imported here because both packages take seconds to load.
-    from diffusers import UniPCMultistepScheduler
+    import diffusers
     from transformers import CLIPImageProcessor
 
-    UniPCMultistepScheduler(
+    kind = folder_kind(folder / TRANSFORMER)
+    getattr(diffusers, kind.scheduler)(
         prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=5.0
     ).save_pretrained(folder / "scheduler")
-    CLIPImageProcessor().save_pretrained(folder / "image_processor")
+    if kind.processor:
+        CLIPImageProcessor().save_pretrained(folder / "image_processor")
 
 
 def write_model_index(folder: Path) -> None:
-    """Write model_index.json, which marks the folder as complete: call it last."""
-    index = {"_class_name": "WanAnimatePipeline", **{k: list(v) for k, v in PARTS.items()}}
+    """Write model_index.json, which marks the folder as complete: call it last.
+
+    The folder has its transformer's config.json, which tells the kind of model.
+    """
+    kind = folder_kind(folder / TRANSFORMER)
+    index = {"_class_name": kind.pipeline, **{k: list(v) for k, v in parts_of(kind).items()}}
     with atomic_output(folder / "model_index.json") as path:
         path.write_text(json.dumps(index, indent=2) + "\n")
