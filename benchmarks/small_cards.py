@@ -23,7 +23,6 @@ from animate.config.job import read_job
 from animate.devices.machine import choose_device, machine_of
 from animate.devices.world import ALONE
 from animate.parallel import build
-from animate.sampling import models
 from animate.sampling.models import KeptModels
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
@@ -74,8 +73,7 @@ def limit(gib: float) -> None:
     free = int(FREE * gib * GIB)
     whole = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.set_per_process_memory_fraction((free - CONTEXT * GIB) / whole)
-    for module in (build, models):
-        module.free_memory = lambda device: free
+    build.free_memory = lambda device: free
 
 
 def main(arguments: argparse.Namespace) -> None:

@@ -39,10 +39,13 @@ def tiny_inputs(grid: tuple[int, int, int]) -> dict[str, torch.Tensor]:
 
 
 @torch.inference_mode()
-def velocities(model: DrivenTransformer, given: dict) -> tuple[torch.Tensor, torch.Tensor]:
+def velocities(
+    model: DrivenTransformer, given: dict, log_scale: float = 0.0
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the guided and the unguided velocity of a model."""
     driving = model.keep_driving(given["driving"], given["driving_image"], given["driving_prompt"])
-    guided = model.segment_constants(given["condition"], given["image"], given["prompt"], driving)
+    given_all = given["condition"], given["image"], given["prompt"], driving, log_scale
+    guided = model.segment_constants(*given_all)
     unguided = model.unguided_constants(guided, given["negative_prompt"])
     time = model.time_embedding(torch.tensor([TIMESTEP]))
     return tuple(model(given["latents"], time, constants) for constants in (guided, unguided))

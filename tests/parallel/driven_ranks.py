@@ -21,14 +21,14 @@ def check_driven(folder: Path) -> None:
     folder = folder / "driven"
     for grid in GRIDS:
         given = tiny_inputs(grid)
-        expected = velocities(built(folder, "replicated", None, ResidentDriving), given)
+        expected = velocities(built(folder, "replicated", None, ResidentDriving), given, LOG_SCALE)
         # The second segment of a clip finds the host memory of the first one.
         streamed = StreamedMemory()
         cases = [("replicated", memory) for memory in (ResidentDriving, streamed, streamed)]
         if grid == GRIDS[0]:
             cases += [(placement, streamed) for placement in ranks.PLACEMENTS[1:]]
         for placement, memory in cases:
-            found = velocities(built(folder, placement, grid, memory), given)
+            found = velocities(built(folder, placement, grid, memory), given, LOG_SCALE)
             error = max(map(relative_error, found, expected))
             assert error < ranks.TOLERANCE, (grid, placement, memory, error)
 
@@ -37,7 +37,7 @@ def built(
     folder: Path, placement: str, grid: tuple[int, int, int] | None, memory: DrivingMemory
 ) -> DrivenTransformer:
     """Return the model of a folder; a `grid` asks for Ulysses."""
-    kind = partial(DrivenTransformer, memory=memory, log_scale=LOG_SCALE)
+    kind = partial(DrivenTransformer, memory=memory)
     return ranks.built(folder, placement, grid, kind=kind)
 
 

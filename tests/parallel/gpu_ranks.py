@@ -20,6 +20,7 @@ from animate.devices.world import ALONE, World, join_world
 from animate.kernels.attention import choose_partial_attention
 from animate.kernels.compile import missing_for_compiling
 from animate.kernels.fp8 import convert_to_fp8
+from animate.kernels.merge import compiled_merge
 from animate.model.animate2.driving import ResidentDriving
 from animate.model.animate2.transformer import DrivenTransformer
 from animate.model.transformer import SamplingTransformer
@@ -186,7 +187,7 @@ def write_inputs(folder: Path) -> None:
 def check_driven(world: World, device: torch.device, folder: Path) -> None:
     """Wan-Animate-2 gives in bf16 what it gives in fp32 on the CPU, its keys here or streamed."""
     weights, given = tiny_weights(dim=1024, num_heads=8, ffn_dim=2048), tiny_inputs(GRID)
-    exact = velocities(DrivenTransformer(weights, log_scale=LOG_SCALE), given)
+    exact = velocities(DrivenTransformer(weights), given, LOG_SCALE)
     weights = weights.to(device, torch.bfloat16)
     given = {name: tensor.to(device) for name, tensor in given.items()}
     kernel, attend = choose_partial_attention(device, 128, world)
@@ -194,9 +195,10 @@ def check_driven(world: World, device: torch.device, folder: Path) -> None:
     streamed = StreamedMemory()
     for memory in (ResidentDriving, streamed, streamed):
         sharding = UlyssesSharding(8) if world.size > 1 else None
-        model = DrivenTransformer(weights, sharding, None, memory, LOG_SCALE)
-        model.attend_by(attend)
-        for found, expected in zip(velocities(model, given), exact, strict=True):
+        model = DrivenTransformer(weights, sharding, None, memory)
+        model.attend_by(attend, compiled_merge())
+        made = velocities(model, given, LOG_SCALE)
+        for found, expected in zip(made, exact, strict=True):
             error = relative_error(found.float().cpu(), expected)
             assert error < FROM_FP32["bf16"], (kernel, memory, error)
 

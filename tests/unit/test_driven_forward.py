@@ -10,7 +10,7 @@ from animate.kernels.fp8 import convert_to_fp8
 from animate.kernels.ops import choose_ops
 from animate.model.animate2.attention import attend_driven
 from animate.model.animate2.transformer import DrivenTransformer
-from animate.model.attention import PartialAttention, partial_attention
+from animate.model.attention import PartialAttention, merged, partial_attention
 from animate.model.token_sharding import NoSharding
 from animate.parallel.loading import Resident, fill_transformer
 from animate.parallel.plan import model_sizes
@@ -49,7 +49,7 @@ def test_attention_is_that_under_a_mask_of_all_tokens(log_scale):
     shapes = [(1, (1 + frames) * tokens, heads, size)] * 3 + [(1, frames, tokens, heads, size)] * 2
     q, k, v, driving_k, driving_v = (torch.randn(s, generator=generator) for s in shapes)
     expected = masked(q, k, v, driving_k, driving_v, log_scale)
-    found = attend_driven(partial_attention, q, k, v, (driving_k, driving_v), log_scale)
+    found = attend_driven(partial_attention, merged, q, k, v, (driving_k, driving_v), log_scale)
     assert relative_error(found, expected) < 1e-6
 
 
@@ -80,13 +80,13 @@ def test_the_distilled_model_scales_the_first_generated_frame(weights):
             with constants.driving.here(index) as (keys, values):
 
                 def way(q, k, v, heads):
-                    return masked(q, k, v, keys, values, self.log_scale).type_as(q)
+                    return masked(q, k, v, keys, values, constants.log_scale).type_as(q)
 
                 place = constants.length, constants.first_token, constants.frame_tokens
                 return block(x, time.blocks, own, constants.rotary, *place, way)
 
-    found, _ = velocities(DrivenTransformer(weights, log_scale=-1.3), given)
-    expected, _ = velocities(Masked(weights, log_scale=-1.3), given)
+    found, _ = velocities(DrivenTransformer(weights), given, -1.3)
+    expected, _ = velocities(Masked(weights), given, -1.3)
     assert relative_error(found, expected) < TOLERANCE
     base, _ = velocities(DrivenTransformer(weights), given)
     assert relative_error(base, expected) > 100 * TOLERANCE

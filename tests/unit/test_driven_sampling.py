@@ -113,6 +113,7 @@ def ours(folder, parts, clip, guidance: float) -> torch.Tensor:
         shift=SHIFT,
         solver="dpm++",
         guidance_scale=guidance,
+        log_scale=0.0,
         seed=SEED,
     )
     conditions = DrivenConditions(

@@ -158,8 +158,7 @@ def test_a_job_takes_the_server_that_becomes_free_while_it_waits_for_a_gpu(tmp_p
 def gpu_memory(monkeypatch):
     """The free bytes that the ranks see, as if they had a GPU."""
     memory = {"free": 1 << 40}
-    for module in (build, models):
-        monkeypatch.setattr(module, "free_memory", lambda device: memory["free"])
+    monkeypatch.setattr(build, "free_memory", lambda device: memory["free"])
     return memory
 
 

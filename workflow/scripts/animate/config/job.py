@@ -14,6 +14,11 @@ MODES = ("animate", "replace")
 FEATURES = "features"
 INPUTS = ("pose", "face", "reference", FEATURES, "prompt")
 REPLACE_INPUTS = ("background", "mask")
+# Of a model that sees the driving video itself; what the image encoder makes of its first frame.
+DRIVING, DRIVING_FEATURES, DRIVING_PROMPT = "driving", "driving_features", "driving_prompt"
+DRIVEN_INPUTS = (DRIVING, "reference", FEATURES, DRIVING_FEATURES, "prompt", DRIVING_PROMPT)
+# The settings that the models of the one kind and of the other have no use for.
+POSED_UNREAD, DRIVEN_UNREAD = ("log_scale",), ("pose_strength", "face_strength")
 NEGATIVE_PROMPT = "negative_prompt"
 PROMPT = "prompt"
 # The last frames of the clip that this one goes on from: the result's, and those it was made from.
@@ -40,6 +45,16 @@ class SamplingJob:
     journal: Path
     progress: Path | None
     settings: SamplingSettings
+
+    @property
+    def driven(self) -> bool:
+        """Whether the model sees the driving video itself, not drawn poses and cropped faces."""
+        return DRIVING in self.inputs
+
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """The settings that the model has no use for."""
+        return DRIVEN_UNREAD if self.driven else POSED_UNREAD
 
 
 def read_job(path: Path) -> SamplingJob:
@@ -92,7 +107,12 @@ def _settings(path: Path, values: dict[str, Any]) -> SamplingSettings:
 def _inputs(
     path: Path, files: dict[str, str], mode: str, settings: SamplingSettings
 ) -> dict[str, Path]:
-    needed = INPUTS + (REPLACE_INPUTS if mode == "replace" else ())
+    if DRIVING in files:
+        needed = DRIVEN_INPUTS
+        if mode == "replace" or settings.log_scale == "auto":
+            raise ClipError(f"{path}: with a driving input, mode is animate and log_scale a number")
+    else:
+        needed = INPUTS + (REPLACE_INPUTS if mode == "replace" else ())
     needed += (NEGATIVE_PROMPT,) if settings.guided else ()
     needed += (BEFORE,) if settings.continue_from else ()
     timed = tuple(role for role in files if role.startswith(TIMED_PROMPT))

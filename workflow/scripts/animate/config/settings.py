@@ -384,6 +384,12 @@ class SamplingSettings(SegmentSettings):
         ge=0,
         le=2,
     )
+    log_scale: Annotated[float, Field(ge=-20, le=20)] | Literal["auto"] = setting(
+        "auto",
+        "Wan-Animate-2: added to the scores of the keys of the first generated frame; auto is -1.3"
+        " for the distilled model, which was trained so, and 0 for the other",
+        "auto, or a number from -20 to 20",
+    )
     seed: int = setting(
         0,
         "Seed of the noise; `1..4` in a cell gives four results: `clip`, `clip~seed2`, ...",

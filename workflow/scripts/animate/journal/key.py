@@ -3,7 +3,14 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from animate.config.job import FEATURES, PROMPT, TIMED_PROMPT, TIMELINE, SamplingJob
+from animate.config.job import (
+    DRIVING_FEATURES,
+    FEATURES,
+    PROMPT,
+    TIMED_PROMPT,
+    TIMELINE,
+    SamplingJob,
+)
 from animate.config.lora_choice import LoraFile
 from animate.hashing import file_hash, value_hash
 from animate.weights.identity import TRANSFORMER_FILE, file_identity, model_identity, pinned_hash
@@ -34,14 +41,14 @@ def job_key(
     `loras` are the files that are merged, the relighting LoRA included; `inputs` are the
     `input_hashes`, of which the timeline counts by the `shots` that are sampled apart, prompts that
     hold from some second on by the segments that read them (`prompts` are their roles), and the
-    features by what they are made of, reference and model. LoRA files count by content, the model
-    by its pinned hashes or the `file_identity` of its files, or of one in its transformer's place.
-    GPU, number of ranks and versions of packages stay out: a clip may go on elsewhere, and its
-    record says so.
+    features by what they are made of, a picture and the model. Settings that the model has no use
+    for count for nothing. LoRA files count by content, the model by its pinned hashes or the
+    `file_identity` of its files, or of one in its transformer's place. GPU, number of ranks and
+    versions of packages stay out: a clip may go on elsewhere, and its record says so.
     """
     # Files count by what they are.
     files = {"loras", "relighting_lora", TRANSFORMER_FILE}
-    settings = job.settings.model_dump(exclude={*files, *NOT_READ})
+    settings = job.settings.model_dump(exclude={*files, *NOT_READ, *job.unread})
     return value_hash(
         {
             "version": SAMPLER_VERSION,
@@ -50,7 +57,8 @@ def job_key(
             "inputs": {
                 role: digest
                 for role, digest in inputs.items()
-                if role not in (FEATURES, TIMELINE) and not role.startswith(TIMED_PROMPT)
+                if role not in (FEATURES, DRIVING_FEATURES, TIMELINE)
+                and not role.startswith(TIMED_PROMPT)
             },
             "model": model_identity(job.model, own_transformer(job)),
         }

@@ -15,6 +15,7 @@ HeadsAttention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, slice], tor
 # What some of the keys give, (B, L, H, D), and the logarithm of their weights' sum, (B, L, H) fp32.
 Partial = tuple[torch.Tensor, torch.Tensor]
 PartialAttention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Partial]
+Merge = Callable[[Partial, Partial], Partial]
 
 
 def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:

@@ -141,6 +141,11 @@ class WanTransformer(nn.Module):
             block.compute_by_frames(self.sharding.attends_apart)
 
     @property
+    def kept_per_token(self) -> int:
+        """Bytes that all blocks keep of each driving token, through all steps of a segment."""
+        return 0
+
+    @property
     def dtype(self) -> torch.dtype:
         """The type of the matrix products."""
         return self.patch_embedding.weight.dtype

@@ -8,19 +8,18 @@ from socket import gethostname
 from typing import Any, NamedTuple
 
 import torch
-from diffusers import WanAnimateTransformer3DModel
 
 from animate.config.lora_choice import LoraFile
 from animate.devices.host_memory import free_host_memory
 from animate.devices.world import World
-from animate.errors import ClipError, HostMemoryShort, MemoryShort
-from animate.kernels.attention import choose_attention
+from animate.errors import HostMemoryShort, MemoryShort
 from animate.kernels.compile import compile_blocks, will_compile
 from animate.kernels.fp8 import convert_to_fp8, multiplies_fp8
 from animate.kernels.imports import Imports
 from animate.kernels.ops import choose_ops
 from animate.model.token_sharding import NoSharding, TokenSharding
-from animate.model.transformer import SamplingTransformer
+from animate.model.wan import WanTransformer
+from animate.parallel.forwards import FORWARDS
 from animate.parallel.loading import Resident, Store, fill_transformer
 from animate.parallel.offload import Offloaded
 from animate.parallel.plan import (
@@ -41,10 +40,17 @@ from animate.weights.prepared import PREPARED, TRANSFORMER, transformer_folder
 from animate.weights.storage.early import EarlyWeights
 
 
+class Free(NamedTuple):
+    """The bytes free on this rank's GPU, None for a CPU, and on its host, as `plan_memory` has it."""
+
+    gpu: int | None
+    host: tuple[str, int | None]
+
+
 class Built(NamedTuple):
     """A model that is ready to sample, and how it runs: JSON values for the record of a clip."""
 
-    model: SamplingTransformer
+    model: WanTransformer
     how: dict[str, Any]
 
 
@@ -58,7 +64,7 @@ def build_transformer(
     say: Callable[[str], None] = print,
     compiling: str = "auto",
     early: EarlyWeights | None = None,
-    fresh: int | None = None,
+    fresh: Free | None = None,
     transformer_file: Path | None = None,
     imports: Imports | None = None,
     meanwhile: Callable[[bool, Callable[[], None]], None] | None = None,
@@ -102,16 +108,12 @@ def build_transformer(
     rounded = workload.precision if dtype == torch.bfloat16 and not loras else None
     source = transformer_file or transformer_folder(folder, rounded)
     weights = empty_transformer(folder / TRANSFORMER, dtype)
-    if not isinstance(weights, WanAnimateTransformer3DModel):
-        raise ClipError(
-            f"{folder / TRANSFORMER} is a {type(weights).__name__}, which cannot be sampled with"
-            " here: use a model of Wan2.2-Animate"
-        )
+    forward = FORWARDS[type(weights).__name__]
     if in_fp8:
         convert_to_fp8(weights, fused, widened)
-    way, sharding = share_tokens(weights.config.num_attention_heads, world)
+    way, sharding = share_tokens(weights.config[forward.heads], world)
     ops = choose_ops(sharding.attend, workload.precision, fused, widened)
-    model = SamplingTransformer(weights, sharding, ops)
+    model = forward.make(weights, sharding, ops)
 
     # Place.
     plan = common_plan(model, device, world, workload, fresh)
@@ -119,6 +121,7 @@ def build_transformer(
     on_disk = blocks_on_disk(plan, folder, world, say)
     if plan.by_frames:
         model.compute_by_frames()
+    forward.keep(model, plan)
     if plan.placement != REPLICATED and world.size > 1:
         # That imports FSDP, which the compiler imports, too.
         imports.wait()
@@ -134,8 +137,7 @@ def build_transformer(
 
     # Choose the kernel, and compile.
     imports.wait()
-    kernel, attend = choose_attention(device, weights.config.attention_head_dim, world)
-    sharding.attend_by(attend)
+    kernel = forward.use_kernels(model, device, world, compiled)
     say(f"{kernel} attention")
     if compiled:
         # In fp8, code for any length has not been measured.
@@ -147,6 +149,7 @@ def build_transformer(
         "compiled": compiled,
         **({"widened": True} if widened else {}),
         **({"by_frames": True} if plan.by_frames else {}),
+        **({"streamed": True} if plan.streamed else {}),
         "prepared": source not in (transformer_file, folder / TRANSFORMER),
     }
     return Built(model, how)
@@ -160,31 +163,32 @@ def share_tokens(heads: int, world: World) -> tuple[str, TokenSharding]:
 
 
 def common_plan(
-    model: SamplingTransformer,
+    model: WanTransformer,
     device: torch.device,
     world: World,
     workload: Workload,
-    fresh: int | None = None,
+    fresh: Free | None = None,
 ) -> Plan:
     """Return the plan of rank 0, made for the GPU with the least free memory.
 
-    `fresh` are the bytes that were free when this process had not sampled yet. What CUDA and its
-    libraries have taken since then is part of any plan, and so counts as free.
+    `fresh` is what was free when this process had not sampled yet. What CUDA, its libraries and the
+    models have taken since then is part of any plan, and so counts as free.
 
     Raises:
         MemoryShort: on every rank; see `plan_memory`.
     """
-    now = free_memory(device)
-    if None not in (now, fresh):
-        now = min(now + overhead(world.size), max(now, fresh))
-    free = world.gather(now)
-    memory = None if None in free else min(free)
+    now, before = free_memory(device), fresh and fresh.gpu
+    if None not in (now, before):
+        now = min(now + overhead(world.size), max(now, before))
+    free = world.gather(Free(now, fresh.host if fresh else host_memory()))
+    memory = None if free[0].gpu is None else min(one.gpu for one in free)
+    hosts = [one.host for one in free]
     plan = refusal = None
     if world.leads:
         segment = (workload.tokens, workload.width * workload.height, workload.frames)
         options = workload.branches, workload.vae_precision
         try:
-            plan = plan_memory(model_sizes(model), *segment, memory, world.size, *options)
+            plan = plan_memory(model_sizes(model), *segment, memory, world.size, *options, hosts)
         except MemoryShort as error:
             refusal = error
     plan, refusal = world.share((plan, refusal))
@@ -207,7 +211,7 @@ def blocks_on_disk(
         check_host_memory(plan, world.gather(host_memory()))
     except HostMemoryShort as short:
         on_disk = folder / PREPARED
-        if world.size > 1:
+        if world.size > 1 or plan.streamed:
             raise
         if not has_room(on_disk, plan.host_memory):
             room = f"{plan.host_memory / GIB:.1f} GiB that can be written in {on_disk}"
@@ -229,7 +233,7 @@ def has_room(folder: Path, size: int) -> bool:
 def place(
     plan: Plan,
     weights,
-    model: SamplingTransformer,
+    model: WanTransformer,
     device: torch.device,
     world: World,
     on_disk: Path | None = None,
@@ -254,6 +258,11 @@ def host_memory() -> tuple[str, int | None]:
         return gethostname(), free_host_memory()
     except (OSError, ValueError):
         return gethostname(), None
+
+
+def free_here(device: torch.device) -> Free:
+    """Return what is free for this rank."""
+    return Free(free_memory(device), host_memory())
 
 
 def free_memory(device: torch.device) -> int | None:

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from animate.errors import HostMemoryShort, MemoryShort
 from animate.model.ops import feed_forward_layers
@@ -31,15 +31,22 @@ DEEP_FRAME, JOINED_FRAME = {"bf16": 3, "fp32": 6}, 36
 ROTARY = 512
 REPLICATED, FSDP2, OFFLOAD = "replicated", "fsdp2", "offload"
 
+# The host of each rank, by name, and the bytes free in its memory, None when that is not known.
+Hosts = Sequence[tuple[str, int | None]]
+
 
 @dataclass(frozen=True)
 class Sizes:
-    """Bytes of a model's blocks and of all else, and what its activations depend on."""
+    """Bytes of a model's blocks and of all else, and what its activations depend on.
+
+    `kept` are the bytes that all blocks keep of each driving token through a segment.
+    """
 
     blocks: tuple[int, ...]
     rest: int
     width: int
     hidden: int
+    kept: int = 0
 
     @property
     def whole(self) -> int:
@@ -70,17 +77,19 @@ class Plan:
 
     `host_memory` are the bytes that all ranks together lock in the memory of their hosts. With
     `by_frames`, the transformer takes one latent frame's tokens at a time, and the VAE one band of
-    the frames.
+    the frames. With `streamed`, what is kept of the driving video lies in host memory.
     """
 
     placement: str
     peak: int
     host_memory: int = 0
     by_frames: bool = False
+    streamed: bool = False
 
     def __str__(self) -> str:
         host = f", {self.host_memory / GIB:.1f} GiB in host memory" if self.host_memory else ""
         way = ", computed by latent frames" if self.by_frames else ""
+        way += ", keys of the driving video streamed" if self.streamed else ""
         return (
             f"weights {self.placement}{way}, expected peak {self.peak / GIB:.1f} GiB per GPU{host}"
         )
@@ -91,7 +100,7 @@ def model_sizes(model: WanTransformer) -> Sizes:
     blocks = tuple(sum(p.nbytes for p in block.parameters()) for block in model.blocks)
     whole = sum(p.nbytes for p in model.parameters())
     up = feed_forward_layers(model.blocks[0].block.ffn)[0].weight
-    return Sizes(blocks, whole - sum(blocks), up.shape[1], up.shape[0])
+    return Sizes(blocks, whole - sum(blocks), up.shape[1], up.shape[0], model.kept_per_token)
 
 
 def plan_memory(
@@ -103,33 +112,26 @@ def plan_memory(
     ranks: int,
     branches: int = 1,
     vae_precision: str = "bf16",
+    hosts: Hosts = (),
 ) -> Plan:
     """Return the fastest placement that fits the GPU with the least memory.
+
+    Of those, the first that the hosts have room for, and the first of all where they have for none.
 
     Args:
         tokens, pixels, frames: of a segment: its tokens, one frame's pixels, its frames.
         memory: bytes free on each GPU; None means the CPU, where everything is replicated.
         branches: forwards per step, two with guidance.
         vae_precision: "bf16" or "fp32".
+        hosts: each rank's host, by name, and the bytes free there, None when that is not known.
 
     Raises:
         MemoryShort: nothing fits; it names what to change.
     """
-    lengths = tokens, pixels, frames, ranks, branches, vae_precision
-    work = _work(sizes, *lengths) + overhead(ranks)
-    weights = {REPLICATED: sizes.whole}
-    if ranks > 1:
-        weights[FSDP2] = sum(sizes.blocks) // ranks + sizes.rest + 3 * max(sizes.blocks)
-    # Ranks gather a block while they hold the one in use and their share of the next.
-    weights[OFFLOAD] = sizes.rest + (2 if ranks == 1 else 3) * max(sizes.blocks)
-    locked = {OFFLOAD: sum(sizes.blocks)}
-    plans = [Plan(name, int(held + work), locked.get(name, 0)) for name, held in weights.items()]
-    less = _work(sizes, *lengths, by_frames=True) + overhead(ranks)
-    if less < work:
-        plans.append(Plan(OFFLOAD, int(weights[OFFLOAD] + less), locked[OFFLOAD], by_frames=True))
-    for plan in plans:
-        if memory is None or plan.peak <= memory:
-            return plan
+    plans = _plans(sizes, tokens, pixels, frames, ranks, branches, vae_precision)
+    fitting = [plan for plan in plans if memory is None or plan.peak <= memory]
+    if fitting:
+        return next((plan for plan in fitting if host_shortage(plan, hosts) is None), fitting[0])
     least = min(plans, key=lambda plan: plan.peak)
     raise MemoryShort(
         f"sampling needs {least.peak / GIB:.1f} GiB of GPU memory ({least.placement}), but"
@@ -138,23 +140,76 @@ def plan_memory(
     )
 
 
-def check_host_memory(plan: Plan, hosts: Sequence[tuple[str, int | None]]) -> None:
-    """Refuse weights in host memory that some host has no room for.
+def _plans(
+    sizes: Sizes, tokens: int, pixels: int, frames: int, ranks: int, branches: int, vae: str
+) -> list[Plan]:
+    """Return every plan, the fastest first; the arguments are those of `plan_memory`."""
+    lengths = tokens, pixels, frames, ranks, branches, vae
+    work = _work(sizes, *lengths) + overhead(ranks)
+    weights = {REPLICATED: sizes.whole}
+    if ranks > 1:
+        weights[FSDP2] = sum(sizes.blocks) // ranks + sizes.rest + 3 * max(sizes.blocks)
+    # Ranks gather a block while they hold the one in use and their share of the next.
+    weights[OFFLOAD] = sizes.rest + (2 if ranks == 1 else 3) * max(sizes.blocks)
+    locked = {OFFLOAD: sum(sizes.blocks)}
+    kept = sizes.kept * driving_tokens(tokens, frames)
+    # Streamed, two blocks' are on the GPU.
+    keeping = {False: kept // ranks}
+    if kept:
+        keeping[True] = 2 * kept // (len(sizes.blocks) * ranks)
+    plans = [
+        Plan(
+            name,
+            int(held + work + here),
+            locked.get(name, 0) + (kept if streamed else 0),
+            streamed=streamed,
+        )
+        for name, held in weights.items()
+        for streamed, here in keeping.items()
+    ]
+    less = _work(sizes, *lengths, by_frames=True) + overhead(ranks)
+    if less < work:
+        last, saved = plans[-1], int(work) - int(less)
+        plans.append(replace(last, peak=last.peak - saved, by_frames=True))
+    return plans
 
-    `hosts` has each rank's host, by name, and the bytes free there, None when that is not known.
 
-    Raises:
-        HostMemoryShort: it names what to change.
+def driving_tokens(tokens: int, frames: int) -> int:
+    """Return how many of a segment's tokens are not its reference's: those of its driving video."""
+    return tokens * (frames // 4 + 1) // (frames // 4 + 2)
+
+
+def host_shortage(plan: Plan, hosts: Hosts) -> tuple[str, int, int] | None:
+    """Return the first host without room for its ranks' part of a plan, None where all have it.
+
+    It is given by name, with the bytes needed and those free there.
     """
     ranks = Counter(name for name, _ in hosts)
     for name, free in hosts:
         needed = plan.host_memory * ranks[name] // len(hosts)
         if free is not None and needed > free:
-            raise HostMemoryShort(
-                f"the weights do not fit the GPU memory and need {needed / GIB:.1f} GiB of host"
-                f" memory, but {free / GIB:.1f} GiB are free on {name}: close other programs, ask"
-                " for more memory, set precision to fp8 or gpus higher"
-            )
+            return name, needed, free
+    return None
+
+
+def check_host_memory(plan: Plan, hosts: Hosts) -> None:
+    """Refuse a plan that puts more into host memory than some host has room for.
+
+    `hosts` as `plan_memory` has them.
+
+    Raises:
+        HostMemoryShort: it names what to change.
+    """
+    short = host_shortage(plan, hosts)
+    if short:
+        name, needed, free = short
+        what = "weights and the driving video's keys do" if plan.streamed else "weights do"
+        instead = "segment_frames or resolution_area lower" if plan.streamed else "precision to fp8"
+        raise HostMemoryShort(
+            f"the {what} not fit the GPU memory and need {needed / GIB:.1f} GiB of host"
+            f" memory, but {free / GIB:.1f} GiB are free on {name}: close other programs, ask"
+            f" for more memory, set {instead} or gpus higher"
+        )
 
 
 def overhead(ranks: int) -> int:
@@ -168,7 +223,9 @@ def transformer_work(
     """Return the bytes of the transformer's activations on each rank; see `plan_memory`."""
     own, width = -(-tokens // ranks), sizes.width
     # Residual stream and condition tokens in fp32; what attention or the hidden layer holds.
-    attention = (8 + 14) * width
+    # What the driving video's keys give, and what is merged with it.
+    driven = 8 * width if sizes.kept else 0
+    attention = (8 + 14) * width + driven
     hidden = 12 * width + 4 * sizes.hidden + 2 * width
     # Sent to the other ranks: queries, keys, values and results.
     messages = 8 * width * (ranks - 1) // ranks
@@ -180,10 +237,11 @@ def transformer_work(
     # The residual stream, keys and values stay whole, and rotary positions; where ranks attend
     # together also queries, results and what attention adds. The rest is held for a frame, by plain
     # PyTorch in fp32.
-    together = 6 * width + messages if ranks > 1 else 0
+    together = 6 * width + messages if ranks > 1 or driven else 0
     frame = -(-tokens // (frames // 4 + 2))
-    parts = own * (8 * width + ROTARY + together) + frame * (28 * width + 6 * sizes.hidden)
-    return parts + block_constants
+    parts = own * (8 * width + ROTARY + together + driven)
+    parts += frame * (28 * width + 6 * sizes.hidden)
+    return parts + (constants if driven else block_constants)
 
 
 def _work(

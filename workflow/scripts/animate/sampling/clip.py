@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
 
 from animate.config.job import (
     BEFORE,
-    FEATURES,
     PROMPT,
     RESULT,
     TIMELINE,
@@ -18,13 +18,13 @@ from animate.config.job import (
 from animate.config.timed_prompts import prompt_at
 from animate.devices.machine import Machine
 from animate.errors import ClipError
-from animate.model.image import load_features, reference_video
-from animate.model.text import load_prompt
+from animate.model.image import reference_video
 from animate.model.vae import in_range
 from animate.prefetch import prefetch
-from animate.sampling.conditions.frames import SegmentFrames, as_video, check_lengths, read_frames
+from animate.sampling.conditions.frames import Frames, as_video, check_lengths, read_frames
+from animate.sampling.conditions.kinds import conditions_of
 from animate.sampling.conditions.latents import nothing
-from animate.sampling.conditions.posed import PosedConditions
+from animate.sampling.conditions.shared import Conditions
 from animate.sampling.loop import SegmentSampler
 from animate.sampling.models import Models
 from animate.sampling.segments import Segment, plan_segments, sampled_shots
@@ -34,7 +34,6 @@ from animate.video.timeline import Timeline
 
 # Frames in which the VAE meets all shapes of its work: one alone, and twice four after others.
 EVERY_SHAPE = 9
-VIDEO_ROLES = ("pose", "face", "background", "mask")
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,7 @@ class SegmentedClip:
     """
 
     job: SamplingJob
+    conditions: type[Conditions]
     info: VideoInfo
     shots: tuple[int, ...]
     segments: list[Segment]
@@ -58,31 +58,33 @@ def read_clip(job: SamplingJob) -> SegmentedClip:
         ClipError: its videos and timeline differ in length, or their size is none that can be
             sampled.
     """
-    info = video_info(job.inputs["pose"])
+    conditions = conditions_of(job)
+    driver = job.inputs[conditions.DRIVER]
+    info = video_info(driver)
     if info.frame_count < 1 or any(side % 16 for side in info.size):
         width, height = info.size
         raise ClipError(
-            f"{job.inputs['pose']} has {info.frame_count} frames of {width}x{height}; it needs at"
+            f"{driver} has {info.frame_count} frames of {width}x{height}; it needs at"
             " least one, with sides that are multiples of 16: make the clip's inputs again"
         )
-    check_lengths(_videos(job), info.frame_count)
+    check_lengths(_videos(job, conditions), conditions.DRIVER, info.frame_count)
     settings = job.settings
-    timeline = _timeline(job, info.frame_count)
+    timeline = _timeline(job, conditions.DRIVER, info.frame_count)
     shots = sampled_shots(timeline.shots, info.frame_count, settings.cuts) if timeline else (0,)
     lengths = info.frame_count, settings.segment_frames, settings.conditioning_frames
-    continued = bool(settings.continue_from)
-    segments = plan_segments(*lengths, shots, settings.segment_fit, continued)
-    return SegmentedClip(job, info, shots, segments, _prompts(job, segments, info))
+    how = settings.segment_fit, bool(settings.continue_from), conditions.TURN
+    segments = plan_segments(*lengths, shots, *how)
+    return SegmentedClip(job, conditions, info, shots, segments, _prompts(job, segments, info))
 
 
-def _timeline(job: SamplingJob, frame_count: int) -> Timeline | None:
+def _timeline(job: SamplingJob, driver: str, frame_count: int) -> Timeline | None:
     """Return the timeline of a clip that has one."""
     if TIMELINE not in job.inputs:
         return None
     timeline = Timeline.from_json(job.inputs[TIMELINE])
     if timeline.frame_count != frame_count:
         raise ClipError(
-            f"{job.inputs[TIMELINE]} has {timeline.frame_count} frames but the pose video"
+            f"{job.inputs[TIMELINE]} has {timeline.frame_count} frames but the {driver} video"
             f" {frame_count}: make the clip's inputs again"
         )
     return timeline
@@ -99,18 +101,10 @@ def _prompts(job: SamplingJob, segments: list[Segment], info: VideoInfo) -> list
 @torch.inference_mode()
 def segment_sampler(clip: SegmentedClip, models: Models) -> SegmentSampler:
     """Return what samples the clip's segments."""
-    job = clip.job
-    negative = job.inputs.get("negative_prompt")
-    conditions = PosedConditions(
-        models.transformer,
-        models.codec,
-        job.settings,
-        reference_video(job.inputs["reference"], *clip.info.size),
-        load_features(job.inputs[FEATURES]),
-        load_prompt(job.inputs[PROMPT]),
-        None if negative is None else load_prompt(negative),
+    reference = reference_video(clip.job.inputs["reference"], *clip.info.size)
+    return SegmentSampler(
+        clip.conditions.of_job(clip.job, models.transformer, models.codec, reference)
     )
-    return SegmentSampler(conditions)
 
 
 def first_encoded(clip: SegmentedClip, finished: int, device: torch.device) -> torch.Tensor | None:
@@ -128,18 +122,18 @@ def first_encoded(clip: SegmentedClip, finished: int, device: torch.device) -> t
     return nothing(length, height, width, device)
 
 
-def frames_of(clip: SegmentedClip, finished: int, machine: Machine) -> Iterator[SegmentFrames]:
+def frames_of(clip: SegmentedClip, finished: int, machine: Machine) -> Iterator[Frames]:
     """Return an iterator of the frames of the segments after the first `finished`.
 
     Rank 0 decodes the videos, one segment ahead and the first one from now on; the others get the
     frames.
     """
-    videos, left = _videos(clip.job), clip.segments[finished:]
-    before = _before(clip.job)
-    own = prefetch(read_frames(videos, left, before)) if machine.world.leads else iter(())
+    videos, left = _videos(clip.job, clip.conditions), clip.segments[finished:]
+    kind, leads = clip.conditions.FRAMES, machine.world.leads
+    own = prefetch(read_frames(videos, left, _before(clip.job), kind)) if leads else iter(())
     if machine.world.size == 1:
         return own
-    return (_shared(next(own, None), list(videos), machine) for _ in left)
+    return (kind(**_shared(next(own, None), list(videos), machine)) for _ in left)
 
 
 def frames_before(clip: SegmentedClip) -> torch.Tensor | None:
@@ -165,13 +159,14 @@ def _before(job: SamplingJob) -> dict[str, np.ndarray]:
     return load_last_frames(job.inputs[BEFORE]) if BEFORE in job.inputs else {}
 
 
-def _shared(frames: SegmentFrames | None, names: list[str], machine: Machine) -> SegmentFrames:
+def _shared(frames: Frames | None, names: list[str], machine: Machine) -> dict[str, np.ndarray]:
+    """Return the videos of rank 0's frames, by their names, on every rank."""
     arrays = {}
     for name in names:
         own = torch.from_numpy(getattr(frames, name)) if frames else None
         arrays[name] = machine.world.share_tensor(own, machine.device).numpy()
-    return SegmentFrames(**arrays)
+    return arrays
 
 
-def _videos(job: SamplingJob) -> dict:
-    return {role: job.inputs[role] for role in VIDEO_ROLES if role in job.inputs}
+def _videos(job: SamplingJob, conditions: type[Conditions]) -> dict[str, Path]:
+    return {role: job.inputs[role] for role in conditions.VIDEOS if role in job.inputs}

@@ -14,7 +14,7 @@ from animate.devices.machine import Machine
 from animate.kernels.imports import Imports
 from animate.model.vae import VideoCodec, load_vae
 from animate.model.wan import WanTransformer
-from animate.parallel.build import build_transformer, common_plan, free_memory
+from animate.parallel.build import Free, build_transformer, common_plan, free_here
 from animate.parallel.plan import Workload
 from animate.parallel.vae_split import SplitCodec
 from animate.weights.checkpoint import model_index
@@ -41,7 +41,7 @@ def load_models(
     machine: Machine,
     say: Callable[[str], None],
     early: EarlyWeights | None = None,
-    fresh: int | None = None,
+    fresh: Free | None = None,
     transformer_file: Path | None = None,
     imports: Imports | None = None,
     first: torch.Tensor | None = None,
@@ -107,7 +107,7 @@ class KeptModels:
         self._models: Models | None = None
         self._source: tuple | None = None
         self._workload: Workload | None = None
-        self._fresh: int | None = None
+        self._fresh: Free | None = None
 
     def get(
         self,
@@ -131,7 +131,7 @@ class KeptModels:
             again, self._models = self._models is not None, None
             self._give_back()
             if not again:
-                self._fresh = free_memory(self._machine.device)
+                self._fresh = free_here(self._machine.device)
             early, self._early = self._early, None
             options = self._machine, say, early, self._fresh if again else None, transformer_file
             try:
@@ -154,7 +154,8 @@ class KeptModels:
         where = machine.device, machine.world
         plan = common_plan(transformer, *where, workload, self._fresh)
         how = self._models.made_by
-        return (plan.placement, plan.by_frames) == (how["placement"], how.get("by_frames", False))
+        wanted = plan.placement, plan.by_frames, plan.streamed
+        return wanted == (how["placement"], how.get("by_frames", False), "streamed" in how)
 
     def _give_back(self) -> None:
         """Free the memory of a GPU that nothing is in."""

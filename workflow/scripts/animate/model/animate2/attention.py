@@ -9,12 +9,13 @@ video, H heads, D head size.
 
 import torch
 
-from animate.model.attention import PartialAttention, merged
+from animate.model.attention import Merge, PartialAttention
 from animate.model.block import KeysValues
 
 
 def attend_driven(
     attend: PartialAttention,
+    merge: Merge,
     q: torch.Tensor,
     k: torch.Tensor,
     v: torch.Tensor,
@@ -24,7 +25,7 @@ def attend_driven(
     """Return attention (B, (1 + T) * n, H, D) of `q` over `k` and `v`, shaped so, and `driving`.
 
     Args:
-        attend: attention over some of the keys.
+        attend, merge: attention over some of the keys, and what joins two such results.
         driving: keys and values (B, T, n, H, D).
         log_scale: added to the scores of the keys of frame 1, the first after the reference's.
     """
@@ -33,12 +34,12 @@ def attend_driven(
         first = slice(tokens, 2 * tokens)
         out, log_sum = attend(q, k[:, first], v[:, first])
         k, v = (torch.cat((x[:, :tokens], x[:, 2 * tokens :]), dim=1) for x in (k, v))
-        out, log_sum = merged(attend(q, k, v), (out, log_sum + log_scale))
+        out, log_sum = merge(attend(q, k, v), (out, log_sum + log_scale))
     else:
         out, log_sum = attend(q, k, v)
     # Frames are batches of their own here.
     own = q[:, tokens:].unflatten(1, (frames, tokens)).flatten(0, 1)
     seen, seen_sum = attend(own, *(x.flatten(0, 1) for x in driving))
     seen, seen_sum = (x.unflatten(0, (-1, frames)).flatten(1, 2) for x in (seen, seen_sum))
-    both, _ = merged((out[:, tokens:], log_sum[:, tokens:]), (seen, seen_sum))
+    both, _ = merge((out[:, tokens:], log_sum[:, tokens:]), (seen, seen_sum))
     return torch.cat((out[:, :tokens], both), dim=1)

@@ -14,7 +14,7 @@ from torch import nn
 
 from animate.model.animate2.attention import attend_driven
 from animate.model.animate2.driving import DrivingKeys, DrivingMemory, ResidentDriving
-from animate.model.attention import PartialAttention, partial_attention
+from animate.model.attention import Merge, PartialAttention, merged, partial_attention
 from animate.model.block import BlockConditions, BlockConstants, BlockNames, SamplingBlock
 from animate.model.ops import Ops
 from animate.model.positions import rotary_table
@@ -32,9 +32,13 @@ from animate.model.wan import (
 
 @dataclass(frozen=True)
 class DrivenConstants(SegmentConstants):
-    """What the steps of a segment share, with what was kept of its driving video."""
+    """What the steps of a segment share, with what was kept of its driving video.
+
+    `log_scale` as `attend_driven` has it.
+    """
 
     driving: DrivingKeys = field(kw_only=True)
+    log_scale: float = 0.0
 
 
 NAMES = BlockNames("self_attn", "cross_attn", "norm3", "norm2", "modulation")
@@ -56,17 +60,14 @@ class DrivenTransformer(WanTransformer):
         sharding: TokenSharding | None = None,
         ops: Ops | None = None,
         memory: DrivingMemory = ResidentDriving,
-        log_scale: float = 0.0,
     ):
-        """All tokens and what is kept are here unless told otherwise; `ops` are plain by default.
-
-        `log_scale` is -1.3 for the distilled model, 0 for the other; see `attend_driven`.
-        """
+        """All tokens and what is kept are here by default, and `ops` are plain."""
         config = weights.config
         sharding = sharding or NoSharding()
         super().__init__(sharding, config, config.dim // config.num_heads, config.out_dim)
         ops = ops or Ops(sharding.attend)
         self._attend: PartialAttention = partial_attention
+        self._merge: Merge = merged
         self.blocks = nn.ModuleList(
             SamplingBlock(block, None, ops, NAMES) for block in weights.blocks
         )
@@ -79,11 +80,23 @@ class DrivenTransformer(WanTransformer):
         self._heads = config.num_heads
         self._offsets = config.refer_offset_t, config.refer_offset_h, config.refer_offset_w
         self._stride = config.refer_stride
-        self._memory, self.log_scale = memory, log_scale
+        self._memory = memory
 
-    def attend_by(self, attend: PartialAttention) -> None:
-        """Have `attend` compute attention over each set of keys from now on."""
-        self._attend = attend
+    def attend_by(self, attend: PartialAttention, merge: Merge = merged) -> None:
+        """Have `attend` compute attention over each set of keys, and `merge` join two, from now on.
+
+        `merge` is `merged`, or a faster way to the same.
+        """
+        self._attend, self._merge = attend, merge
+
+    def keep_in(self, memory: DrivingMemory) -> None:
+        """Have the driving segments' keys and values kept there from now on."""
+        self._memory = memory
+
+    @property
+    def kept_per_token(self) -> int:
+        """Bytes of a driving token's keys and values in all blocks, of all heads."""
+        return len(self.blocks) * 2 * self._heads * self.head_size * self.dtype.itemsize
 
     @property
     def time_layers(self) -> TimeLayers:
@@ -145,6 +158,7 @@ class DrivenTransformer(WanTransformer):
         image_embeds: torch.Tensor,
         prompt_embeds: torch.Tensor,
         driving: DrivingKeys,
+        log_scale: float = 0.0,
     ) -> DrivenConstants:
         """Return what the steps of a segment share.
 
@@ -154,6 +168,7 @@ class DrivenTransformer(WanTransformer):
             image_embeds: (B, 257, n), the image encoder's features of the reference.
             prompt_embeds: (B, up to 512, n).
             driving: what `keep_driving` returned.
+            log_scale: -1.3 for the distilled model, 0 for the other; see `attend_driven`.
         """
         grid = token_grid(condition_latents, self.patch_size)
         tokens = self._given_tokens(condition_latents, self.latent_channels)
@@ -165,6 +180,7 @@ class DrivenTransformer(WanTransformer):
             self._shared_tables(rotary_table(grid, self.head_size)),
             [block.constants(BlockConditions(*text, image)) for block in self.blocks],
             driving=driving,
+            log_scale=log_scale,
         )
 
     def unguided_constants(
@@ -187,12 +203,12 @@ class DrivenTransformer(WanTransformer):
         own: BlockConstants,
         constants: DrivenConstants,
     ) -> torch.Tensor:
-        attend = self._attend
+        how = self._attend, self._merge
         with constants.driving.here(index) as driving:
 
             def way(q, k, v, heads) -> torch.Tensor:
                 seen = tuple(kept[..., heads, :] for kept in driving)
-                return attend_driven(attend, q, k, v, seen, self.log_scale)
+                return attend_driven(*how, q, k, v, seen, constants.log_scale)
 
             place = constants.length, constants.first_token, constants.frame_tokens
             return block(x, time.blocks, own, constants.rotary, *place, way)

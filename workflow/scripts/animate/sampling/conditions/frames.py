@@ -1,10 +1,11 @@
 """The frames that a segment is sampled from. Shapes: F frames, h and w pixels."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,9 +17,20 @@ from animate.video.files import read_segment, video_info
 MASK_THRESHOLD = 127
 
 
+class Frames(Protocol):
+    """The frames of a segment, uint8 (F, h, w, 3): what is sampled around, if anything is."""
+
+    background: np.ndarray | None
+    mask: np.ndarray | None
+
+    @property
+    def driver(self) -> np.ndarray:
+        """The video that says how the person moves."""
+
+
 @dataclass(frozen=True)
 class SegmentFrames:
-    """The frames of a segment, uint8 (F, h, w, 3); the last two in replacement only."""
+    """Those of drawn poses and cropped faces; the last two in replacement only."""
 
     pose: np.ndarray
     face: np.ndarray
@@ -33,39 +45,44 @@ class SegmentFrames:
 
 @dataclass(frozen=True)
 class DrivenFrames:
-    """The frames of a segment of a model that sees the driving video itself, uint8 (F, h, w, 3)."""
+    """Those of a model that sees the driving video itself."""
 
-    driver: np.ndarray
+    driving: np.ndarray
     background: None = None
     mask: None = None
 
+    @property
+    def driver(self) -> np.ndarray:
+        """The driving video."""
+        return self.driving
 
-Frames = SegmentFrames | DrivenFrames
 
-
-def check_lengths(inputs: dict[str, Path], frame_count: int) -> None:
-    """Raise a `ClipError` when a video's frame count differs from the clip's."""
+def check_lengths(inputs: dict[str, Path], driver: str, frame_count: int) -> None:
+    """Raise a `ClipError` when a video's frame count differs from that of the one with that role."""
     for name, path in inputs.items():
         if (count := video_info(path).frame_count) != frame_count:
             raise ClipError(
-                f"{path} ({name}) has {count} frames but the pose video {frame_count}:"
+                f"{path} ({name}) has {count} frames but the {driver} video {frame_count}:"
                 " make the clip's inputs again"
             )
 
 
 def read_frames(
-    inputs: dict[str, Path], segments: Iterable[Segment], before: dict[str, np.ndarray]
-) -> Iterator[SegmentFrames]:
+    inputs: dict[str, Path],
+    segments: Iterable[Segment],
+    before: dict[str, np.ndarray],
+    kind: Callable[..., Frames] = SegmentFrames,
+) -> Iterator[Frames]:
     """Yield the frames of each segment from the clip's src_*.mp4 files.
 
-    `inputs` has "pose" and "face", and "background" and "mask" in replacement. `before` has the
-    last ones (n, h, w, 3) of each of the clip that this one goes on from, if it does.
+    `inputs` has the videos by the names that `kind` takes them by. `before` has the last frames
+    (n, h, w, 3) of each of the clip that this one goes on from, if it does.
     """
     with ThreadPoolExecutor(len(inputs)) as readers:
         for segment in segments:
             known = [before.get(name) for name in inputs]
             frames = readers.map(partial(_frames_of, segment), inputs.values(), known)
-            yield SegmentFrames(**dict(zip(inputs, frames, strict=True)))
+            yield kind(**dict(zip(inputs, frames, strict=True)))
 
 
 def _frames_of(segment: Segment, path: Path, before: np.ndarray | None) -> np.ndarray:

@@ -9,11 +9,18 @@ from animate.model.vae import in_range
 from animate.model.wan import SegmentConstants
 from animate.sampling.conditions.frames import SegmentFrames, as_video
 from animate.sampling.conditions.shared import Conditions
+from animate.sampling.segments import bounce
 
 
 @dataclass(frozen=True)
 class PosedConditions(Conditions):
     """A clip of that model; its segments are `SegmentFrames`."""
+
+    TRANSFORMER = SamplingTransformer
+    DRIVER = "pose"
+    VIDEOS = ("pose", "face", "background", "mask")
+    FRAMES = SegmentFrames
+    TURN = staticmethod(bounce)
 
     transformer: SamplingTransformer
 

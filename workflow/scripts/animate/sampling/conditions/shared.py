@@ -4,15 +4,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import torch
 
+from animate.config.job import FEATURES, NEGATIVE_PROMPT, PROMPT, SamplingJob
 from animate.config.settings import SamplingSettings
+from animate.errors import ClipError
+from animate.model.image import load_features
+from animate.model.text import load_prompt
 from animate.model.vae import VideoCodec
 from animate.model.wan import SegmentConstants, WanTransformer
 from animate.sampling.conditions.frames import Frames, as_video
 from animate.sampling.conditions.latents import given_video, reference_condition
+from animate.sampling.segments import Turn
 
 # The name of a part of a segment's work that ends.
 OnPart = Callable[[str], None]
@@ -26,6 +31,14 @@ class Conditions(ABC):
     `negative_prompt_embeds` is needed when guidance_scale is above 1.
     """
 
+    # The transformer's class, the roles of the video that moves the person and of all that segments
+    # are read from, their frames, and how a clip that ends too early is played back and forth.
+    TRANSFORMER: ClassVar[type[WanTransformer]]
+    DRIVER: ClassVar[str]
+    VIDEOS: ClassVar[tuple[str, ...]]
+    FRAMES: ClassVar[Callable[..., Frames]]
+    TURN: ClassVar[Turn]
+
     transformer: WanTransformer
     codec: VideoCodec
     settings: SamplingSettings
@@ -33,6 +46,37 @@ class Conditions(ABC):
     image_embeds: torch.Tensor
     prompt_embeds: torch.Tensor
     negative_prompt_embeds: torch.Tensor | None = None
+
+    @classmethod
+    def of_job(
+        cls,
+        job: SamplingJob,
+        transformer: WanTransformer,
+        codec: VideoCodec,
+        reference: torch.Tensor,
+        **more: torch.Tensor,
+    ) -> Self:
+        """Return those of a job, its inputs read.
+
+        Raises:
+            ClipError: an input cannot be read, or the transformer is of another kind.
+        """
+        if not isinstance(transformer, cls.TRANSFORMER):
+            raise ClipError(
+                f"the model in {job.model} is of another kind than the clip's inputs, which have a"
+                f" {cls.DRIVER} video: make the clip's inputs again"
+            )
+        negative = job.inputs.get(NEGATIVE_PROMPT)
+        return cls(
+            transformer,
+            codec,
+            job.settings,
+            reference,
+            load_features(job.inputs[FEATURES]),
+            load_prompt(job.inputs[PROMPT]),
+            None if negative is None else load_prompt(negative),
+            **more,
+        )
 
     def branches(
         self,
