@@ -41,7 +41,7 @@ from animate.weights.storage.early import EarlyWeights
 
 
 class Free(NamedTuple):
-    """The bytes free on this rank's GPU, None for a CPU, and on its host, as `plan_memory` has it."""
+    """The bytes free on this rank's GPU, None for a CPU, and on its host; see `plan_memory`."""
 
     gpu: int | None
     host: tuple[str, int | None]

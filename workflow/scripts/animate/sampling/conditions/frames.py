@@ -58,7 +58,7 @@ class DrivenFrames:
 
 
 def check_lengths(inputs: dict[str, Path], driver: str, frame_count: int) -> None:
-    """Raise a `ClipError` when a video's frame count differs from that of the one with that role."""
+    """Raise a `ClipError` when a video's frame count differs from that of the `driver` video."""
     for name, path in inputs.items():
         if (count := video_info(path).frame_count) != frame_count:
             raise ClipError(
