@@ -51,6 +51,32 @@ def write_clip(
         mask = np.zeros((4, 4, 3), np.uint8)
         mask[1:3, 1:3] = 255
         inputs["mask"] = _video(folder / "src_mask.mp4", mask, frames, size, "mask")
+    return _write_job(folder, model, mode, inputs, settings)
+
+
+def write_driven_clip(
+    folder: Path, model: Path, frames: int, size: tuple[int, int] = (32, 32), **settings
+) -> Path:
+    """Write the same for a model that sees the driving video itself."""
+    folder.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(frames).integers(0, 255, (4, 4, 3), np.uint8)
+    inputs = {"driving": _video(folder / "src_driving.mp4", noise, frames, size, "picture")}
+    inputs["reference"], first = folder / "src_ref.png", folder / "driving.png"
+    pictures = cv2.resize(noise, (40, 56)), next(read_video(inputs["driving"]))
+    for role, path, picture in zip(
+        ("features", "driving_features"), (inputs["reference"], first), pictures, strict=True
+    ):
+        cv2.imwrite(str(path), picture)
+        inputs[role] = folder / f"{role}.safetensors"
+        save_features(inputs[role], reference_features(model, path, *size))
+    for seed, name in enumerate(("prompt", "negative_prompt", "driving_prompt"), start=1):
+        inputs[name] = folder / f"{name}.safetensors"
+        generator = torch.Generator().manual_seed(seed)
+        save_prompt(inputs[name], torch.randn(5, TEXT_WIDTH, generator=generator))
+    return _write_job(folder, model, "animate", inputs, {"log_scale": 0.0} | settings)
+
+
+def _write_job(folder: Path, model: Path, mode: str, inputs: dict, settings: dict) -> Path:
     job = {
         "clip": folder.name,
         "mode": mode,
