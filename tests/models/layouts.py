@@ -19,6 +19,7 @@ from animate.weights.original_names import (
     transformer_names,
     vae_names,
 )
+from animate.weights.original_sizes import FACE_BLOCK_EVERY
 from onnx_files import write_detector, write_pose
 from transformer_files import original_naming
 
@@ -79,7 +80,7 @@ def write_original(diffusers: Path, folder: Path) -> None:
     folder.mkdir(parents=True)
     config = {"_class_name": "WanAnimateModel", "dim": WIDTH, "num_heads": HEADS}
     (folder / "config.json").write_text(json.dumps(config))
-    names = transformer_names(LAYERS, LAYERS // convert.FACE_BLOCK_EVERY)
+    names = transformer_names(LAYERS, LAYERS // FACE_BLOCK_EVERY)
     _write_shards(original_naming(diffusers / "transformer", names), folder)
     text = original_naming(diffusers / "text_encoder", text_encoder_names(2))
     torch.save(text, folder / convert.TEXT_ENCODER)

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from animate.errors import ClipError
+from animate.weights.kinds import KINDS, folder_kind
+from animate.weights.layout import PARTS
 
 if TYPE_CHECKING:
     from animate.weights.storage.stored import StoredTensor
 
-COMPONENTS = {"transformer": "WanAnimateTransformer3DModel", "vae": "AutoencoderKLWan"}
-WEIGHTS = "*.safetensors*"
+TRANSFORMER, VAE = "transformer", "vae"
+WEIGHTS, CONFIG = "*.safetensors*", "config.json"
 FLOATS = frozenset({"F32", "F16", "BF16"})
 
 
@@ -53,18 +55,23 @@ def check_architecture(folder: Path) -> None:
     from animate.weights.checkpoint import check_names, ignored_names
     from animate.weights.storage.stored import stored_tensors
 
-    for part in (folder / name for name in COMPONENTS if any((folder / name).glob(WEIGHTS))):
+    # A folder that is fetched in parts may have no transformer yet.
+    known = (folder / TRANSFORMER / CONFIG).is_file()
+    kind = folder_kind(folder / TRANSFORMER) if known else KINDS[0]
+    classes = {TRANSFORMER: kind.class_name, VAE: PARTS[VAE][1]}
+    for part in (folder / name for name in classes if any((folder / name).glob(WEIGHTS))):
         stored = stored_tensors(part)
-        module = _module(part / "config.json", COMPONENTS[part.name])
+        module = _module(part / CONFIG, classes[part.name])
         expected = {name: parameter.shape for name, parameter in module.named_parameters()}
         # The transformer takes no tensor beyond its own; the VAE's library leaves all others aside.
         ignored = ignored_names(module)
         found = {
             name: tensor
             for name, tensor in stored.items()
-            if name in expected or (part.name == "transformer" and not ignored.search(name))
+            if name in expected or (part.name == TRANSFORMER and not ignored.search(name))
         }
-        check_names(str(part), expected, {name: tensor.shape for name, tensor in found.items()})
+        shapes = {name: tensor.shape for name, tensor in found.items()}
+        check_names(str(part), expected, shapes, kind.title)
         _check_types(part, found)
 
 
@@ -114,7 +121,7 @@ def _module(path: Path, kind: str) -> Any:
         raise ClipError(f"{path} does not describe a {kind}: {error}") from error
     if module.config.get("is_residual"):
         raise ClipError(
-            f"{path} describes another VAE (is_residual is true) than Wan2.2-Animate's, which is"
-            " that of Wan 2.1"
+            f"{path} describes another VAE (is_residual is true) than the model's, which is that"
+            " of Wan 2.1"
         )
     return module

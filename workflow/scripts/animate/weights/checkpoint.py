@@ -14,7 +14,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from animate.errors import ClipError
-from animate.weights.kinds import folder_kind
+from animate.weights.kinds import KINDS, folder_kind, model_kind
 from animate.weights.original_names import Names
 from animate.weights.rounding import scale_name
 from animate.weights.storage.reading import ROWS
@@ -77,17 +77,20 @@ def fitting_tensors(
     there, with rows in fp8, or none is.
 
     Raises:
-        ClipError: one is missing, unexpected or misshapen, or a file is damaged.
+        ClipError: one is missing, unexpected or misshapen, a file is damaged, or one file holds
+            another kind of transformer.
     """
     ignored = ignored_names(model)
-    found = transformer_tensors(source).items()
+    kind = model_kind(model)
+    found = transformer_tensors(source, kind).items()
     stored = {name: tensor for name, tensor in found if not ignored.search(name)}
     for name, tensor in stored.items() if source.is_file() else ():
         if name in expected and same_but_for_ones(tensor.shape, expected[name]):
             stored[name] = replace(tensor, shape=expected[name])
     if any(name in stored for name in factors):
         expected = {**expected, **factors}
-    check_names(str(source), expected, {name: tensor.shape for name, tensor in stored.items()})
+    shapes = {name: tensor.shape for name, tensor in stored.items()}
+    check_names(str(source), expected, shapes, kind.title)
     for name, tensor in stored.items():
         if (tensor.dtype in ROWS) == (scale_name(name) in factors.keys() & stored.keys()):
             continue
@@ -121,8 +124,16 @@ def rename(names: Names, name: str, tensor: torch.Tensor) -> list[tuple[str, tor
     return list(zip(targets, parts, strict=True))
 
 
-def check_names(source: str, expected: dict[str, torch.Size], found: dict[str, torch.Size]) -> None:
-    """Raise a `ClipError` that names the missing, unexpected and misshapen tensors of a source."""
+def check_names(
+    source: str,
+    expected: dict[str, torch.Size],
+    found: dict[str, torch.Size],
+    title: str = KINDS[0].title,
+) -> None:
+    """Raise a `ClipError` that names the missing, unexpected and misshapen tensors of a source.
+
+    `title` is that of the model which it should be of.
+    """
     faults = []
     if missing := [name for name in expected if name not in found]:
         faults.append("missing " + some_names(missing))
@@ -136,7 +147,7 @@ def check_names(source: str, expected: dict[str, torch.Size], found: dict[str, t
     if misshapen:
         faults.append("misshapen " + some_names(misshapen))
     if faults:
-        raise ClipError(f"{source} is not a Wan2.2-Animate checkpoint: {'; '.join(faults)}")
+        raise ClipError(f"{source} is not a {title} checkpoint: {'; '.join(faults)}")
 
 
 def model_index(folder: Path) -> dict:

@@ -6,17 +6,18 @@ less memory than twice the largest file.
 
 import shutil
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
 
+import diffusers
 import torch
-from diffusers import AutoencoderKLWan, WanAnimateTransformer3DModel
+from diffusers import AutoencoderKLWan
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, UMT5Config, UMT5EncoderModel
 
 from animate.errors import ClipError
 from animate.weights.checkpoint import check_names, rename, same_but_for_ones
+from animate.weights.kinds import model_kind, original_kind
 from animate.weights.layout import (
     adapter_config,
     relighting_lora,
@@ -28,9 +29,9 @@ from animate.weights.original_names import (
     image_encoder_names,
     layer_count,
     text_encoder_names,
-    transformer_names,
     vae_names,
 )
+from animate.weights.original_sizes import Shaped, tensor_shape
 from animate.weights.storage.stored import stored_tensors
 from animate.weights.storage.writing import NAMES_OF_TYPES, write_shards
 
@@ -38,19 +39,9 @@ TEXT_ENCODER = "models_t5_umt5-xxl-enc-bf16.pth"
 IMAGE_ENCODER = "models_clip_open-clip-xlm-roberta-large-vit-huge-14.pth"
 VAE = "Wan2.1_VAE.pth"
 TOKENIZER = "google/umt5-xxl"
-FACE_BLOCK_EVERY = 5
 IMAGE_HEADS = 16
 
 Tensors = Iterable[tuple[str, torch.Tensor]]
-
-
-class HasShape(Protocol):
-    """A tensor, or what a file's header says of one."""
-
-    shape: torch.Size
-
-
-Shaped = Mapping[str, HasShape]
 
 
 def convert_checkpoint(source: Path, target: Path, image_heads: int = IMAGE_HEADS) -> None:
@@ -90,33 +81,16 @@ def convert_transformer(source: Path, target: Path) -> None:
 def original_transformer(source: Path | str, tensors: Shaped) -> tuple[nn.Module, Names]:
     """Return the model, on the meta device, that original tensors are for, and the table of names.
 
-    Every size is that of a tensor, the width of a head that of the face adapter's norm: the
-    published config.json is not needed.
+    Every size is that of a tensor, as far as any tells it.
 
     Raises:
         ClipError: a tensor that tells a size is missing, or heads do not fill the width.
     """
-    width = _shape(source, tensors, "patch_embedding.weight", 5)[0]
-    head_norm = "face_adapter.fuser_blocks.0.q_norm.weight"
-    head_width = _shape(source, tensors, head_norm, 1)[0]
-    if not head_width or width % head_width:
-        raise ClipError(
-            f"{source} is not a Wan2.2-Animate checkpoint: {head_norm} has {head_width} numbers,"
-            f" which do not divide the width, {width}"
-        )
-    layers = layer_count(tensors, "blocks.")
+    kind = original_kind(tensors)
+    sizes = kind.sizes(source, tensors)
     with torch.device("meta"):
-        model = WanAnimateTransformer3DModel(
-            num_attention_heads=width // head_width,
-            attention_head_dim=head_width,
-            added_kv_proj_dim=width,
-            text_dim=_shape(source, tensors, "text_embedding.0.weight", 2)[1],
-            freq_dim=_shape(source, tensors, "time_embedding.0.weight", 2)[1],
-            ffn_dim=_shape(source, tensors, "blocks.0.ffn.0.weight", 2)[0],
-            num_layers=layers,
-            inject_face_latents_blocks=FACE_BLOCK_EVERY,
-        )
-    return model, transformer_names(layers, layers // FACE_BLOCK_EVERY)
+        model = getattr(diffusers, kind.class_name)(**sizes)
+    return model, kind.names(tensors)
 
 
 def check_transformer(source: Path | str, tensors: Shaped, model: nn.Module, names: Names) -> None:
@@ -124,7 +98,7 @@ def check_transformer(source: Path | str, tensors: Shaped, model: nn.Module, nam
     expected = _expected(model)
     empty = ((name, torch.empty(t.shape, device="meta")) for name, t in tensors.items())
     found = {name: tensor.shape for name, tensor in _converted(empty, names, expected)}
-    check_names(str(source), expected, found)
+    check_names(str(source), expected, found, model_kind(model).title)
 
 
 def convert_text_encoder(source: Path, target: Path) -> None:
@@ -138,13 +112,13 @@ def convert_text_encoder(source: Path, target: Path) -> None:
 def original_text_encoder(source: Path, tensors: Shaped) -> tuple[UMT5EncoderModel, Names]:
     """Return the encoder, on the meta device, that original tensors are for, and their names."""
     layers = layer_count(tensors, "blocks.")
-    vocabulary, width = _shape(source, tensors, "token_embedding.weight", 2)
-    buckets, heads = _shape(source, tensors, "blocks.0.pos_embedding.embedding.weight", 2)
+    vocabulary, width = tensor_shape(source, tensors, "token_embedding.weight", 2)
+    buckets, heads = tensor_shape(source, tensors, "blocks.0.pos_embedding.embedding.weight", 2)
     config = UMT5Config(
         vocab_size=vocabulary,
         d_model=width,
-        d_kv=_shape(source, tensors, "blocks.0.attn.q.weight", 2)[0] // heads,
-        d_ff=_shape(source, tensors, "blocks.0.ffn.fc1.weight", 2)[0],
+        d_kv=tensor_shape(source, tensors, "blocks.0.attn.q.weight", 2)[0] // heads,
+        d_ff=tensor_shape(source, tensors, "blocks.0.ffn.fc1.weight", 2)[0],
         num_layers=layers,
         num_heads=heads,
         relative_attention_num_buckets=buckets,
@@ -166,11 +140,11 @@ def original_image_encoder(
 ) -> tuple[CLIPVisionModel, Names]:
     """Return the encoder, on the meta device, that the image tower is for, and its names."""
     layers = layer_count(tensors, "transformer.")
-    width, _, patch, _ = _shape(source, tensors, "patch_embedding.weight", 4)
-    cells = _shape(source, tensors, "pos_embedding", 3)[1] - 1
+    width, _, patch, _ = tensor_shape(source, tensors, "patch_embedding.weight", 4)
+    cells = tensor_shape(source, tensors, "pos_embedding", 3)[1] - 1
     config = CLIPVisionConfig(
         hidden_size=width,
-        intermediate_size=_shape(source, tensors, "transformer.0.mlp.0.weight", 2)[0],
+        intermediate_size=tensor_shape(source, tensors, "transformer.0.mlp.0.weight", 2)[0],
         num_hidden_layers=layers,
         num_attention_heads=heads,
         image_size=round(cells**0.5) * patch,
@@ -185,7 +159,9 @@ def convert_vae(source: Path, target: Path) -> None:
     """Convert the Wan 2.1 VAE."""
     tensors = _load(source)
     with torch.device("meta"):
-        model = AutoencoderKLWan(base_dim=_shape(source, tensors, "encoder.conv1.weight", 5)[0])
+        model = AutoencoderKLWan(
+            base_dim=tensor_shape(source, tensors, "encoder.conv1.weight", 5)[0]
+        )
     _write(source, tensors.items(), vae_names(), model, target)
 
 
@@ -198,18 +174,6 @@ def _load(path: Path) -> dict[str, torch.Tensor]:
         return {name: tensor for name, tensor in content.items() if torch.is_tensor(tensor)}
     except Exception as error:
         raise ClipError(f"{path} cannot be read ({error}): get the model again") from error
-
-
-def _shape(source: Path | str, tensors: Shaped, name: str, axes: int) -> torch.Size:
-    if name not in tensors:
-        raise ClipError(f"{source} is not a Wan2.2-Animate checkpoint: missing {name}")
-    shape = tensors[name].shape
-    if len(shape) != axes:
-        raise ClipError(
-            f"{source} is not a Wan2.2-Animate checkpoint: misshapen {name} {tuple(shape)} instead"
-            f" of {axes} axes"
-        )
-    return shape
 
 
 def _expected(model: nn.Module) -> dict[str, torch.Size]:
@@ -262,5 +226,4 @@ def _splits(names: Names, name: str, tensor: torch.Tensor) -> bool:
 
 
 def _weights_name(model: nn.Module) -> str:
-    diffusers = hasattr(model, "save_config")
-    return "diffusion_pytorch_model" if diffusers else "model"
+    return "diffusion_pytorch_model" if hasattr(model, "save_config") else "model"

@@ -7,10 +7,11 @@ import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from animate.errors import ClipError
 from animate.weights.original_names import Names, driven_names, layer_count, transformer_names
+from animate.weights.original_sizes import DRIVEN, POSED, Shaped, driven_sizes, posed_sizes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,14 +21,17 @@ if TYPE_CHECKING:
 class Kind:
     """A kind of transformer.
 
-    `title` is the model's, `class_name` that of its class in diffusers, `pipeline` and `scheduler`
-    those of its pipeline there; `processor` tells whether the pipeline has a part of its own for
-    images. `rounded` has the linear layers of a block that tokens pass in every step, which fp8 is
-    for: the last one is the second of the feed-forward. `names` returns the table of original names
-    for as many blocks as some names, original or diffusers', tell of. The original names of no kind
-    later in `KINDS` begin with `mark`.
+    `name` is that of the kind in settings, `title` the model's, `class_name` that of its class in
+    diffusers, `pipeline` and `scheduler` those of its pipeline there; `processor` tells whether
+    that has a part of its own for images. `rounded` has the linear layers of a block that tokens
+    pass in every step, which fp8 is for: the last one is the second of the feed-forward. `names`
+    returns the table of original names for as many blocks as some names, original or diffusers',
+    tell of, and `sizes` what the class is built of for original tensors, which it raises a
+    `ClipError` about. Original names have all of `ends`; those of no kind later in `KINDS` begin
+    with one of `marks`.
     """
 
+    name: str
     title: str
     class_name: str
     pipeline: str
@@ -35,7 +39,9 @@ class Kind:
     processor: bool
     rounded: tuple[str, ...]
     names: Callable[[Collection[str]], Names]
-    mark: str = ""
+    sizes: Callable[[Path | str, Shaped], dict[str, Any]]
+    ends: tuple[str, ...]
+    marks: tuple[str, ...] = ("",)
 
 
 def _posed(tensors: Collection[str]) -> Names:
@@ -53,25 +59,33 @@ def _rounded(own: str, cross: str, up: str, down: str) -> tuple[str, ...]:
     return *seen, f"{cross}.to_q", f"{cross}.to_out.0", up, down
 
 
+POSED_MARKS = ("pose_patch_embedding.", "face_encoder.", "motion_encoder.", "face_adapter.")
+PATCHES = "patch_embedding.weight"
 KINDS = (
     Kind(
-        "Wan2.2-Animate",
+        "posed",
+        POSED,
         "WanAnimateTransformer3DModel",
         "WanAnimatePipeline",
         "UniPCMultistepScheduler",
         True,
         _rounded("attn1", "attn2", "ffn.net.0.proj", "ffn.net.2"),
         _posed,
-        "face_adapter.",
+        posed_sizes,
+        (PATCHES, "pose_patch_embedding.weight", "face_adapter.fuser_blocks.0.k_norm.weight"),
+        POSED_MARKS,
     ),
     Kind(
-        "Wan-Animate-2",
+        "driven",
+        DRIVEN,
         "WanAnimate2Transformer3DModel",
         "WanAnimate2ModularPipeline",
         "DPMSolverMultistepScheduler",
         False,
         _rounded("self_attn", "cross_attn", "ffn.0", "ffn.2"),
         _driven,
+        driven_sizes,
+        (PATCHES, "img_emb.proj.1.weight", "cross_attn.k_img.weight", "head.modulation"),
     ),
 )
 
@@ -99,8 +113,25 @@ def model_kind(model: "nn.Module") -> Kind:
     return next(kind for kind in KINDS if kind.class_name == type(model).__name__)
 
 
+def named_kind(name: str) -> Kind:
+    """Return the kind that settings call so."""
+    return next(kind for kind in KINDS if kind.name == name)
+
+
 def original_kind(tensors: Collection[str]) -> Kind:
     """Return the kind that original names are of; the last one where nothing marks another."""
-    marked = (kind for kind in KINDS if any(name.startswith(kind.mark) for name in tensors))
+    marked = (kind for kind in KINDS if any(name.startswith(kind.marks) for name in tensors))
     # A file may have no tensors at all.
     return next(marked, KINDS[-1])
+
+
+def kind_fault(tensors: Collection[str], kind: Kind) -> str:
+    """Return in words that original names are of another kind, "" where they may be of this one.
+
+    Those of a plain image-to-video model are Wan-Animate-2's, too.
+    """
+    found = original_kind(tensors)
+    foreign = found is not kind and all(any(n.endswith(e) for n in tensors) for e in found.ends)
+    if not foreign:
+        return ""
+    return f"has the layers of {found.title}, not those of {kind.title}: use a file of that model"

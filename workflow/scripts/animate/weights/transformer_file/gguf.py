@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from animate.errors import ClipError
-from animate.weights.transformer_file.originals import Decode, Original, plain_name
+from animate.weights.transformer_file.naming import plain_name
+from animate.weights.transformer_file.originals import Decode, Original
 
 PLAIN = {"F16": torch.float16, "F32": torch.float32, "F64": torch.float64, "BF16": torch.bfloat16}
 # Where converters keep the shape of a tensor that they had to store in another.

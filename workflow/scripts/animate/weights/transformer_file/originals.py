@@ -14,8 +14,6 @@ from animate.errors import ClipError
 from animate.weights.storage.stored import Place
 
 Decode = Callable[[torch.Tensor], torch.Tensor]
-# The prefixes that other programs put before every name.
-PREFIXES = ("model.diffusion_model.", "diffusion_model.")
 
 
 @dataclass(frozen=True)
@@ -51,10 +49,3 @@ class Original:
         read = shape if self.block == 1 else torch.Size([size // self.dtype.itemsize])
         decode = self.decoder and self.decoder(shape, part, parts)
         return Place(self.start + part * size, read, self.dtype, decode)
-
-
-def plain_name(name: str) -> str:
-    """Return a tensor's name without the prefix of the program that wrote the file."""
-    for prefix in PREFIXES:
-        name = name.removeprefix(prefix)
-    return name

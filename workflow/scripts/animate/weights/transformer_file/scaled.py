@@ -15,7 +15,8 @@ from safetensors import SafetensorError, safe_open
 
 from animate.errors import ClipError
 from animate.weights.storage.reading import TYPES
-from animate.weights.transformer_file.originals import Decode, Original, plain_name
+from animate.weights.transformer_file.naming import plain_name
+from animate.weights.transformer_file.originals import Decode, Original
 
 FP8_TYPES = {"F8_E4M3": torch.float8_e4m3fn, "F8_E5M2": torch.float8_e5m2}
 SCALES = ("scale_weight", "weight_scale")

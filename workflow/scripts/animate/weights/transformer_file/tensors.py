@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from animate.errors import ClipError
-from animate.weights.kinds import original_kind
+from animate.weights.kinds import Kind, kind_fault, original_kind
 from animate.weights.storage.stored import StoredTensor, stored_tensors
 from animate.weights.transformer_file.gguf import gguf_tensors
 from animate.weights.transformer_file.originals import Original
@@ -15,17 +15,21 @@ from animate.weights.transformer_file.scaled import scaled_tensors
 READERS = {".safetensors": scaled_tensors, ".gguf": gguf_tensors}
 
 
-def transformer_tensors(source: Path) -> dict[str, StoredTensor]:
+def transformer_tensors(source: Path, kind: Kind | None = None) -> dict[str, StoredTensor]:
     """Return a transformer's tensors by name, in the order in which they lie on the disk.
 
-    Shapes are as stored: of a file's, axes of length one may differ from the model's.
+    Shapes are as stored: of a file's, axes of length one may differ from the model's. `kind` is
+    what the model's transformer is, where that is known.
 
     Raises:
-        ClipError: see `stored_tensors` and `original_tensors`.
+        ClipError: see `stored_tensors` and `original_tensors`; or one file is of another kind.
     """
     if source.is_dir():
         return stored_tensors(source)
-    return {tensor.name: tensor for tensor in _renamed(source)}
+    originals = original_tensors(source)
+    if fault := kind and kind_fault(originals, kind):
+        raise ClipError(f"{source} {fault}")
+    return {tensor.name: tensor for tensor in _renamed(source, originals)}
 
 
 def original_tensors(path: Path) -> dict[str, Original]:
@@ -40,8 +44,7 @@ def original_tensors(path: Path) -> dict[str, Original]:
     return READERS[path.suffix](path)
 
 
-def _renamed(path: Path) -> Iterator[StoredTensor]:
-    originals = original_tensors(path)
+def _renamed(path: Path, originals: dict[str, Original]) -> Iterator[StoredTensor]:
     names = original_kind(originals).names(originals)
     for name, tensor in originals.items():
         # What has no new name is passed on, for the check to name it.
