@@ -16,7 +16,7 @@ from animate.config.lora_choice import LoraFile
 from animate.devices.world import ALONE, World
 from animate.errors import ClipError
 from animate.weights.checkpoint import assign, fitting_tensors, restore_constants
-from animate.weights.kinds import model_kind
+from animate.weights.kinds import lora_names, model_kind
 from animate.weights.lora.merge import LoraStack
 from animate.weights.rounding import FP8, is_rounded, quantise_rows, scale_name
 from animate.weights.storage.early import EarlyWeights
@@ -76,7 +76,8 @@ def fill_transformer(
     factors = {scale_name(name) for name, p in parameters.items() if is_rounded(p)}
     factors = {name: parameters[name].shape for name in factors}
     expected = {name: p.shape for name, p in parameters.items() if name not in factors}
-    stack = LoraStack(model_kind(model).names(expected), expected)
+    kind = model_kind(model)
+    stack = LoraStack(lora_names(kind, expected), expected, kind.title)
     for lora in loras:
         stack.add(lora, say)
     stored = fitting_tensors(model, source, expected, factors)

@@ -125,6 +125,21 @@ def original_kind(tensors: Collection[str]) -> Kind:
     return next(marked, KINDS[-1])
 
 
+def lora_names(kind: Kind, tensors: Collection[str]) -> Names:
+    """Return the table of names that LoRAs call a kind's parameters by.
+
+    These are the original ones, and those that diffusers has in another kind for the same layer:
+    most LoRAs were made for plain image-to-video models, whose layers are called as the first
+    kind's.
+    """
+    names = dict(kind.names(tensors))
+    for other in (other for other in KINDS if other is not kind):
+        for original, new in other.names(tensors).items():
+            if original in names and len(new) == 1:
+                names.setdefault(new[0], names[original])
+    return names
+
+
 def kind_fault(tensors: Collection[str], kind: Kind) -> str:
     """Return in words that original names are of another kind, "" where they may be of this one.
 

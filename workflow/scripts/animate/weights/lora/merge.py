@@ -84,8 +84,12 @@ class Delta:
 class LoraStack:
     """The merged differences of several LoRAs, by the parameter's name in diffusers."""
 
-    def __init__(self, names: Names, shapes: dict[str, torch.Size]):
-        """`names` maps original to new parameter names, `shapes` gives the new ones' shapes."""
+    def __init__(self, names: Names, shapes: dict[str, torch.Size], title: str = "the model"):
+        """`names` maps original to new parameter names, `shapes` gives the new ones' shapes.
+
+        `title` is what messages call the model.
+        """
+        self._title = title
         self._deltas: dict[str, list[Delta]] = defaultdict(list)
         self._shapes = shapes
         names = {name: (name,) for name in shapes} | names
@@ -128,7 +132,7 @@ class LoraStack:
         if not placed or (faults and lora.strict):
             advice = ", or set `strict: false` for this LoRA to leave those keys out"
             raise ClipError(
-                f"LoRA {lora.path} does not fit Wan2.2-Animate: {faults or 'it is empty'}. Use a"
+                f"LoRA {lora.path} does not fit {self._title}: {faults or 'it is empty'}. Use a"
                 f" LoRA made for Wan 14B image-to-video or Animate{advice if placed else ''}"
             )
         if faults:
