@@ -25,7 +25,8 @@ from animate.cluster.requests.amounts import (
 from animate.cluster.requests.gpus import auto_gpus, node_count, why_never
 from animate.cluster.site import Site
 from animate.cluster.work import Work, clip_work
-from animate.config.configuration import SMALL_MODELS, Configuration
+from animate.config.configuration import Configuration
+from animate.config.models.known import SMALL_MODELS
 from animate.config.table import read_table
 from animate.demo.clips import write_demo
 from animate.demo.model import write_tiny_model
@@ -35,6 +36,7 @@ from animate.sampling.stopping import Stopped, stopping
 from animate.weights.identity import model_identity
 from animate.weights.storage.staging import stage_model
 
+FULL = "wan2.2-animate-14b"
 HD = Work(77, True, 1280 * 720, 77, 1, 20, 0, 1, "bf16", "bf16")
 SITE = Site.of(Configuration())
 
@@ -77,21 +79,21 @@ def test_short_clips_cost_what_their_segments_take():
     """33 frames padded to 77 took 3.4 times the work."""
     short = replace(HD, frames=33)
     padded, even = (
-        sampling_cost(replace(short, segment_fit=fit), 1, 1.0, "wan").seconds
-        - sampling_cost(replace(short, segment_fit=fit, steps=0), 1, 1.0, "wan").seconds
+        sampling_cost(replace(short, segment_fit=fit), 1, 1.0, FULL).seconds
+        - sampling_cost(replace(short, segment_fit=fit, steps=0), 1, 1.0, FULL).seconds
         for fit in ("pad", "even")
     )
     assert padded / even == pytest.approx(3.4, rel=0.1)
 
 
 def test_more_gpus_cost_more_gpu_minutes_but_less_time():
-    one, two = (sampling_cost(HD, gpus, 1.0, "wan2.2-animate-14b") for gpus in (1, 2))
+    one, two = (sampling_cost(HD, gpus, 1.0, FULL) for gpus in (1, 2))
     assert two.seconds < one.seconds and two.gpu_minutes > one.gpu_minutes
 
 
 def test_time_limit_grows_with_attempts_up_to_the_sites():
     long = replace(HD, frames=77 * 40)
-    minutes = [sampling_minutes(long, 1, SITE, "wan2.2-animate-14b", n) for n in (1, 2, 9)]
+    minutes = [sampling_minutes(long, 1, SITE, FULL, n) for n in (1, 2, 9)]
     assert minutes[1] == 2 * minutes[0] and minutes[2] == SITE.max_minutes
 
 
@@ -186,7 +188,7 @@ def test_a_clip_of_another_ones_result_is_planned_before_that_is_made(table, tmp
     )
     found, results = read_table(tmp_path / "clips.csv", table[1]), table[1].results
     frames = {}
-    for line in plan_clips(found, results, SITE, "tiny", 1):
+    for line in plan_clips(found, results, SITE, 1):
         frames[line.clip] = line.work and line.work.frames
         assert ("lasts" in line.refusal) == (line.clip == "late")
     assert frames["good"] - frames["rest"] == 6
@@ -200,7 +202,7 @@ def test_a_clip_of_another_ones_result_is_planned_before_that_is_made(table, tmp
     assert clip_work(rest, results) == before and before.frames < 200
     timeline = {"frame_count": 48, "model_size": [64, 32], "source_indices": [0]}
     (tmp_path / "results/good/timeline.json").write_text(json.dumps(timeline))
-    (line, *_) = plan_clips(found, results, SITE, "tiny", 1)
+    (line, *_) = plan_clips(found, results, SITE, 1)
     assert line.work.film == 48 and line.work.frames == 42
 
 
@@ -248,7 +250,7 @@ def test_shots_of_the_timeline_are_planned_as_the_sampler_does(table, tmp_path):
 
 def test_plan_says_what_each_clip_takes_and_why_some_cannot_run(table):
     found, config = table
-    lines = list(plan_clips(found, config.results, SITE, "wan2.2-animate-14b", 4))
+    lines = list(plan_clips(found, config.results, SITE, 4))
     rows = {row[0]: row for row in table_rows(lines)}
     header = rows["clip"]
     good = dict(zip(header, rows["good"], strict=True))
@@ -264,7 +266,7 @@ def test_plan_says_what_each_clip_takes_and_why_some_cannot_run(table):
 def test_plan_refuses_what_no_gpu_can_hold(table):
     found, config = table
     small = Site(gpu_memory_gb=4)
-    line = next(plan_clips(found, config.results, small, "wan2.2-animate-14b", 1))
+    line = next(plan_clips(found, config.results, small, 1))
     assert "GiB of GPU memory" in line.refusal
 
 
@@ -281,7 +283,6 @@ SINFO = (
     "cpu*\t(null)\t64\t250000\t(null)\n"
     "old\tgpu:2\t8\t250000\t(null)\n"
 )
-BIG = "wan2.2-animate-14b"
 
 
 def test_nodes_are_read_as_sinfo_prints_them():
@@ -297,11 +298,11 @@ def test_nodes_are_read_as_sinfo_prints_them():
     ("gpus", "site", "model", "sentence"),
     [
         (2, {"gpu_partition": "gpu", "gpu_model": "v100"}, "tiny", ""),
-        (4, {"gpu_partition": "gpu", "gpu_model": "A100"}, BIG, ""),
-        (8, {"gpu_partition": "gpu", "gpus_per_node": 8}, BIG, ""),
-        (1, {"gpu_partition": "gpu", "gpu_constraint": "nvlink&ib|none"}, BIG, ""),
-        (1, {"gpu_partition": "gpu", "gpu_constraint": "[none*2]"}, BIG, ""),
-        (1, {"gpu_partition": "no-such"}, BIG, ""),
+        (4, {"gpu_partition": "gpu", "gpu_model": "A100"}, FULL, ""),
+        (8, {"gpu_partition": "gpu", "gpus_per_node": 8}, FULL, ""),
+        (1, {"gpu_partition": "gpu", "gpu_constraint": "nvlink&ib|none"}, FULL, ""),
+        (1, {"gpu_partition": "gpu", "gpu_constraint": "[none*2]"}, FULL, ""),
+        (1, {"gpu_partition": "no-such"}, FULL, ""),
         (
             8,
             {"gpu_partition": "old", "gpus_per_node": 8},
@@ -367,9 +368,9 @@ def test_why_never_says_what_no_node_has(gpus, site, model, sentence):
 
 def test_why_never_knows_the_memory_of_the_nodes():
     (small,) = read_nodes("gpu*\tgpu:8\t64\t60000\t(null)")
-    reason = why_never(4, SITE, BIG, [small])
+    reason = why_never(4, SITE, FULL, [small])
     assert "72000 MB of memory of one node: no node of partition gpu with 4 GPUs" in reason
-    assert why_never(1, SITE, BIG, [small]) == ""
+    assert why_never(1, SITE, FULL, [small]) == ""
 
 
 def test_only_slurm_starts_a_clip_on_several_nodes():
@@ -384,11 +385,11 @@ def test_no_attempt_asks_for_more_memory_than_the_largest_node_has():
     nodes = read_nodes(SINFO)
     assert most_memory(Site(gpu_partition="gpu", gpu_model="v100"), nodes) == 90_000
     assert most_memory(Site(gpu_partition="cpu"), nodes) is None
-    asked = [sampling_mb(4, BIG, attempt, 90_000) for attempt in (1, 2, 3)]
+    asked = [sampling_mb(4, FULL, attempt, 90_000) for attempt in (1, 2, 3)]
     assert asked == [72_000, 90_000, 90_000]
-    assert [sampling_mb(4, BIG, attempt) for attempt in (1, 2)] == [72_000, 96_000]
+    assert [sampling_mb(4, FULL, attempt) for attempt in (1, 2)] == [72_000, 96_000]
     # What the first attempt needs is refused with a reason, not cut.
-    assert sampling_mb(4, BIG, 2, 60_000) == 72_000
+    assert sampling_mb(4, FULL, 2, 60_000) == 72_000
 
 
 # Number, state, partition, reason, time, folder, name and comment, as squeue prints them.

@@ -91,7 +91,7 @@ def test_only_the_first_of_like_clips_loads_in_the_plan(tmp_path):
     table = read_table(tmp_path / "clips.csv", config)
 
     def loads(in_a_row: float) -> list[str]:
-        lines = plan_clips(table, config.results, SITE, FULL, 1, (), in_a_row)
+        lines = plan_clips(table, config.results, SITE, 1, (), in_a_row)
         costs = {line.clip: line.cost.seconds for line in lines}
         cold = max(costs[clip] for clip in costs if clip != "other")
         warm = cold - START + WARM_START

@@ -38,7 +38,6 @@ def clips(tmp_path_factory):
 def requests_of(clips, submitted=True, on_gpu=("vitpose", "sam2"), **site):
     return Requests(
         site=Site(gpus_per_node=8, **site),
-        model="wan2.2-animate-14b",
         submitted=submitted,
         counted="gpu",
         detectors=Detectors(frozenset({"vitpose", "sam2"}), frozenset(on_gpu)),

@@ -10,7 +10,8 @@ import transformers
 from safetensors import safe_open
 
 from animate.cluster.requests.amounts import image_encoder_mb, sampling_mb, text_encoder_mb
-from animate.config.configuration import SMALL_MODELS, Configuration
+from animate.config.configuration import Configuration
+from animate.config.models.known import SMALL_MODELS
 from animate.demo.model import write_tiny_model
 from animate.demo.shipped import TRAINED, WEIGHTS
 from animate.demo.tiny2 import TRANSFORMER, write_tiny_2

@@ -54,10 +54,10 @@ def largest_memory():
 
 
 @functools.cache
-def why_never_with(gpus):
+def why_never_with(gpus, model):
     """Look each number of GPUs up once: Snakemake calls input functions again and again."""
     several = submits_to_slurm()
-    return why_never(gpus, SITE, CONFIG.model, cluster_nodes(), several)
+    return why_never(gpus, SITE, model, cluster_nodes(), several)
 
 
 def refuse_impossible_clips():
@@ -65,8 +65,13 @@ def refuse_impossible_clips():
     if workflow.local_exec:
         return
     for clip in list(CLIPS.values()):
-        if problem := why_never_with(REQUESTS.gpus_of_clip(clip)):
+        if problem := why_never_with(REQUESTS.gpus_of_clip(clip), clip.model.name):
             TABLE.refuse(clip, "gpus", problem)
+
+
+def most_mb_of(memory):
+    """Return what the models of the clips ask for at most, of a job that belongs to one of them."""
+    return max(map(memory, MODELS_USED))
 
 
 def work_of(wildcards):
@@ -86,7 +91,6 @@ def gpus_of_auto_clips():
 
 REQUESTS = Requests(
     site=SITE,
-    model=CONFIG.model,
     submitted=SUBMITS,
     counted=GPUS,
     detectors=Detectors.of_clips(

@@ -153,6 +153,6 @@ rule export_keypoints:
             f"{RESULTS}/{name}/exported_keypoints.json"
             for name, clip in CLIPS.items()
             # Of another clip's result there are points only after hours of sampling.
-            if clip.own.has_points(clip.mode) and not clip.prepared_after_sampling
+            if clip.has_points and not clip.prepared_after_sampling
         ],
         refused_rows,

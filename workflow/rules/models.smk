@@ -89,13 +89,13 @@ rule convert:
 # Other weights are copied anew; none are that are stored in the sampler's types.
 rule prepare:
     input:
-        MODEL_INDEX,
+        index_of_wildcard,
     output:
         PREPARED,
     log:
         f"{LOGS}/prepare/{{model}}{{precision}}.log",
     wildcard_constraints:
-        model=re.escape(CONFIG.model),
+        model=USED_PATTERN,
         precision=r"(\.fp8)?",
     conda:
         "../../envs/sample.yaml"
@@ -114,7 +114,7 @@ rule prepare:
 
 rule download:
     input:
-        [folder_anchor(name) for name in {CONFIG.model: None, **NEEDED_PARTS}],
+        [folder_anchor(name) for name in {*MODELS_USED, *NEEDED_PARTS}],
     log:
         f"{LOGS}/download.log",
     localrule: True

@@ -43,8 +43,7 @@ def own_columns(wildcards):
 
 
 def has_points(wildcards):
-    clip = clip_of(wildcards)
-    return clip.own.has_points(clip.mode)
+    return clip_of(wildcards).has_points
 
 
 def numbers_people(wildcards):
@@ -53,12 +52,11 @@ def numbers_people(wildcards):
 
 
 def finds_mask(wildcards):
-    clip = clip_of(wildcards)
-    return clip.own.finds_mask(clip.mode)
+    return clip_of(wildcards).finds_mask
 
 
 def found_in_driver(wildcards):
     """Return what the model reads of the points in the driving video: pose, face, both or neither."""
-    own = clip_of(wildcards).own
-    given = {"pose": own.pose_video, "face": own.face_video}
-    return [part for part, path in given.items() if not path]
+    clip = clip_of(wildcards)
+    given = {"pose": clip.own.pose_video, "face": clip.own.face_video}
+    return [part for part, path in given.items() if clip.has_points and not path]

@@ -19,7 +19,8 @@ def likeness(name):
     clip = CLIPS[name]
     gpus = REQUESTS.gpus_of_clip(clip)
     loaded = loaded_settings(clip.mode, clip.settings.sampling(CONFIG.models))
-    return None if REQUESTS.nodes(gpus) > 1 else json.dumps([gpus, loaded])
+    common = [gpus, clip.model.name, loaded]
+    return None if REQUESTS.nodes(gpus) > 1 else json.dumps(common)
 
 
 def alike(job):
@@ -43,9 +44,8 @@ def minutes_of(jobs, attempt):
         return sum(job.resources.runtime for job in jobs)
     works = [work_of(job.wildcards) for job in jobs]
     gpus = REQUESTS.gpus_of(jobs[0].wildcards)
-    return amounts.series_minutes(
-        works, gpus, SITE, CONFIG.model, attempt, stays_loaded()
-    )
+    model = clip_of(jobs[0].wildcards).model.name
+    return amounts.series_minutes(works, gpus, SITE, model, attempt, stays_loaded())
 
 
 def stays_loaded():

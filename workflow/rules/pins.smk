@@ -56,16 +56,25 @@ def pin_now(parts):
 
 
 def model_content(wildcards):
-    """Return what the model's weights are that no clip has to ask for."""
-    return pinned_content(CONFIG.model, parts_of(CONFIG.model, []))
+    """Return what a model's weights are that no clip has to ask for."""
+    return pinned_content(wildcards.model, parts_of(wildcards.model, []))
+
+
+def content_of_clip_model(wildcards):
+    """Return the same of a clip's model."""
+    name = clip_of(wildcards).model.name
+    return pinned_content(name, parts_of(name, []))
 
 
 def transformer_content(wildcards):
-    """Return what the weights of the model's own transformer are, and all that comes with it."""
-    clips = [clip for clip in CLIPS.values() if not clip.settings.transformer_file]
-    parts = parts_of(CONFIG.model, clips)
+    """Return what the weights of a model's own transformer are, and all that comes with it."""
+    name = wildcards.model
+    clips = [
+        clip for clip in clips_of_model(name) if not clip.settings.transformer_file
+    ]
+    parts = parts_of(name, clips)
     return pinned_content(
-        CONFIG.model,
+        name,
         {n: p for n, p in parts.items() if p.when.keys() <= {"transformer_file"}},
     )
 
@@ -73,7 +82,7 @@ def transformer_content(wildcards):
 def sampler_content(wildcards):
     """Return what the weights are that a clip is sampled with: the model's, and its LoRAs'."""
     clip = clip_of(wildcards)
-    found = pinned_content(CONFIG.model, parts_of(CONFIG.model, [clip]))
+    found = pinned_content(clip.model.name, parts_of(clip.model.name, [clip]))
     found = found + pinned_content(ONE_FILE, parts_of(ONE_FILE, [clip]))
     for name, files in hub_loras([clip]).items():
         parts = parts_of(name, [clip])

@@ -4,7 +4,7 @@ import hashlib
 
 from animate.config.job import TIMED_PROMPT
 
-PROMPTS = f"{RESULTS}/.prompts/{CONFIG.model}"
+PROMPTS = f"{RESULTS}/.prompts/{{model}}"
 
 
 def text_key(text):
@@ -18,12 +18,15 @@ PROMPT_TEXTS = {
 }
 
 
-def embedding_of(text):
-    return f"{PROMPTS}/{text_key(text)}.safetensors"
+def embedding_of(clip, text):
+    """Return where the model of a clip finds a text, as its own text encoder reads it."""
+    folder = PROMPTS.format(model=clip.model.name)
+    return f"{folder}/{text_key(text)}.safetensors"
 
 
 def prompt_embedding(wildcards):
-    return embedding_of(clip_of(wildcards).settings.first_prompt)
+    clip = clip_of(wildcards)
+    return embedding_of(clip, clip.settings.first_prompt)
 
 
 def later_prompts(wildcards):
@@ -32,20 +35,21 @@ def later_prompts(wildcards):
 
 
 def later_embeddings(wildcards):
-    return [embedding_of(text) for _, text in clip_of(wildcards).settings.later_prompts]
+    clip = clip_of(wildcards)
+    return [embedding_of(clip, text) for _, text in clip.settings.later_prompts]
 
 
 def timed_embeddings(clip):
     """Return the later prompts of a clip as the sampler is told of them."""
     return {
-        f"{TIMED_PROMPT}{second:.12g}": embedding_of(text)
+        f"{TIMED_PROMPT}{second:.12g}": embedding_of(clip, text)
         for second, text in clip.settings.later_prompts
     }
 
 
 def negative_prompt_embedding(wildcards):
     """Without guidance, the sampler has no use for a negative prompt."""
-    chosen = clip_of(wildcards).settings
-    if not chosen.guided:
+    clip = clip_of(wildcards)
+    if not clip.settings.guided:
         return []
-    return embedding_of(chosen.negative_prompt)
+    return embedding_of(clip, clip.settings.negative_prompt)

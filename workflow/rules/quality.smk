@@ -38,7 +38,7 @@ rule result_metrics:
         bones=branch(edits, then=f"{CLIP}/retarget.json"),
         background=branch(replaces, then=f"{CLIP}/src_bg.mp4"),
         mask=branch(replaces, then=f"{CLIP}/src_mask.mp4"),
-        model=MODEL_INDEX,
+        model=index_of_clip,
     output:
         f"{CLIP}/result_metrics.json",
     log:
@@ -48,7 +48,7 @@ rule result_metrics:
     conda:
         "../../envs/sample.yaml"
     resources:
-        **cpu_job("result_metrics", mb=amounts.image_encoder_mb(CONFIG.model)),
+        **cpu_job("result_metrics", mb=most_mb_of(amounts.image_encoder_mb)),
     params:
         settings=settings(ResultSettings),
         compared=found_in_driver,

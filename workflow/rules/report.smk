@@ -106,7 +106,7 @@ rule provenance:
         sampling=f"{CLIP}/sampling.json",
         figures=f"{CLIP}/result_metrics.json",
         result=f"{CLIP}/{{clip}}.mp4",
-        model=MODEL_INDEX,
+        model=index_of_clip,
         loras=own_loras,
         own_files=own_inputs,
         before=before("intermediate.mp4"),

@@ -3,15 +3,17 @@
 
 rule prompt:
     input:
-        MODEL_INDEX,
+        index_of_wildcard,
     output:
         f"{PROMPTS}/{{key}}.safetensors",
     log:
-        f"{LOGS}/prompt/{{key}}.log",
+        f"{LOGS}/prompt/{{model}}.{{key}}.log",
+    wildcard_constraints:
+        model=USED_PATTERN,
     conda:
         "../../envs/sample.yaml"
     resources:
-        **cpu_job("prompt", mb=amounts.text_encoder_mb(CONFIG.model)),
+        **cpu_job("prompt", mb=most_mb_of(amounts.text_encoder_mb)),
     params:
         text=lambda wildcards: PROMPT_TEXTS[wildcards.key],
         model=lambda wildcards, input: os.path.dirname(input[0]),
@@ -24,7 +26,7 @@ rule prompt:
 
 rule reference_features:
     input:
-        model=MODEL_INDEX,
+        model=index_of_clip,
         timeline=f"{CLIP}/timeline.json",
         reference=f"{CLIP}/src_ref.png",
     output:
@@ -36,10 +38,10 @@ rule reference_features:
     conda:
         "../../envs/sample.yaml"
     resources:
-        **cpu_job("reference_features", mb=amounts.image_encoder_mb(CONFIG.model)),
+        **cpu_job("reference_features", mb=most_mb_of(amounts.image_encoder_mb)),
     params:
         model=lambda wildcards, input: os.path.dirname(input.model),
-        weights=model_content,
+        weights=content_of_clip_model,
         version=1,
     shell:
         'python "$SCRIPTS"/encode_reference.py --clip {wildcards.clip} --log {log:q}'
@@ -74,7 +76,7 @@ rule last_frames:
 
 rule sample:
     input:
-        model=MODEL_INDEX,
+        model=index_of_clip,
         transformer=transformer_inputs,
         timeline=f"{CLIP}/timeline.json",
         pose=f"{CLIP}/src_pose.mp4",

@@ -10,7 +10,7 @@ def sampler_job(wildcards, input, output):
     job = {
         "clip": clip.name,
         "mode": clip.mode,
-        "model": MODEL,
+        "model": f"{MODELS}/{clip.model.name}",
         "inputs": {
             **{role: str(input[role]) for role in roles if input.get(role)},
             **timed_embeddings(clip),

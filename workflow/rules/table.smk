@@ -5,7 +5,8 @@ from snakemake.exceptions import WorkflowError
 from snakemake.logging import logger
 
 from animate.config.checks import config_mistakes
-from animate.config.configuration import SMALL_MODELS, Configuration, stated
+from animate.config.configuration import Configuration, stated
+from animate.config.models.known import SMALL_MODELS
 from animate.config.settings import (
     ClipSettings,
     EditSettings,
@@ -59,7 +60,10 @@ TABLE = load_table()
 CLIPS = TABLE.clips
 RESULTS = CONFIG.results
 LOGS = CONFIG.logs
-MODEL = f"{CONFIG.models}/{CONFIG.model}"
+# A table without clips is for the models of those to come.
+MODELS_USED = list(dict.fromkeys(clip.model.name for clip in CLIPS.values())) or [
+    CONFIG.model
+]
 CLIP = f"{RESULTS}/{{clip}}"
 
 if not CLIPS and not TABLE.row_mistakes:
@@ -67,8 +71,9 @@ if not CLIPS and not TABLE.row_mistakes:
 for ignored, names in TABLE.ignored.items():
     shown = ", ".join(names[:5]) + (" and others" if names[5:] else "")
     logger.warning(f"{CONFIG.clips} states {ignored}: ignored for {shown}")
-if CONFIG.model in SMALL_MODELS:
-    logger.warning(SMALL_MODELS[CONFIG.model])
+for name in MODELS_USED:
+    if name in SMALL_MODELS:
+        logger.warning(SMALL_MODELS[name])
 
 
 # The links beside the Snakefile come before a user's own profiles of these names.
@@ -92,6 +97,15 @@ def clip_of(wildcards):
     if wildcards.clip not in CLIPS:
         raise WorkflowError(f"no clip '{wildcards.clip}' in {CONFIG.clips}")
     return CLIPS[wildcards.clip]
+
+
+def clips_of_model(name):
+    return [clip for clip in CLIPS.values() if clip.model.name == name]
+
+
+def is_posed(wildcards):
+    """Tell whether a clip's model reads a drawn pose, and not the driving video itself."""
+    return clip_of(wildcards).model.posed
 
 
 def replaces(wildcards):

@@ -34,12 +34,12 @@ def transformer_path(clip):
 
 def prepared_copy(clip):
     """Return the sign that the copy which a clip reads of the model's own transformer is made."""
-    if CONFIG.model in SMALL_MODELS:
+    if clip.model.small:
         return []
     # LoRAs are merged before anything is rounded to fp8.
     in_fp8 = clip.settings.precision == "fp8" and not merges_loras(clip)
     return ancient(
-        PREPARED.format(model=CONFIG.model, precision=".fp8" if in_fp8 else "")
+        PREPARED.format(model=clip.model.name, precision=".fp8" if in_fp8 else "")
     )
 
 

@@ -100,14 +100,13 @@ for terms in {part.terms for parts in EDITOR_PARTS.values() for part in parts.va
     if terms and workflow.is_main_process:
         logger.warning(f"retarget flux: {terms}")
 
-# The generation model, the preprocessing backends that the clips choose, their picture editors and
+# The generation models, the preprocessing backends that the clips choose, their picture editors and
 # their LoRAs.
-NEEDED_MODELS = (CONFIG.model, ONE_FILE, "preprocess", *EDITOR_PARTS)
-NEEDED_PARTS = {
-    name: parts
-    for name in (*NEEDED_MODELS, *hub_loras(CLIPS.values()))
-    if (parts := parts_of(name, CLIPS.values()))
-}
+NEEDED_MODELS = (ONE_FILE, "preprocess", *EDITOR_PARTS)
+NEEDED_PARTS = {name: parts_of(name, clips_of_model(name)) for name in MODELS_USED}
+for needed in (*NEEDED_MODELS, *hub_loras(CLIPS.values())):
+    NEEDED_PARTS[needed] = parts_of(needed, CLIPS.values())
+NEEDED_PARTS = {name: parts for name, parts in NEEDED_PARTS.items() if parts}
 MODEL_OPTIONS = shlex.join(
     ["--declaration", MODELS_FILE, "--lock-file", LOCK_FILE, "--models", MODELS]
 )
@@ -139,10 +138,24 @@ def one_of(*layouts):
     return "|".join(names) or "(?!)"
 
 
+USED_PATTERN = "|".join(map(re.escape, MODELS_USED))
 BACKENDS_DOWNLOADED = ancient(folder_anchor("preprocess"))
 
-# Snakemake looks at no other reason to run a job below one that runs: files that are fetched again
-# must not hide changed settings, nor run anything themselves. Converted ones are really new.
-MODEL_INDEX = folder_anchor(CONFIG.model)
-if not any(part.convert for part in NEEDED_PARTS.get(CONFIG.model, {}).values()):
-    MODEL_INDEX = ancient(MODEL_INDEX)
+
+def model_index(name):
+    """Return the file that tells that a model is there.
+
+    Snakemake looks at no other reason to run a job below one that runs: files that are fetched
+    again must not hide changed settings, nor run anything themselves. Converted ones are really new.
+    """
+    anchor = folder_anchor(name)
+    converted = any(part.convert for part in NEEDED_PARTS.get(name, {}).values())
+    return anchor if converted else ancient(anchor)
+
+
+def index_of_wildcard(wildcards):
+    return model_index(wildcards.model)
+
+
+def index_of_clip(wildcards):
+    return model_index(clip_of(wildcards).model.name)

@@ -15,10 +15,10 @@ def main(args) -> None:
 
     config = args.config
     table = read_table(config.clips, config)
-    site, model = Site.of(config), config.model
+    site = Site.of(config)
     nodes = ask_nodes() if site.check_nodes else []
     options = args.auto_gpus, nodes, args.in_a_row
-    lines = plan_clips(table, config.results, site, model, *options)
+    lines = plan_clips(table, config.results, site, *options)
     rows = table_rows(list(lines))
     write_plan(args.output, rows)
     print(aligned(rows))

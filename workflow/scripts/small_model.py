@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from animate.config.configuration import SMALL_MODELS
+from animate.config.models.known import SMALL_MODELS
 from animate.stage import run_stage, stage_parser
 
 

@@ -8,13 +8,14 @@ import math
 from dataclasses import dataclass
 
 from animate.cluster.work import Work
-from animate.config.configuration import SMALL_MODELS
+from animate.config.models.declared import Speed
+from animate.config.models.known import MODELS, SMALL_MODELS
+from animate.config.models.posed import WAN_ANIMATE
 
-# One segment of 77 frames at 1280x720: seconds of a denoising step, of which attention grows with
-# the square of the tokens, and of the VAE for one video.
+# One segment of 77 frames at 1280x720: its tokens, the seconds that fp8 takes off a forward, and
+# those of the VAE for one video. Seconds of a forward are the model's own.
 TOKENS, PIXEL_FRAMES = 75_600, 1280 * 720 * 77
-ATTENTION, LINEAR = 8.24, 2.96
-FP8_LINEAR = LINEAR - (11.20 - 10.10)
+FP8_SAVES = 11.20 - 10.10
 ENCODE, DECODE = 1.16, 1.86
 # Two GPUs are 0.97 x 2 times as fast, and this much is taken off again at each doubling: with four,
 # 0.94 was measured with FSDP2 and 0.97 with replicated weights.
@@ -25,7 +26,8 @@ EFFICIENCY = 0.97
 START, SLOW_START, WARM_START = 31, 150, 5
 # A small model on a CPU, in seconds: start of the ranks, and of a token in one step with its share
 # of the VAE. The demo's model takes one thread 13 s for 21 frames in 6 steps.
-SMALL_START, SMALL_TOKEN = 20, {"tiny": 1e-4, "demo": 1.1e-3}
+# That of tiny-2 was not measured.
+SMALL_START, SMALL_TOKEN = 20, {"tiny": 1e-4, "tiny-2": 3e-4, "demo": 1.1e-3}
 # Core seconds of a frame.
 CORE_SECONDS = {
     "timeline": 0.0113,
@@ -98,18 +100,19 @@ def sampling_cost(
         loading, sampling = SMALL_START, work.steps * tokens * SMALL_TOKEN[model]
     else:
         loading = START
-        sampling = sum(segment_seconds(work, frames) for frames in work.segment_lengths)
+        pace = MODELS[model].speed
+        sampling = sum(segment_seconds(work, frames, pace) for frames in work.segment_lengths)
         sampling /= speed * speed_up(gpus)
     seconds = sampling + (loading if start is None else start)
     return Cost(seconds, gpus, disk_bytes(work))
 
 
-def segment_seconds(work: Work, frames: int) -> float:
-    """Return the seconds of a segment of so many frames on one H200."""
+def segment_seconds(work: Work, frames: int, pace: Speed = WAN_ANIMATE.speed) -> float:
+    """Return the seconds of a segment of so many frames on one H200, by the model's `pace`."""
     share = work.tokens_of(frames) / TOKENS
-    linear = FP8_LINEAR if work.precision == "fp8" else LINEAR
-    forward = ATTENTION * share**2 + linear * share
-    forwards = work.steps + work.guided_steps
+    linear = pace.linear - (FP8_SAVES if work.precision == "fp8" else 0)
+    forward = pace.attention * share**2 + linear * share
+    forwards = work.steps + work.guided_steps + pace.first_pass
     vae = (work.encoded + 1) * ENCODE + DECODE
     return forwards * forward + vae * work.pixels * frames / PIXEL_FRAMES
 

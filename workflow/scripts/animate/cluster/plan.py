@@ -18,7 +18,6 @@ from animate.cluster.requests.amounts import RANK_MB, TEXT_ENCODER_MB
 from animate.cluster.requests.gpus import AUTO, node_count, why_never
 from animate.cluster.site import Site
 from animate.cluster.work import Work, clip_work
-from animate.config.configuration import SMALL_MODELS
 from animate.config.fields import frame_rate
 from animate.config.table import Clip, Table
 from animate.errors import ClipError, MemoryShort
@@ -68,7 +67,6 @@ def plan_clips(
     table: Table,
     results: str,
     site: Site,
-    model: str,
     auto_gpus: int,
     nodes: Sequence[Node] = (),
     in_a_row: float = 1,
@@ -82,15 +80,17 @@ def plan_clips(
     like: Counter[str] = Counter()
 
     @cache
-    def why(gpus: int) -> str:
+    def why(gpus: int, model: str) -> str:
         return why_never(gpus, site, model, nodes)
 
     for clip in table.clips.values():
         wanted = clip.settings.gpus
         gpus = auto_gpus if wanted == AUTO else wanted
-        line = _line(clip, results, site, model, gpus, why)
+        line = _line(clip, results, site, gpus, why)
         if line.cost and not line.refusal and line.nodes == 1:
-            kind = json.dumps([gpus, loaded_settings(clip.mode, clip.settings.sampling(""))])
+            model = clip.model.name
+            loaded = loaded_settings(clip.mode, clip.settings.sampling(""))
+            kind = json.dumps([gpus, model, loaded])
             if like[kind] % in_a_row:
                 cost = sampling_cost(line.work, gpus, site.gpu_speed, model, WARM_START)
                 line = replace(line, cost=cost)
@@ -100,9 +100,7 @@ def plan_clips(
         yield Line(f"(row {number})", refusal="; ".join(mistakes))
 
 
-def _line(
-    clip: Clip, results: str, site: Site, model: str, gpus: int, why: Callable[[int], str]
-) -> Line:
+def _line(clip: Clip, results: str, site: Site, gpus: int, why: Callable[[int, str], str]) -> Line:
     try:
         work = clip_work(clip, results)
         if not work.known:
@@ -112,11 +110,11 @@ def _line(
     line = Line(
         clip.name,
         work,
-        sampling_cost(work, gpus, site.gpu_speed, model),
+        sampling_cost(work, gpus, site.gpu_speed, clip.model.name),
         node_count(gpus, site.gpus_per_node),
-        refusal=why(gpus),
+        refusal=why(gpus, clip.model.name),
     )
-    if model in SMALL_MODELS:
+    if clip.model.small or not clip.model.posed:
         return line
     line = replace(line, cards=cards_of(work, gpus, line.nodes))
     try:

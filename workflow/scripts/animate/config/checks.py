@@ -6,6 +6,7 @@ from typing import Any
 from animate.config.configuration import Configuration, stated
 from animate.config.fields import extra_of
 from animate.config.mistakes import Mistake, find_mistakes, nearest_name
+from animate.config.models.known import MODELS
 from animate.config.sbatch import flags_problem, plugin_takes
 from animate.config.settings import ClipSettings
 
@@ -67,12 +68,21 @@ def combination_mistakes(settings: ClipSettings) -> list[Mistake]:
     return mistakes
 
 
-def transformer_mistakes(settings: ClipSettings, config: Configuration) -> list[Mistake]:
-    """Return the mistake of one transformer's file for a model that is converted as a whole."""
-    if not settings.transformer_file or config.model != "wan2.2-animate-14b-original":
-        return []
-    problem = f"cannot be used with model {config.model}; set model to wan2.2-animate-14b"
-    return [Mistake("transformer_file", problem)]
+def model_mistakes(settings: ClipSettings, mode: str) -> list[Mistake]:
+    """Return the mistakes of a clip whose model cannot do what its settings or its mode ask."""
+    model, mistakes = MODELS[settings.model], []
+    if mode not in model.modes:
+        others = ", ".join(other.name for other in MODELS.values() if mode in other.modes)
+        problem = f"model {model.name} has no mode {mode}; set mode to {' or '.join(model.modes)}"
+        mistakes.append(Mistake("mode", f"{problem}, or model to one of {others}"))
+    if settings.transformer_file and not model.one_file:
+        problem = f"cannot be used with model {model.name}; set model to wan2.2-animate-14b"
+        mistakes.append(Mistake("transformer_file", problem))
+    stated = "prompt" in settings.model_fields_set or settings.first_prompt != settings.prompt
+    if model.prompt_form and not stated:
+        problem = f"missing; model {model.name} needs a description of the reference, in the form"
+        mistakes.append(Mistake("prompt", f"{problem} {model.prompt_form}"))
+    return mistakes
 
 
 def ignored_settings(stated: Iterable[str], settings: ClipSettings, mode: str) -> Iterator[str]:

@@ -3,15 +3,8 @@
 from typing import Any, Literal
 
 from animate.config.fields import Declared, GpuType, Switch, setting
-from animate.config.settings import ClipSettings
+from animate.config.settings import ClipSettings, ModelName
 
-# Models that the workflow writes itself, small enough for a CPU, and what their videos are.
-SMALL_MODELS = {
-    "tiny": "The tiny model has random weights: its videos are noise by design.",
-    "tiny-2": "The tiny model of Wan-Animate-2 has random weights: its videos are noise by design.",
-    "demo": "The demo's model was trained on one photograph: it animates that person, moved and"
-    " recoloured as a whole, and nothing else.",
-}
 FLAGS = "flags as `--name` or `--name=value`, but none that another key or the workflow sets"
 
 
@@ -96,12 +89,11 @@ class Configuration(Declared):
     results: str = setting("results", "Folder of the results", "a path")
     models: str = setting("models", "Folder of the model weights", "a path")
     logs: str = setting("logs", "Folder of the log files", "a path")
-    model: Literal[
-        "wan2.2-animate-14b", "wan2.2-animate-14b-original", "tiny", "tiny-2", "demo"
-    ] = setting(
+    model: ModelName = setting(
         "wan2.2-animate-14b",
-        "Which weights. Small ones, for a CPU: `demo` was trained on one photograph and animates"
-        " nothing else, `tiny` and `tiny-2` have random ones and make noise by design",
+        "Which weights, for clips that state none. Small ones, for a CPU: `demo` was trained on one"
+        " photograph and animates nothing else, `tiny` and `tiny-2` have random ones and make noise"
+        " by design",
     )
     detectors: Literal["auto", "cpu", "cuda"] = setting(
         "auto",

@@ -24,6 +24,7 @@ from animate.config.fields import (
     is_falling_schedule,
     setting,
 )
+from animate.config.models.known import MODELS
 from animate.config.timed_prompts import Prompts, TimedPrompts, prompt_at
 
 NEGATIVE_PROMPT = (
@@ -42,6 +43,7 @@ NUMBER = r"[0-9]+(\.[0-9]*)?"
 PERSON = rf"^(largest|center|[1-9][0-9]*|{NUMBER} *, *{NUMBER}( *@ *{NUMBER})?)$"
 # Numbers of GPUs that share the transformer's 40 heads evenly.
 DEGREES = (1, 2, 4, 5, 8, 10, 20, 40)
+ModelName = Literal[tuple(MODELS)]
 # Numbers of frames that are whole latent frames, the first alone.
 CONDITIONING = (1, 5, 9, 13)
 REPLACE = {"mode": "replace"}
@@ -474,6 +476,11 @@ class ClipSettings(
 ):
     """All settings of a clip."""
 
+    model: ModelName = setting(
+        "wan2.2-animate-14b",
+        "Which weights; the key `model` of config.yaml where nobody states it here. A preset of the"
+        " model's name stands under the one that the row names",
+    )
     preset: str = setting(
         "standard",
         "Named group of settings under `presets:`",
@@ -481,7 +488,13 @@ class ClipSettings(
     )
     prompt: str = setting(
         "视频中的人在做动作",
-        "What the text encoder reads; the model was trained with the default",
+        "What the text encoder reads; wan2.2-animate-14b was trained with the default,"
+        " wan-animate-2 needs one of its own, in the form of docs/wan-animate-2.md",
+        min_length=1,
+    )
+    driving_prompt: str = setting(
+        "人物动作的参考视频",
+        "Wan-Animate-2: what it reads with the driving video; it was trained with the default",
         min_length=1,
     )
     prompts: TimedPrompts = setting(
@@ -550,7 +563,8 @@ class ClipSettings(
     @property
     def all_prompts(self) -> list[str]:
         """Every text that the clip may read."""
-        return [self.first_prompt, *(text for _, text in self.later_prompts), self.negative_prompt]
+        later = (text for _, text in self.later_prompts)
+        return [self.first_prompt, *later, self.negative_prompt, self.driving_prompt]
 
     @property
     def all_loras(self) -> tuple[Lora, ...]:
@@ -576,12 +590,18 @@ class ClipSettings(
         return {name: path for name, path in paths.items() if path}
 
     def text_for(self, stage: type[Declared]) -> str:
-        """Return the values that a stage reads, as JSON text."""
-        return self.model_dump_json(include=set(stage.model_fields))
+        """Return the values that a stage reads, as JSON text.
+
+        Which model it is says each rule that reads weights, by its inputs.
+        """
+        unread = {"model", *MODELS[self.model].unread}
+        return self.model_dump_json(include=set(stage.model_fields) - unread)
 
     def sampling(self, models: str) -> dict[str, Any]:
         """Return what the sampler reads, as JSON values; `models` is the folder of LoRAs."""
         values = self.model_dump(mode="json", include=set(SamplingSettings.model_fields))
+        if self.log_scale == "auto":
+            values["log_scale"] = MODELS[self.model].log_scale
         own = ("weight", "strict")
         values["loras"] = [
             {"path": lora.location(models)} | {name: getattr(lora, name) for name in own}

@@ -13,14 +13,16 @@ from pydantic import ValidationError
 from animate.config.checks import (
     combination_mistakes,
     ignored_settings,
+    model_mistakes,
     preset_mistakes,
-    transformer_mistakes,
 )
 from animate.config.configuration import Configuration
 from animate.config.fields import Declared, setting
 from animate.config.mistakes import Mistake, find_mistakes, mistakes_of, nearest_name
+from animate.config.models.declared import GenerationModel
+from animate.config.models.known import MODELS
 from animate.config.own_files.checks import ignored_own_files, own_file_mistakes
-from animate.config.own_files.declared import OwnFiles
+from animate.config.own_files.declared import NOTHING_OWN, OwnFiles
 from animate.config.own_files.points import excluded_objects
 from animate.config.resolve import resolve
 from animate.config.rows.chains import (
@@ -64,7 +66,6 @@ class Columns(Declared):
 REQUIRED = list(Columns.model_fields)
 OWN_FILES = list(OwnFiles.model_fields)
 SETTINGS = list(ClipSettings.model_fields)
-NOTHING_OWN = OwnFiles()
 MODEL_INDEX = "model_index.json"
 
 
@@ -91,6 +92,11 @@ class Clip:
     taken: bool = False
 
     @property
+    def model(self) -> GenerationModel:
+        """What samples it."""
+        return MODELS[self.settings.model]
+
+    @property
     def awaited(self) -> "dict[str, Clip]":
         """The clips whose results it needs, by its columns."""
         needed = {VIDEO: self.source, CONTINUE: self.continued}
@@ -104,10 +110,20 @@ class Clip:
         return self.source is not None or bool(before and before.prepared_after_sampling)
 
     @property
+    def has_points(self) -> bool:
+        """Whether there are points of the person in the driving video, found or given."""
+        return self.model.posed and self.own.has_points(self.mode)
+
+    @property
+    def finds_mask(self) -> bool:
+        """Whether the person's outline is left to find."""
+        return self.model.posed and self.own.finds_mask(self.mode)
+
+    @property
     def retargets(self) -> bool:
         """Whether the pose is drawn with the proportions of the reference."""
         drawn = self.mode == "animate" and not self.own.pose_video
-        return drawn and self.settings.retarget != "none"
+        return self.model.posed and drawn and self.settings.retarget != "none"
 
     @property
     def edits(self) -> bool:
@@ -117,14 +133,17 @@ class Clip:
     @property
     def compares_limbs(self) -> bool:
         """Whether the verdict may recommend to retarget, by points found in the reference."""
-        drawn = self.own.has_points(self.mode) and not self.own.pose_video
+        drawn = self.has_points and not self.own.pose_video
         fixed = self.mode == "replace" or self.retargets
         return self.settings.require.asks and drawn and not fixed
 
     @property
     def unread(self) -> dict[str, str]:
-        """The settings that nobody reads because of own files, each with their columns."""
-        return self.own.unread(self.mode, self.retargets or self.compares_limbs)
+        """The settings that nobody reads because of model or own files, each with the reason."""
+        unread = dict.fromkeys(self.model.unread, f"model {self.model.name}")
+        if self.model.own_files:
+            unread |= self.own.unread(self.mode, self.retargets or self.compares_limbs)
+        return unread
 
 
 def with_seed(clip: Clip, seed: int) -> Clip:
@@ -298,6 +317,11 @@ def _link_problem(
         return _is_refused(column, name, rows[name])
     if column == CONTINUE and other.mode != clip.mode:
         return f"clip '{name}' has mode {other.mode}, this one {clip.mode}; they must be alike"
+    if column == CONTINUE and other.model.kind != clip.model.kind:
+        return (
+            f"clip '{name}' has model {other.model.name}, which reads other inputs than this one's"
+            f" {clip.model.name}; give both the same"
+        )
     return None
 
 
@@ -331,9 +355,10 @@ def _read_row(
         return None, mistakes, []
     settings = resolve(row, config).relative_to(folder)
     mistakes += combination_mistakes(settings)
-    mistakes += transformer_mistakes(settings, config)
-    mode = required["mode"]
-    clip = Clip(required["clip"], video, reference, mode, settings, own=own.read_in(mode))
+    mode, model = required["mode"], MODELS[settings.model]
+    mistakes += model_mistakes(settings, mode)
+    read = own.read_in(mode, model)
+    clip = Clip(required["clip"], video, reference, mode, settings, own=read)
     files = {name: [path] for name, path in settings.own_paths.items()}
     if settings.own_editor and clip.edits:
         files["retarget_model"] = [str(Path(settings.own_editor, MODEL_INDEX))]
@@ -345,11 +370,12 @@ def _read_row(
         for path in filter(None, paths)
         if not Path(path).is_file()
     ]
-    if settings.points and own.finds_mask(mode) and not mistakes:
+    if settings.points and clip.finds_mask and not mistakes:
         excluded, found = excluded_objects(settings.points, settings.mask_backend)
         mistakes += found
         clip = replace(clip, excluded=excluded)
-    ignored = [*ignored_settings(row, settings, mode), *ignored_own_files(own, mode)]
+    stated = [name for name in row if name not in model.unread]
+    ignored = [*ignored_settings(stated, settings, mode), *ignored_own_files(own, mode, model)]
     unread = {name: column for name, column in clip.unread.items() if name in row}
     ignored += [f"'{name}', which is not read with {column}" for name, column in unread.items()]
     return clip, mistakes, ignored

@@ -3,7 +3,7 @@
 import textwrap
 from pathlib import Path
 
-from animate.config.configuration import SMALL_MODELS
+from animate.config.models.known import SMALL_MODELS
 from animate.config.table import Clip
 from animate.gallery.entry import Entry
 from animate.gallery.links import INDEX, address

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from animate.config.configuration import SMALL_MODELS
+from animate.config.models.known import SMALL_MODELS
 from animate.editing.outcome import UNEDITED
 from animate.results.poster import shrunk
 from animate.results.templates import EDITED, Track, changed_first, render

@@ -12,7 +12,8 @@ from animate.cluster.cost import (
 )
 from animate.cluster.site import Site
 from animate.cluster.work import Work
-from animate.config.configuration import SMALL_MODELS
+from animate.config.models.declared import DRIVEN
+from animate.config.models.known import MODELS, SMALL_MODELS
 
 # Estimates are for quiet machines; starting Python on a shared disk takes a minute at times.
 HEADROOM, STAGE_HEADROOM, STAGE_START = 1.5, 5.0, 120
@@ -28,6 +29,8 @@ PUBLISHED_BYTES = {"vitpose": 2_700_000_000, "sam2": 1_800_000_000, "flux": 34_0
 CUDA_MB = 3000
 # Host memory of the sampler: libraries of a rank, and the weights that one rank reads at a time.
 RANK_MB, WEIGHTS_MB, SMALL_RANK_MB = 6000, 48_000, 1500
+# Keys and values of a driving segment of 1280x720x81 where no GPU has room for them.
+DRIVING_MB = 64_000
 TEXT_ENCODER_MB, IMAGE_ENCODER_MB, CONVERT_MB, PREPARE_MB = 24_000, 6000, 64_000, 8000
 # Time limit of jobs that belong to no clip.
 FIXED_MINUTES = 60
@@ -105,6 +108,8 @@ def sampling_mb(ranks: int, model: str, attempt: int, most: int | None = None) -
     More with each attempt, but not more than `most`, what the largest node has, if that is known.
     """
     fixed, each = (0, SMALL_RANK_MB) if model in SMALL_MODELS else (WEIGHTS_MB, RANK_MB)
+    if MODELS[model].kind == DRIVEN and model not in SMALL_MODELS:
+        fixed += DRIVING_MB
     first, wanted = (fixed + times * ranks * each for times in (1, attempt))
     return max(first, min(wanted, most or wanted))
 

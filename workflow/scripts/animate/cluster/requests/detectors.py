@@ -49,6 +49,7 @@ class Detectors:
                 clip.settings.mask_backend,
                 *(["flux"] if clip.edits else []),
             )
+            if clip.model.posed
         } - {SMALL}
         on_gpu = gpu_detectors(large, detectors, device) if submits else set()
         return cls(frozenset(large), frozenset(on_gpu))

@@ -26,7 +26,6 @@ class Requests:
     """
 
     site: Site
-    model: str
     submitted: bool
     counted: str
     detectors: Detectors
@@ -58,11 +57,13 @@ class Requests:
 
         def runtime(wildcards, attempt):
             work, gpus = self.work_of(wildcards), self.gpus_of(wildcards)
-            return amounts.sampling_minutes(work, gpus, self.site, self.model, attempt)
+            model = self.clip_of(wildcards).model.name
+            return amounts.sampling_minutes(work, gpus, self.site, model, attempt)
 
         def memory(wildcards, attempt):
             ranks = self._ranks_of_node(self.gpus_of(wildcards))
-            return amounts.sampling_mb(ranks, self.model, attempt, self.most_mb())
+            model = self.clip_of(wildcards).model.name
+            return amounts.sampling_mb(ranks, model, attempt, self.most_mb())
 
         def request(name):
             return self._of_gpus(

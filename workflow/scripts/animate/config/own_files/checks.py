@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from animate.config.mistakes import Mistake
+from animate.config.models.declared import GenerationModel
 from animate.config.own_files.declared import OF_REPLACEMENT, OwnFiles
 
 JSON = ".json"
@@ -31,8 +32,13 @@ def own_file_mistakes(files: OwnFiles, written: dict[str, str]) -> Iterator[Mist
                 )
 
 
-def ignored_own_files(files: OwnFiles, mode: str) -> Iterator[str]:
+def ignored_own_files(files: OwnFiles, mode: str, model: GenerationModel) -> Iterator[str]:
     """Yield the columns that a clip does not read, and why."""
+    if not model.own_files:
+        yield from (
+            f"'{column}', which is not read with model {model.name}" for column in files.columns
+        )
+        return
     for column in OF_REPLACEMENT if mode != "replace" else ():
         if getattr(files, column):
             yield f"'{column}', which is read with mode replace only"

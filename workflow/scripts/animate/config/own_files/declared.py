@@ -1,6 +1,7 @@
 """The columns that name a user's own files, and what is left for the workflow to make."""
 
 from animate.config.fields import Declared, setting
+from animate.config.models.declared import GenerationModel
 
 VIDEO = "a path of a video with as many frames as the clip, at its rate"
 # Read in mode replace only.
@@ -36,8 +37,10 @@ class OwnFiles(Declared):
         "", "Mode `replace`: the scene; it is made black where the mask is", VIDEO
     )
 
-    def read_in(self, mode: str) -> "OwnFiles":
-        """Return the files that a clip of this mode reads."""
+    def read_in(self, mode: str, model: GenerationModel) -> "OwnFiles":
+        """Return the files that a clip of this mode and model reads."""
+        if not model.own_files:
+            return NOTHING_OWN
         if mode == "replace":
             return self
         return self.model_copy(update=dict.fromkeys(OF_REPLACEMENT, ""))
@@ -76,3 +79,6 @@ class OwnFiles(Declared):
             if not reads_reference:
                 found["pose_backend"] = by
         return found
+
+
+NOTHING_OWN = OwnFiles()

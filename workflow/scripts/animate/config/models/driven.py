@@ -1,0 +1,45 @@
+"""Wan-Animate-2: reads the driving video as it is, and a prompt about the reference."""
+
+from dataclasses import replace
+
+from animate.config.models.declared import DRIVEN, GenerationModel, Speed
+
+# Settings of the stages that look for a person, and of what the first model makes of these.
+UNREAD = frozenset(
+    {
+        *("pose_backend", "person", "smooth_pose", "draw", "line_width", "smooth_face"),
+        *("retarget", "retarget_model", "retarget_steps", "retarget_guidance", "retarget_seed"),
+        *("mask_backend", "sam2_checkpoint", "points", "mask_grid", "mask_steady"),
+        *("mask_iterations", "mask_kernel", "mask_w_len", "mask_h_len"),
+        *("pose_strength", "face_strength", "relighting_lora"),
+    }
+)
+PROMPT_FORM = (
+    "人物外观描述：LOOKS。背景描述：BACKGROUND。 with the looks of the reference's person (face,"
+    " hair, clothes, what they hold) in place of LOOKS, and what is behind them in place of"
+    " BACKGROUND, best in Chinese. The two headings say 'description of the person's looks' and"
+    " 'description of the background'. For example:"
+    " 人物外观描述：一位黑色短发的年轻女性，身穿红色连衣裙。背景描述：纯白色背景，光线均匀明亮。"
+)
+WAN_ANIMATE_2 = GenerationModel(
+    "wan-animate-2",
+    kind=DRIVEN,
+    modes=("animate",),
+    unread=UNREAD,
+    own_files=False,
+    # 14.2 s a forward of 81 frames and 11 s for the pass over the driving segment.
+    speed=Speed(attention=8.24, linear=4.92, first_pass=11 / 14.2),
+    one_file=False,
+    prompt_form=PROMPT_FORM,
+    cleans_prompts=False,
+)
+DRIVEN_MODELS = (
+    WAN_ANIMATE_2,
+    # It was distilled with this number; without it the first frame takes over the others.
+    replace(WAN_ANIMATE_2, name="wan-animate-2-distilled", log_scale=-1.3),
+    replace(
+        WAN_ANIMATE_2,
+        name="tiny-2",
+        notice="The tiny model of Wan-Animate-2 has random weights: its videos are noise by design.",
+    ),
+)
