@@ -55,7 +55,6 @@ def test_a_prompt_that_is_not_read_to_its_end_is_announced(encoded):
     (line,) = warnings
     assert line.startswith("warning: prompt 'long long long long long long long long ...' has ")
     assert "tokens, but the model reads 512" in line
-    logs = [
-        (project.folder / f"logs/prompt/tiny.{Path(path).stem}.log").read_text() for path in paths
-    ]
+    folder = project.folder / "logs/prompt"
+    logs = [(folder / f"tiny.{Path(path).stem}.log").read_text() for path in paths]
     assert [line.removeprefix("warning: ") in log for log in logs] == [False, False, False, True]

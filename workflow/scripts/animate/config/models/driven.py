@@ -40,6 +40,7 @@ DRIVEN_MODELS = (
     replace(
         WAN_ANIMATE_2,
         name="tiny-2",
-        notice="The tiny model of Wan-Animate-2 has random weights: its videos are noise by design.",
+        notice="The tiny model of Wan-Animate-2 has random weights: its videos are noise by"
+        " design.",
     ),
 )
