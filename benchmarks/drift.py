@@ -29,6 +29,7 @@ VARIANTS = {
     "9 frames": {"conditioning_frames": 9},
     "13 frames": {"conditioning_frames": 13},
     "colours": {"color_match": "overlap"},
+    "5 frames, fade": {"conditioning_frames": 5, "overlap_blend": 3},
     "5 frames, colours": {"conditioning_frames": 5, "color_match": "overlap"},
     "5 frames, colours, fade": {
         "conditioning_frames": 5,
