@@ -73,6 +73,26 @@ def test_a_sampler_imports_what_it_uses_alone(events):
     assert len(set(found)) < MOST_MODULES
 
 
+def test_every_kind_of_transformer_is_imported_without_the_others():
+    code = """
+import sys
+from animate.model.unused_libraries import USED, import_sampler_models, spare_imports
+spare_imports("accelerate", "transformers")
+import_sampler_models()
+from animate.weights.kinds import KINDS
+assert {kind.class_name for kind in KINDS} < set(USED)
+import diffusers
+for name in USED:
+    getattr(diffusers, name)
+print(*(name for name, module in sys.modules.items() if module))
+"""
+    command = [sys.executable, "-c", code]
+    options = {"cwd": SCRIPTS, "check": True, "timeout": 300, "text": True}
+    found = subprocess.run(command, stdout=subprocess.PIPE, **options).stdout.split()
+    assert HEAVY.intersection(found) == set()
+    assert "diffusers.models.transformers.transformer_wan_animate_2" in found
+
+
 def test_what_was_left_out_is_imported_when_it_is_asked_for():
     code = """
 from animate.model.unused_libraries import import_sampler_models

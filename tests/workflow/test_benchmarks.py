@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from animate.weights.architecture import check_architecture
+from animate.weights.kinds import folder_kind
+
 ROOT = Path(__file__).parents[2]
 PATHS = [str(ROOT / "workflow/scripts"), str(ROOT / "tests")]
 
@@ -41,6 +44,12 @@ def model(tmp_path_factory):
     folder = tmp_path_factory.mktemp("models")
     run("random_model.py", folder / "tiny", "--tiny", "--transformer-on", folder / "elsewhere")
     return folder / "tiny"
+
+
+def test_a_random_model_of_wan_animate_2_is_one(tmp_path):
+    run("random_model.py", tmp_path / "x", "--tiny", "--model", "wan-animate-2", "--stored", "bf16")
+    check_architecture(tmp_path / "x")
+    assert folder_kind(tmp_path / "x" / "transformer").title == "Wan-Animate-2"
 
 
 def test_a_clip_is_timed_in_parts_that_add_up(model, tmp_path):

@@ -9,7 +9,13 @@ from pathlib import Path
 
 from animate.atomic import atomic_output
 from animate.errors import ClipError
-from animate.hub.declared.declaration import INDEX, ONE_FILE, Declaration, Part
+from animate.hub.declared.declaration import (
+    INDEX,
+    MODULAR_INDEX,
+    ONE_FILE,
+    Declaration,
+    Part,
+)
 from animate.hub.declared.lock import read_lock
 from animate.hub.files import (
     ModelFile,
@@ -28,7 +34,7 @@ from animate.weights.architecture import (
     check_headers,
     check_transformer_file,
 )
-from animate.weights.layout import RECORD
+from animate.weights.layout import RECORD, index_text
 
 
 @dataclass(frozen=True)
@@ -79,6 +85,9 @@ class Installation:
             raise ClipError(f"{error}; {remedy}") from error
         if INDEX in files:
             _write(self.folder / INDEX, files[INDEX].path.read_text("utf-8"))
+        elif MODULAR_INDEX in files:
+            # What waits for the model waits for the one name, and reads no more of it.
+            _write(self.folder / INDEX, index_text(self.folder))
         self._record()
 
     def bring(self, files: Iterable[ModelFile], force: bool = False) -> None:

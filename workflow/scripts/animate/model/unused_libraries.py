@@ -19,8 +19,10 @@ PACKAGES = (
     "diffusers.models.transformers",
     "diffusers.models.unets",
 )
-USED = ("AutoencoderKLWan", "WanAnimateTransformer3DModel")
+USED = ("AutoencoderKLWan", "WanAnimateTransformer3DModel", "WanAnimate2Transformer3DModel")
 FLEX_ATTENTION = "torch.nn.attention.flex_attention"
+# What diffusers' own forward of Wan-Animate-2 imports of it, which nobody calls here.
+FLEX_NAMES = ("BlockMask", "create_block_mask")
 
 
 def spare_imports(*more: str) -> None:
@@ -83,7 +85,8 @@ def _without_compiler() -> Iterator[None]:
         torch.compiler.disable = lambda fn=None, **options: fn or (lambda function: function)
     if FLEX_ATTENTION in absent:
         # Imported by name only, so an empty one does.
-        sys.modules[FLEX_ATTENTION] = ModuleType(FLEX_ATTENTION)
+        flex_attention = sys.modules[FLEX_ATTENTION] = ModuleType(FLEX_ATTENTION)
+        vars(flex_attention).update({name: type(name, (), {}) for name in FLEX_NAMES})
     try:
         yield
     finally:

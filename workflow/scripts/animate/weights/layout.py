@@ -64,11 +64,13 @@ def write_schedule_and_processor(folder: Path) -> None:
 
 
 def write_model_index(folder: Path) -> None:
-    """Write model_index.json, which marks the folder as complete: call it last.
+    """Write model_index.json, which marks the folder as complete: call it last."""
+    with atomic_output(folder / "model_index.json") as path:
+        path.write_text(index_text(folder))
 
-    The folder has its transformer's config.json, which tells the kind of model.
-    """
+
+def index_text(folder: Path) -> str:
+    """Return the index of a folder that has its transformer's config.json, which tells the kind."""
     kind = folder_kind(folder / TRANSFORMER)
     index = {"_class_name": kind.pipeline, **{k: list(v) for k, v in parts_of(kind).items()}}
-    with atomic_output(folder / "model_index.json") as path:
-        path.write_text(json.dumps(index, indent=2) + "\n")
+    return json.dumps(index, indent=2) + "\n"

@@ -23,9 +23,12 @@ if TYPE_CHECKING:
     from animate.config.table import Clip
 
 INDEX = "model_index.json"
+# That of a repository for diffusers' modular pipelines, which may have no other.
+MODULAR_INDEX = "modular_model_index.json"
 ORIGINAL = "original"
 # The model whose parts are one file each, and their layout.
 ONE_FILE = "transformers"
+TRANSFORMER_FILE = "transformer_file"
 EDITOR = "editor"
 
 
@@ -126,8 +129,8 @@ class Model(Declared):
             return ONE_FILE
         if any(part.editor for part in self.parts.values()):
             return EDITOR
-        index = any(INDEX in part.patterns for part in self.parts.values())
-        return "diffusers" if index else "files"
+        patterns = chain(*(part.patterns for part in self.parts.values()))
+        return "diffusers" if {INDEX, MODULAR_INDEX}.intersection(patterns) else "files"
 
     def needed_parts(self, clips: Iterable["Clip"]) -> dict[str, Part]:
         """Return the parts that every clip needs, and those that one of these clips does."""
@@ -171,7 +174,7 @@ def transformer_part(declaration: Declaration, clip: "Clip") -> tuple[str, str] 
     """Return name and file of the part that a clip's `transformer_file` names, None for a path.
 
     Raises:
-        ClipError: there is no such part, or it is not one file.
+        ClipError: there is no such part, it is for other clips, or it is not one file.
     """
     wanted, own = clip.settings.transformer_file, clip.settings.own_transformer
     if not wanted or own:
@@ -185,6 +188,14 @@ def transformer_part(declaration: Declaration, clip: "Clip") -> tuple[str, str] 
             raise ClipError(
                 f"'{wanted}' is no single file: give its part in models.yaml one entry in `files`,"
                 " and `transformer: true`"
+            )
+    for part in parts.values():
+        others = {key: values for key, values in part.when.items() if key != TRANSFORMER_FILE}
+        if wanted in part.when.get(TRANSFORMER_FILE, ()) and others:
+            asked = [f"{key} {' or '.join(map(str, values))}" for key, values in others.items()]
+            raise ClipError(
+                f"'{wanted}', {part.purpose}, is for clips with {' and '.join(asked)}: name a file"
+                " made for this clip's model, or leave it empty"
             )
     known = ", ".join(parts) or "none"
     raise ClipError(
