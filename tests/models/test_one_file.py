@@ -173,6 +173,24 @@ def test_name_that_is_not_declared_is_refused_with_those_that_are():
         transformer_part(declaration, clip(transformer_file="fp8"))
 
 
+@pytest.mark.parametrize(
+    "model, named, needed",
+    [
+        ("wan-animate-2", "bf16", "wan2.2-animate-14b"),
+        ("wan2.2-animate-14b", "animate_2_bf16", "wan-animate-2"),
+        ("wan-animate-2", "animate_2_distilled_bf16", "wan-animate-2-distilled"),
+    ],
+)
+def test_a_file_of_another_model_is_refused_by_name(model, named, needed):
+    declaration = read_declaration(SCRIPTS.parents[1] / "config" / "models.yaml")
+    name, _ = transformer_part(declaration, clip(transformer_file=named, model=needed))
+    assert name == named
+    with pytest.raises(
+        ClipError, match=f"'{named}', transformer .* is for clips with model {needed}:"
+    ):
+        transformer_part(declaration, clip(transformer_file=named, model=model))
+
+
 @pytest.mark.slow
 def test_clips_are_sampled_from_it_and_from_the_shards_when_it_is_left_out(
     hub, tmp_path, monkeypatch

@@ -13,6 +13,7 @@ from animate.hub.declared.declaration import (
     transformer_part,
     with_loras,
 )
+from animate.weights.kinds import named_kind
 from animate.weights.transformer_file.glance import fault_at_a_glance
 
 MODELS = CONFIG.models
@@ -41,7 +42,7 @@ def transformer_problem(clip):
     try:
         transformer_part(DECLARATION, clip)
         own = clip.settings.own_transformer
-        fault = own and fault_at_a_glance(Path(own))
+        fault = own and fault_at_a_glance(Path(own), named_kind(clip.model.kind))
         return f"{own} {fault}" if fault else ""
     except (ClipError, OSError) as error:
         return str(error)

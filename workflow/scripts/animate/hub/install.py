@@ -71,15 +71,16 @@ class Installation:
         files = self.files()
         small = [file for place, file in files.items() if place.endswith(DESCRIPTIONS)]
         self.bring(small, force)
-        check_before_fetching(layout, files)
+        kinds = {place: part.kind for n, part in self.parts.items() for place in self.files(n)}
+        check_before_fetching(layout, files, kinds)
         self.bring((file for file in files.values() if file not in small), force)
         self._link(files)
         try:
             check_headers(self.folder)
             if layout == "diffusers":
                 check_architecture(self.folder)
-            for file in files.values() if layout == ONE_FILE else ():
-                check_transformer_file(file.path)
+            for place, file in files.items() if layout == ONE_FILE else ():
+                check_transformer_file(file.path, kinds[place])
         except ClipError as error:
             remedy = "run `snakemake verify_models`, or correct its source in config/models.yaml"
             raise ClipError(f"{error}; {remedy}") from error

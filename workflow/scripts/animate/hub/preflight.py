@@ -30,12 +30,15 @@ GGUF_HEADERS = 1 << 16, 1 << 19, 1 << 22, 1 << 25
 MOST_BYTES = 1 << 37
 
 
-def check_before_fetching(layout: str, files: Mapping[str, ModelFile]) -> None:
+def check_before_fetching(
+    layout: str, files: Mapping[str, ModelFile], kinds: Mapping[str, str | None]
+) -> None:
     """Check the weights that are to be fetched for names, shapes, types and index.
 
-    `files` are by their names in the model's folder. Of each only the header is read; where a
-    folder has some of its files, theirs are read from there. A server that sends whole files only
-    is not asked for more.
+    `files` are by their names in the model's folder, and so are the `kinds` of transformer that are
+    looked for where one file holds it, as far as that is known. Of each only the header is read;
+    where a folder has some of its files, theirs are read from there. A server that sends whole
+    files only is not asked for more.
 
     Raises:
         ClipError: a file is not sound, or not of the model; nothing large was fetched.
@@ -47,8 +50,8 @@ def check_before_fetching(layout: str, files: Mapping[str, ModelFile]) -> None:
     )
     try:
         if layout == ONE_FILE:
-            for file in files.values():
-                _check_file(file)
+            for place, file in files.items():
+                _check_file(file, kinds[place])
             return
         for folder, places in groupby(wanted, lambda place: str(PurePosixPath(place).parent)):
             _check_folder(layout, folder, {place: files[place] for place in places})
@@ -86,7 +89,7 @@ def _check_folder(layout: str, folder: str, files: Mapping[str, ModelFile]) -> N
             ) from error
 
 
-def _check_file(file: ModelFile) -> None:
+def _check_file(file: ModelFile, kind: str | None) -> None:
     """Check a stand-in for one file that holds a whole transformer, unless the file is there."""
     if not file.commit or file.found():
         return
@@ -95,7 +98,7 @@ def _check_file(file: ModelFile) -> None:
         fetch = _fetch_gguf_header if path.suffix == ".gguf" else _fetch_header
         fetch(file, path)
         try:
-            check_transformer_file(path)
+            check_transformer_file(path, kind)
         except ClipError as error:
             raise ClipError(
                 f"repository {file.repository}, {file.name}: {str(error).replace(f'{root}/', '')};"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors import SafetensorError, safe_open
 
 from animate.errors import ClipError
-from animate.weights.kinds import KINDS, folder_kind
+from animate.weights.kinds import KINDS, folder_kind, kind_fault, named_kind
 from animate.weights.layout import PARTS
 
 if TYPE_CHECKING:
@@ -85,8 +85,8 @@ def check_original(folder: Path) -> None:
     _check_types(folder, stored)
 
 
-def check_transformer_file(path: Path) -> None:
-    """Check that one file holds a whole transformer in original naming.
+def check_transformer_file(path: Path, kind: str | None = None) -> None:
+    """Check that one file holds a whole transformer in original naming, of a kind if one is named.
 
     Raises:
         ClipError: it is damaged or cut, holds another model, or stores it in a form that cannot be
@@ -96,6 +96,8 @@ def check_transformer_file(path: Path) -> None:
     from animate.weights.transformer_file.tensors import original_tensors
 
     tensors = original_tensors(path)
+    if fault := kind and kind_fault(tensors, named_kind(kind)):
+        raise ClipError(f"{path} {fault}")
     check_transformer(path, tensors, *original_transformer(path, tensors))
 
 

@@ -29,7 +29,6 @@ WAN_ANIMATE_2 = GenerationModel(
     own_files=False,
     # 14.2 s a forward of 81 frames and 11 s for the pass over the driving segment.
     speed=Speed(attention=8.24, linear=4.92, first_pass=11 / 14.2),
-    one_file=False,
     prompt_form=PROMPT_FORM,
     cleans_prompts=False,
 )

@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, ValidationError
 
 from animate.config.fields import Declared
 from animate.config.mistakes import mistakes_of
+from animate.config.models.known import MODELS
 from animate.errors import ClipError
 from animate.weights.layout import ADAPTER_CONFIG
 
@@ -86,6 +87,13 @@ class Part(Declared):
     def folder(self) -> str:
         """The folder, inside the model's, that shows the files; "" for the model's own."""
         return ORIGINAL if self.convert else ""
+
+    @property
+    def kind(self) -> str | None:
+        """The kind of the models that it is for, where `when` names models of one kind."""
+        named = self.when.get("model", ())
+        kinds = {MODELS[name].kind for name in named if name in MODELS}
+        return kinds.pop() if len(kinds) == 1 else None
 
     def serves(self, clip: "Clip") -> bool:
         """Return whether the clip has every setting under `when`, and a stage that reads it."""
