@@ -82,7 +82,7 @@ def given(block: SamplingBlock, first_token: int, length: int) -> tuple:
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize("attends_apart", [True, False])
+@pytest.mark.parametrize("attend_over", [NoSharding().attend_over, None])
 @pytest.mark.parametrize(
     ("first_token", "length"),
     [
@@ -92,9 +92,9 @@ def given(block: SamplingBlock, first_token: int, length: int) -> tuple:
         (FRAME * (LATENT_FRAMES - 1) - 9, 2 * FRAME + 50),
     ],
 )
-def test_a_block_gives_the_same_for_any_shard(block, first_token, length, attends_apart):
+def test_a_block_gives_the_same_for_any_shard(block, first_token, length, attend_over):
     expected = block(*given(block, first_token, length))
-    block.compute_by_frames(attends_apart)
+    block.compute_by_frames(attend_over)
     found = block(*given(block, first_token, length))
     assert torch.allclose(found, expected, rtol=1e-5, atol=1e-4)
     assert not torch.allclose(given(block, first_token, length)[0], expected, atol=0.1)
@@ -105,7 +105,7 @@ def test_compiled_code_serves_every_frame(block, monkeypatch):
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="eager"))
     inputs = partial(given, block, 0, FRAME * LATENT_FRAMES)
     expected = block(*inputs())
-    block.compute_by_frames(attends_apart=True)
+    block.compute_by_frames(NoSharding().attend_over)
     model = torch.nn.Module()
     model.blocks = [block]
     counted = torch._dynamo.utils.counters["stats"]
@@ -125,7 +125,7 @@ def test_a_block_takes_no_more_memory_than_is_planned(block):
     planned = transformer_work(sizes, tokens, 4 * (LATENT_FRAMES - 2) + 1, 1, 1, by_frames=True)
     inputs = given(block, 0, tokens)
     whole = taken(block, inputs)
-    block.compute_by_frames(attends_apart=True)
+    block.compute_by_frames(NoSharding().attend_over)
     by_frames = taken(block, inputs)
     assert 0.7 * planned < by_frames <= planned
     # Of all tokens there are then the stream, keys and values. A whole block's conditions come on

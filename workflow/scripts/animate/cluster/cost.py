@@ -16,6 +16,8 @@ from animate.config.models.posed import WAN_ANIMATE
 # those of the VAE for one video. Seconds of a forward are the model's own.
 TOKENS, PIXEL_FRAMES = 75_600, 1280 * 720 * 77
 FP8_SAVES = 11.20 - 10.10
+# Attention in 8 bits as a part of what FlashAttention-4 takes, by their rates on an H200.
+ATTENTION_8 = 671 / 954
 ENCODE, DECODE = 1.16, 1.86
 # Two GPUs are 0.97 x 2 times as fast, and this much is taken off again at each doubling: with four,
 # 0.94 was measured with FSDP2 and 0.97 with replicated weights.
@@ -111,7 +113,8 @@ def segment_seconds(work: Work, frames: int, pace: Speed = WAN_ANIMATE.speed) ->
     """Return the seconds of a segment of so many frames on one H200, by the model's `pace`."""
     share = work.tokens_of(frames) / TOKENS
     linear = pace.linear - (FP8_SAVES if work.precision == "fp8" else 0)
-    forward = pace.attention * share**2 + linear * share
+    attention = pace.attention * (ATTENTION_8 if work.attention == "8bit" else 1)
+    forward = attention * share**2 + linear * share
     forwards = work.steps + work.guided_steps + pace.first_pass
     vae = (work.encoded + 1) * ENCODE + DECODE
     return forwards * forward + vae * work.pixels * frames / PIXEL_FRAMES

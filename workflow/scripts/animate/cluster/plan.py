@@ -171,7 +171,8 @@ def _plan(work: Work, gpus: int, memory: int) -> Plan:
     """Return what the sampler would plan with so many bytes free on each GPU."""
     sizes = published_sizes(work.precision)
     lengths = work.tokens, work.pixels, max(work.segment_lengths)
-    return plan_memory(sizes, *lengths, memory, gpus, work.branches, work.vae_precision)
+    options = work.branches, work.vae_precision, (), work.attention
+    return plan_memory(sizes, *lengths, memory, gpus, *options)
 
 
 def published_sizes(precision: str) -> Sizes:

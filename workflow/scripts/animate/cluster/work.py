@@ -40,6 +40,7 @@ class Work:
     encoded: int
     precision: str
     vae_precision: str
+    attention: str = "exact"
     segment_fit: str = "pad"
     shots: tuple[int, ...] = (0,)
     continued: bool = False
@@ -102,6 +103,7 @@ def clip_work(clip: Clip, results: str) -> Work:
         encoded=2 if clip.mode == "replace" else 1,
         precision=settings.precision,
         vae_precision=settings.vae_precision,
+        attention=settings.attention,
         segment_fit=settings.segment_fit,
         shots=sampled_shots(shots, frames, settings.cuts),
         continued=bool(settings.continue_from),

@@ -49,6 +49,9 @@ def job_key(
     # Files count by what they are.
     files = {"loras", "relighting_lora", TRANSFORMER_FILE}
     settings = job.settings.model_dump(exclude={*files, *NOT_READ, *job.unread})
+    if job.settings.attention == "exact":
+        # So that clips from before there was a choice go on.
+        del settings["attention"]
     return value_hash(
         {
             "version": SAMPLER_VERSION,

@@ -72,14 +72,17 @@ def choose_partial_attention(
 
 
 def first_working(
-    kernels: dict[str, Callable[[], Kernel]], error: Callable[[Kernel], float], world: World
+    kernels: dict[str, Callable[[], Kernel]],
+    error: Callable[[Kernel], float],
+    world: World,
+    tolerance: float = TOLERANCE,
 ) -> tuple[str, Kernel] | None:
     """Return the first kernel that every rank can build and finds to be right, by its `error`."""
     for name, build in kernels.items():
         attend = None
         with suppress(Exception):
             made = build()
-            attend = made if error(made) < TOLERANCE else None
+            attend = made if error(made) < tolerance else None
         if all(world.gather(attend is not None)):
             return name, attend
     return None

@@ -5,6 +5,7 @@ Shapes: B batch, L local tokens, N all tokens, H heads, D head size.
 
 import math
 from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,18 @@ HeadsAttention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor, slice], tor
 # What some of the keys give, (B, L, H, D), and the logarithm of their weights' sum, (B, L, H) fp32.
 Partial = tuple[torch.Tensor, torch.Tensor]
 PartialAttention = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], Partial]
+# Of any queries over keys and values that it knows.
+QueriesAttention = Callable[[torch.Tensor], torch.Tensor]
+
+
+@runtime_checkable
+class PreparesKeys(Protocol):
+    """An `Attention` that makes something of keys and values before it attends to them."""
+
+    def over(self, k: torch.Tensor, v: torch.Tensor) -> QueriesAttention:
+        """Return attention over these keys and values, for which that is made once, now."""
+
+
 Merge = Callable[[Partial, Partial], Partial]
 
 
@@ -22,6 +35,13 @@ def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor
     """Return softmax attention of `q` (B, L, H, D) over `k` and `v` (B, N, H, D): (B, L, H, D)."""
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     return F.scaled_dot_product_attention(q, k, v).transpose(1, 2)
+
+
+def attention_over(attend: Attention, k: torch.Tensor, v: torch.Tensor) -> QueriesAttention:
+    """Return `attend` of any queries over `k` and `v`; what it makes of those is made once."""
+    if isinstance(attend, PreparesKeys):
+        return attend.over(k, v)
+    return lambda q: attend(q, k, v)
 
 
 def partial_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Partial:

@@ -20,6 +20,7 @@ from animate.model.attention import (
     attention_with_repeats,
 )
 from animate.model.ops import Ops
+from animate.model.token_sharding import AttendOver
 
 KeysValues = tuple[torch.Tensor, torch.Tensor]
 WeightsHere = Callable[[], AbstractContextManager]
@@ -106,15 +107,16 @@ class SamplingBlock(nn.Module):
         self._keys_values, self._queries = self._keys_and_values, self._queries_alone
         self._mark: Mark | None = None
         self._weights_here: WeightsHere = nullcontext
-        self._by_frames, self._attends_apart = False, False
+        self._by_frames = False
+        self._attend_over: AttendOver | None = None
 
-    def compute_by_frames(self, attends_apart: bool) -> None:
+    def compute_by_frames(self, attend_over: AttendOver | None) -> None:
         """Have one latent frame's tokens at a time taken: less memory.
 
         The residual stream is then overwritten by the block's result. `attends_apart` as
         `TokenSharding` has it; without, all tokens attend at once.
         """
-        self._by_frames, self._attends_apart = True, attends_apart
+        self._by_frames, self._attend_over = True, attend_over
 
     def compile_forward(self, compiled: Callable[[Callable], Callable], mark: Mark | None) -> None:
         """Have `compiled` make faster functions of what comes before self-attention and after it.
@@ -200,17 +202,20 @@ class SamplingBlock(nn.Module):
         parts = [slice(n, n + frame_tokens) for n in range(0, x.shape[1], frame_tokens)]
         keys_values = self._joined(self._keys_values, x, time, rotary, parts)
         # A model's own attention takes all queries at once.
-        apart, attended = self._attends_apart and way is None, None
-        if not apart:
+        attend = attended = None
+        if self._attend_over and way is None:
+            attend = self._attend_over(*keys_values)
+        else:
             (queries,) = self._joined(self._queries, x, time, rotary, parts)
             attended = self.ops.attend(queries, *keys_values, length, way)
-            del queries, keys_values
+            del queries
+        del keys_values
         for part in parts:
             # Each part begins as far into a frame as the first: compiled code serves all.
             own, lead = constants.of_frames(first_token + part.start, frame_tokens)
-            if apart:
+            if attend:
                 (queries,) = self._of_part(self._queries, x, time, rotary, part)
-                attended_here = self.ops.attend(queries, *keys_values, length)
+                attended_here = attend(queries)
                 del queries
             else:
                 attended_here = attended[:, part]

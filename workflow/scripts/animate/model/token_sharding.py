@@ -3,20 +3,30 @@
 Shapes: B batch, L local tokens, N all tokens, H heads, D head size.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
 
-from animate.model.attention import Attention, HeadsAttention, attention
+from animate.model.attention import (
+    Attention,
+    HeadsAttention,
+    QueriesAttention,
+    attention,
+    attention_over,
+)
+
+AttendOver = Callable[[torch.Tensor, torch.Tensor], QueriesAttention]
 
 
 class TokenSharding(Protocol):
     """A division of the tokens among processes; every process calls the same methods in order.
 
-    `attends_apart`: whether `attend` takes some of the queries with all keys and values.
+    `attend_over`: attention of any of the queries over given keys and values (B, N, H, D) of all
+    tokens, which are prepared once; None where queries travel with their keys.
     """
 
-    attends_apart: bool
+    attend_over: AttendOver | None
 
     def shard(self, x: torch.Tensor) -> torch.Tensor:
         """Return this process's tokens (B, L, ...) of all tokens (B, N, ...)."""
@@ -51,8 +61,6 @@ class TokenSharding(Protocol):
 class NoSharding:
     """All tokens in one process."""
 
-    attends_apart = True
-
     def __init__(self, attend: Attention = attention):
         self._attend = attend
 
@@ -86,3 +94,7 @@ class NoSharding:
     ) -> torch.Tensor:
         """Return attention of the tokens."""
         return way(q, k, v, slice(0, q.shape[2])) if way else self._attend(q, k, v)
+
+    def attend_over(self, k: torch.Tensor, v: torch.Tensor) -> QueriesAttention:
+        """Return attention of any of the queries over `k` and `v`."""
+        return attention_over(self._attend, k, v)

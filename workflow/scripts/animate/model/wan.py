@@ -138,7 +138,7 @@ class WanTransformer(nn.Module):
         """
         self._by_frames = True
         for block in self.blocks:
-            block.compute_by_frames(self.sharding.attends_apart)
+            block.compute_by_frames(self.sharding.attend_over)
 
     @property
     def kept_per_token(self) -> int:

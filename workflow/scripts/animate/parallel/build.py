@@ -12,7 +12,8 @@ import torch
 from animate.config.lora_choice import LoraFile
 from animate.devices.host_memory import free_host_memory
 from animate.devices.world import World
-from animate.errors import HostMemoryShort, MemoryShort
+from animate.errors import ClipError, HostMemoryShort, MemoryShort
+from animate.kernels.attention8.choose import refusal
 from animate.kernels.compile import compile_blocks, will_compile
 from animate.kernels.fp8 import convert_to_fp8, multiplies_fp8
 from animate.kernels.imports import Imports
@@ -89,7 +90,8 @@ def build_transformer(
 
     Raises:
         ClipError: see `plan_memory`, `blocks_on_disk`, `fill_transformer`, `UlyssesSharding`,
-            `multiplies_fp8` and `will_compile`.
+            `multiplies_fp8`, `will_compile`, and `refusal` and `choose_attention8` of 8-bit
+            attention.
     """
     able = world.gather(will_compile(compiling, device, say))
     compiled, loras = all(able), list(loras)
@@ -114,6 +116,8 @@ def build_transformer(
     way, sharding = share_tokens(weights.config[forward.heads], world)
     ops = choose_ops(sharding.attend, workload.precision, fused, widened)
     model = forward.make(weights, sharding, ops)
+    if workload.attention == "8bit":
+        refuse_together(refusal(device, model.head_size), world)
 
     # Place.
     plan = common_plan(model, device, world, workload, fresh)
@@ -137,7 +141,7 @@ def build_transformer(
 
     # Choose the kernel, and compile.
     imports.wait()
-    kernel = forward.use_kernels(model, device, world, compiled)
+    kernel = forward.use_kernels(model, device, world, compiled, workload.attention)
     say(f"{kernel} attention")
     if compiled:
         # In fp8, code for any length has not been measured.
@@ -153,6 +157,13 @@ def build_transformer(
         "prepared": source not in (transformer_file, folder / TRANSFORMER),
     }
     return Built(model, how)
+
+
+def refuse_together(reason: str | None, world: World) -> None:
+    """Raise a `ClipError` on every rank with the first reason that one has."""
+    reasons = list(filter(None, world.gather(reason)))
+    if reasons:
+        raise ClipError(reasons[0])
 
 
 def share_tokens(heads: int, world: World) -> tuple[str, TokenSharding]:
@@ -183,17 +194,17 @@ def common_plan(
     free = world.gather(Free(now, fresh.host if fresh else host_memory()))
     memory = None if free[0].gpu is None else min(one.gpu for one in free)
     hosts = [one.host for one in free]
-    plan = refusal = None
+    plan = short = None
     if world.leads:
         segment = (workload.tokens, workload.width * workload.height, workload.frames)
-        options = workload.branches, workload.vae_precision
+        options = workload.branches, workload.vae_precision, hosts, workload.attention
         try:
-            plan = plan_memory(model_sizes(model), *segment, memory, world.size, *options, hosts)
+            plan = plan_memory(model_sizes(model), *segment, memory, world.size, *options)
         except MemoryShort as error:
-            refusal = error
-    plan, refusal = world.share((plan, refusal))
-    if refusal:
-        raise refusal
+            short = error
+    plan, short = world.share((plan, short))
+    if short:
+        raise short
     return plan
 
 

@@ -8,6 +8,7 @@ import torch
 
 from animate.devices.world import World
 from animate.kernels.attention import choose_attention, choose_partial_attention
+from animate.kernels.attention8.choose import choose_attention8
 from animate.kernels.merge import compiled_merge
 from animate.model.animate2.transformer import DrivenTransformer
 from animate.model.attention import merged
@@ -24,14 +25,14 @@ class Forward:
     """How one of diffusers' models becomes one that samples.
 
     `heads` is the name in its config of the number of heads. `keep` has what a segment keeps lie
-    where a plan says; `use_kernels` gives a model on a device its kernels, compiled or not, and
-    returns their name.
+    where a plan says; `use_kernels` gives a model on a device its kernels, compiled or not, for
+    "exact" or "8bit" attention, and returns their name.
     """
 
     make: Callable[[Any, TokenSharding, Ops], WanTransformer]
     heads: str
     keep: Callable[[WanTransformer, Plan], None]
-    use_kernels: Callable[[WanTransformer, torch.device, World, bool], str]
+    use_kernels: Callable[[WanTransformer, torch.device, World, bool, str], str]
 
 
 def _keep_nothing(model: WanTransformer, plan: Plan) -> None:
@@ -44,17 +45,24 @@ def _keep_driving(model: DrivenTransformer, plan: Plan) -> None:
 
 
 def _use_attention(
-    model: WanTransformer, device: torch.device, world: World, compiled: bool
+    model: WanTransformer, device: torch.device, world: World, compiled: bool, attention: str
 ) -> str:
-    kernel, attend = choose_attention(device, model.head_size, world)
+    if attention == "8bit":
+        kernel, attend = choose_attention8(device, world)
+    else:
+        kernel, attend = choose_attention(device, model.head_size, world)
     model.sharding.attend_by(attend)
     return kernel
 
 
 def _use_partial_attention(
-    model: DrivenTransformer, device: torch.device, world: World, compiled: bool
+    model: DrivenTransformer, device: torch.device, world: World, compiled: bool, attention: str
 ) -> str:
-    kernel, attend = choose_partial_attention(device, model.head_size, world)
+    if attention == "8bit":
+        kernel, attend8 = choose_attention8(device, world)
+        attend = attend8.partial
+    else:
+        kernel, attend = choose_partial_attention(device, model.head_size, world)
     model.attend_by(attend, compiled_merge() if compiled else merged)
     return kernel
 

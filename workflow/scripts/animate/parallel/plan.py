@@ -64,6 +64,7 @@ class Workload:
     branches: int = 1
     precision: str = "bf16"
     vae_precision: str = "bf16"
+    attention: str = "exact"
 
     @property
     def tokens(self) -> int:
@@ -113,6 +114,7 @@ def plan_memory(
     branches: int = 1,
     vae_precision: str = "bf16",
     hosts: Hosts = (),
+    attention: str = "exact",
 ) -> Plan:
     """Return the fastest placement that fits the GPU with the least memory.
 
@@ -124,11 +126,12 @@ def plan_memory(
         branches: forwards per step, two with guidance.
         vae_precision: "bf16" or "fp32".
         hosts: each rank's host, by name, and the bytes free there, None when that is not known.
+        attention: "exact" or "8bit".
 
     Raises:
         MemoryShort: nothing fits; it names what to change.
     """
-    plans = _plans(sizes, tokens, pixels, frames, ranks, branches, vae_precision)
+    plans = _plans(sizes, tokens, pixels, frames, ranks, branches, vae_precision, attention)
     fitting = [plan for plan in plans if memory is None or plan.peak <= memory]
     if fitting:
         return next((plan for plan in fitting if host_shortage(plan, hosts) is None), fitting[0])
@@ -141,10 +144,17 @@ def plan_memory(
 
 
 def _plans(
-    sizes: Sizes, tokens: int, pixels: int, frames: int, ranks: int, branches: int, vae: str
+    sizes: Sizes,
+    tokens: int,
+    pixels: int,
+    frames: int,
+    ranks: int,
+    branches: int,
+    vae: str,
+    attention: str,
 ) -> list[Plan]:
     """Return every plan, the fastest first; the arguments are those of `plan_memory`."""
-    lengths = tokens, pixels, frames, ranks, branches, vae
+    lengths = tokens, pixels, frames, ranks, branches, vae, attention
     work = _work(sizes, *lengths) + overhead(ranks)
     weights = {REPLICATED: sizes.whole}
     if ranks > 1:
@@ -218,28 +228,38 @@ def overhead(ranks: int) -> int:
 
 
 def transformer_work(
-    sizes: Sizes, tokens: int, frames: int, ranks: int, branches: int, by_frames: bool = False
+    sizes: Sizes,
+    tokens: int,
+    frames: int,
+    ranks: int,
+    branches: int,
+    by_frames: bool = False,
+    attention: str = "exact",
 ) -> int:
     """Return the bytes of the transformer's activations on each rank; see `plan_memory`."""
     own, width = -(-tokens // ranks), sizes.width
     # Residual stream and condition tokens in fp32; what attention or the hidden layer holds.
     # What the driving video's keys give, and what is merged with it.
     driven = 8 * width if sizes.kept else 0
-    attention = (8 + 14) * width + driven
+    # A number in 8 bits for each of queries, keys and values; scales and sums take a part of one.
+    rounded = 3 * width + width // 8 if attention == "8bit" else 0
+    attending = (8 + 14) * width + driven + rounded
     hidden = 12 * width + 4 * sizes.hidden + 2 * width
     # Sent to the other ranks: queries, keys, values and results.
     messages = 8 * width * (ranks - 1) // ranks
     block_constants = 2 * 770 * width * 2
     constants = branches * len(sizes.blocks) * block_constants
-    whole = own * (max(attention, hidden) + messages)
+    whole = own * (max(attending, hidden) + messages)
     if not by_frames:
         return whole + constants
     # The residual stream, keys and values stay whole, and rotary positions; where ranks attend
     # together also queries, results and what attention adds. The rest is held for a frame, by plain
     # PyTorch in fp32.
     together = 6 * width + messages if ranks > 1 or driven else 0
+    # Of queries that come by frames, no more than a frame is rounded.
+    rounded -= 0 if together or not rounded else width
     frame = -(-tokens // (frames // 4 + 2))
-    parts = own * (8 * width + ROTARY + together + driven)
+    parts = own * (8 * width + ROTARY + together + driven + rounded)
     parts += frame * (28 * width + 6 * sizes.hidden)
     return parts + (constants if driven else block_constants)
 
@@ -252,10 +272,11 @@ def _work(
     ranks: int,
     branches: int,
     vae: str,
+    attention: str,
     by_frames: bool = False,
 ) -> int:
     """Return the bytes of activations: the larger of the transformer's and the VAE's."""
-    transformer = transformer_work(sizes, tokens, frames, ranks, branches, by_frames)
+    transformer = transformer_work(sizes, tokens, frames, ranks, branches, by_frames, attention)
     return max(transformer, vae_work(pixels, frames, ranks, vae, by_frames))
 
 

@@ -26,7 +26,7 @@ class UlyssesSharding:
     """The division of the tokens among the ranks of a group; see `TokenSharding`."""
 
     # Queries travel with their keys and values.
-    attends_apart = False
+    attend_over = None
 
     def __init__(
         self,

@@ -123,7 +123,8 @@ class KeptModels:
         They are loaded when they are not yet, or are others, or the workload needs or allows
         another place for the weights.
         """
-        source = folder, transformer_file, *loras, workload.precision, workload.vae_precision
+        precisions = workload.precision, workload.vae_precision, workload.attention
+        source = folder, transformer_file, *loras, *precisions
         if self._models and source == self._source and self._holds(workload):
             say("the model is loaded already")
         else:
@@ -167,5 +168,5 @@ class KeptModels:
 def job_workload(job: SamplingJob, size: tuple[int, int], frames: int) -> Workload:
     """Return the workload of a segment of `frames` frames of (width, height) `size`."""
     settings = job.settings
-    precisions = settings.precision, settings.vae_precision
+    precisions = settings.precision, settings.vae_precision, settings.attention
     return Workload(*size, frames, settings.branches, *precisions)

@@ -8,7 +8,7 @@ from animate.hashing import value_hash
 from animate.weights.identity import TRANSFORMER_FILE, file_identity, model_identity
 from animate.weights.layout import adapter_config, relighting_lora
 
-LOADED = ("precision", "vae_precision")
+LOADED = ("precision", "vae_precision", "attention")
 
 
 def loaded_key(settings: Path, ranks: list[str]) -> str | None:
