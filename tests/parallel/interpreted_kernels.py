@@ -7,8 +7,11 @@ from torch import nn
 
 from animate.demo.model import write_tiny_model
 from animate.kernels import fused as kernels
+from animate.kernels.attention8.ada import AdaKernel
+from animate.kernels.attention8.attention import Attention8
 from animate.kernels.fp8 import convert_to_fp8
 from animate.kernels.ops import choose_ops
+from animate.model.attention import partial_attention
 from animate.model.positions import norm_rotate, rotary_table
 from animate.model.token_sharding import NoSharding
 from animate.model.transformer import SamplingTransformer
@@ -43,6 +46,23 @@ def test_quantised_tokens(gelu):
     expected = F.gelu(x, approximate="tanh") if gelu else x
     assert (rows.float() * scale - expected).norm() < FP8_ERROR * expected.norm()
     assert torch.allclose(scale, quantise_rows(expected)[1])
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(70, 130), (130, 64), (1, 9)])
+def test_attention_in_8_bits(queries, keys):
+    heads = 2, 3
+    q, k, v = (noise(heads[0], n, heads[1], 3, 128) for n in (queries, keys, keys))
+    # Not one after the other in memory, with outliers, and with means that are no part of a tile.
+    sizes = 2.0 ** (torch.arange(queries) % 3)[:, None, None]
+    q, k, v = (q[:, :, :, 0] * sizes).bfloat16(), k.bfloat16()[:, :, :, 1], v.bfloat16()[:, :, :, 2]
+    k, v = k + 3 * noise(1, 1, heads[1], 128).bfloat16(), v + 1
+    attend = Attention8(AdaKernel())
+    found, sums = attend.partial(q, k, v)
+    expected, expected_sums = partial_attention(q.float(), k.float(), v.float())
+    assert relative_error(found.float() - 1, expected - 1) < FP8_ERROR
+    assert relative_error(sums, expected_sums) < 0.01
+    over = attend.over(k, v)
+    assert torch.equal(torch.cat([over(part) for part in q.split(50, 1)], 1), found)
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 1e-4), ("fp8", 0.1)])

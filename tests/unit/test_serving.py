@@ -85,11 +85,12 @@ def test_what_is_loaded_counts_and_nothing_else(model, tmp_path):
         key("lit", "replace"),
         key("fp8", precision="fp8"),
         key("vae", vae_precision="fp32"),
+        key("8bit", attention="8bit"),
         key("lora", loras=[{"path": str(lora), "weight": 0.5}]),
         key("weight", loras=[{"path": str(lora), "weight": 0.6}]),
         key("two", ranks=["run_ranks.py", "--nproc-per-node=2"]),
     ]
-    assert len({plain, *changed}) == 7
+    assert len({plain, *changed}) == 8
     path = write_clip(tmp_path / "weights", model, 5)
     weights = next((model / "transformer").glob("*.safetensors"))
     os.utime(weights)
