@@ -95,7 +95,7 @@ rule prepare:
     log:
         f"{LOGS}/prepare/{{model}}{{precision}}.log",
     wildcard_constraints:
-        model=USED_PATTERN,
+        model=models_used(),
         precision=r"(\.fp8)?",
     conda:
         "../../envs/sample.yaml"

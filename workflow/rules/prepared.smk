@@ -10,6 +10,8 @@ PREPARING = (
     *("mask_points", "person_mask", "excluded_mask", "mask", "background"),
     *("given_keypoints", "given_pose", "given_face", "given_mask", "given_background"),
     *("export_clip_keypoints", "preview", "preview_video", "verdict"),
+    *("driving_frames", "reference_frame", "driving_features"),
+    *("driven_preview", "driven_preview_video"),
 )
 
 

@@ -47,6 +47,13 @@ def timed_embeddings(clip):
     }
 
 
+def driving_prompt_embedding(wildcards):
+    clip = clip_of(wildcards)
+    if clip.model.posed:
+        return []
+    return embedding_of(clip, clip.settings.driving_prompt)
+
+
 def negative_prompt_embedding(wildcards):
     """Without guidance, the sampler has no use for a negative prompt."""
     clip = clip_of(wildcards)

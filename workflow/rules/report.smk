@@ -22,6 +22,8 @@ rule preview:
         metrics=f"{CLIP}/metrics.json",
     log:
         f"{LOGS}/preview/{{clip}}.log",
+    wildcard_constraints:
+        clip=clips_of_kind(POSED),
     group:
         submission("preview")
     conda:
@@ -80,6 +82,8 @@ rule preview_video:
         f"{CLIP}/preview.mp4",
     log:
         f"{LOGS}/preview_video/{{clip}}.log",
+    wildcard_constraints:
+        clip=clips_of_kind(POSED),
     group:
         submission("preview_video")
     conda:
@@ -146,7 +150,7 @@ rule page:
     input:
         driving=f"{CLIP}/driving.mp4",
         timeline=f"{CLIP}/timeline.json",
-        pose=f"{CLIP}/src_pose.mp4",
+        pose=branch(is_posed, then=f"{CLIP}/src_pose.mp4"),
         reference=f"{CLIP}/src_ref.png",
         result=f"{CLIP}/{{clip}}.mp4",
         provenance=f"{CLIP}/{{clip}}.json",

@@ -27,7 +27,9 @@ STARTED = time.time()
 READERS_OF_WEIGHTS = {
     "prepare",
     "prompt",
+    "prompt_as_given",
     "reference_features",
+    "driving_features",
     "sample",
     "keypoints",
     "reference_keypoints",

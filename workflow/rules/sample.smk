@@ -9,7 +9,7 @@ rule prompt:
     log:
         f"{LOGS}/prompt/{{model}}.{{key}}.log",
     wildcard_constraints:
-        model=USED_PATTERN,
+        model=models_used(lambda model: model.cleans_prompts),
     conda:
         "../../envs/sample.yaml"
     resources:
@@ -28,7 +28,11 @@ rule reference_features:
     input:
         model=index_of_clip,
         timeline=f"{CLIP}/timeline.json",
-        reference=f"{CLIP}/src_ref.png",
+        reference=branch(
+            is_posed,
+            then=f"{CLIP}/src_ref.png",
+            otherwise=f"{CLIP}/src_ref_frame.png",
+        ),
     output:
         f"{CLIP}/src_ref.safetensors",
     log:
@@ -60,6 +64,8 @@ rule last_frames:
         f"{CLIP}/before.safetensors",
     log:
         f"{LOGS}/last_frames/{{clip}}.log",
+    wildcard_constraints:
+        clip=clips_of_kind(POSED),
     conda:
         "../../envs/sample.yaml"
     resources:
@@ -79,9 +85,16 @@ rule sample:
         model=index_of_clip,
         transformer=transformer_inputs,
         timeline=f"{CLIP}/timeline.json",
-        pose=f"{CLIP}/src_pose.mp4",
-        face=f"{CLIP}/src_face.mp4",
-        reference=f"{CLIP}/src_ref.png",
+        pose=branch(is_posed, then=f"{CLIP}/src_pose.mp4"),
+        face=branch(is_posed, then=f"{CLIP}/src_face.mp4"),
+        driving=branch(is_posed, otherwise=f"{CLIP}/src_driving.mp4"),
+        driving_features=branch(is_posed, otherwise=f"{CLIP}/src_driving.safetensors"),
+        driving_prompt=driving_prompt_embedding,
+        reference=branch(
+            is_posed,
+            then=f"{CLIP}/src_ref.png",
+            otherwise=f"{CLIP}/src_ref_frame.png",
+        ),
         features=f"{CLIP}/src_ref.safetensors",
         background=branch(replaces, then=f"{CLIP}/src_bg.mp4"),
         mask=branch(replaces, then=f"{CLIP}/src_mask.mp4"),

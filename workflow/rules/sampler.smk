@@ -1,12 +1,20 @@
 """What the sampler is told of a clip, and where its ranks run."""
 
-from animate.config.job import BEFORE, INPUTS, NEGATIVE_PROMPT, REPLACE_INPUTS, TIMELINE
+from animate.config.job import (
+    BEFORE,
+    DRIVEN_INPUTS,
+    INPUTS,
+    NEGATIVE_PROMPT,
+    REPLACE_INPUTS,
+    TIMELINE,
+)
 
 
 def sampler_job(wildcards, input, output):
     """Return the settings file of sample.py as JSON text."""
     clip = clip_of(wildcards)
-    roles = (*INPUTS, *REPLACE_INPUTS, NEGATIVE_PROMPT, TIMELINE, BEFORE)
+    roles = (*INPUTS, *REPLACE_INPUTS, *DRIVEN_INPUTS)
+    roles += (NEGATIVE_PROMPT, TIMELINE, BEFORE)
     job = {
         "clip": clip.name,
         "mode": clip.mode,

@@ -6,6 +6,8 @@ from snakemake.logging import logger
 
 from animate.config.checks import config_mistakes
 from animate.config.configuration import Configuration, stated
+from animate.config.models.declared import DRIVEN, POSED
+from animate.config.models.known import MODELS as GENERATION_MODELS
 from animate.config.models.known import SMALL_MODELS
 from animate.config.settings import (
     ClipSettings,
@@ -89,8 +91,11 @@ if workflow.is_main_process:
             )
 
 
+ANY_CLIP = "[A-Za-z0-9][A-Za-z0-9._-]*(~seed[0-9]+)?"
+
+
 wildcard_constraints:
-    clip="[A-Za-z0-9][A-Za-z0-9._-]*(~seed[0-9]+)?",
+    clip=ANY_CLIP,
 
 
 def clip_of(wildcards):
@@ -101,6 +106,20 @@ def clip_of(wildcards):
 
 def clips_of_model(name):
     return [clip for clip in CLIPS.values() if clip.model.name == name]
+
+
+def clips_of_kind(kind):
+    """Return the wildcard pattern of the clips whose model is of a kind."""
+    driven = [clip.name for clip in CLIPS.values() if not clip.model.posed]
+    names = "|".join(map(re.escape, driven)) or "(?!)"
+    # There are far more of the others.
+    return names if kind == DRIVEN else rf"(?!(?:{names})/){ANY_CLIP}"
+
+
+def models_used(condition=lambda model: True):
+    """Return the wildcard pattern of the clips' models that meet a condition."""
+    names = [name for name in MODELS_USED if condition(GENERATION_MODELS[name])]
+    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 def is_posed(wildcards):

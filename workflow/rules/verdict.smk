@@ -35,8 +35,9 @@ rule verdict:
 rule accept:
     input:
         verdict=ancient(f"{CLIP}/verdict.json"),
-        pose=f"{CLIP}/src_pose.mp4",
-        face=f"{CLIP}/src_face.mp4",
+        pose=branch(is_posed, then=f"{CLIP}/src_pose.mp4"),
+        face=branch(is_posed, then=f"{CLIP}/src_face.mp4"),
+        driving=branch(is_posed, otherwise=f"{CLIP}/src_driving.mp4"),
         mask=branch(replaces, then=f"{CLIP}/src_mask.mp4"),
     output:
         temp(touch(f"{CLIP}/.accepted")),

@@ -139,7 +139,6 @@ def one_of(*layouts):
     return "|".join(names) or "(?!)"
 
 
-USED_PATTERN = "|".join(map(re.escape, MODELS_USED))
 BACKENDS_DOWNLOADED = ancient(folder_anchor("preprocess"))
 
 

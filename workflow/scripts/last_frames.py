@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from animate.config.job import RESULT
+from animate.config.job import DRIVING, RESULT
 from animate.stage import run_stage, stage_parser
 from animate.video.last_frames import save_last_frames
 
-ROLES = (RESULT, "pose", "face", "background", "mask")
+ROLES = (RESULT, "pose", "face", "background", "mask", DRIVING)
 
 
 def main(args):

@@ -29,8 +29,9 @@ def main(args):
 
 if __name__ == "__main__":
     parser = stage_parser(__doc__)
-    names = ("driving", "timeline", "pose", "reference", "result", "provenance")
+    names = ("driving", "timeline", "reference", "result", "provenance")
     for name in (*names, "preview", "metrics", "output", "poster"):
         parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--pose", type=Path, nargs="?", help="of a clip that has one")
     parser.add_argument("--edited", type=Path, nargs="*", default=[], help="edited pictures")
     run_stage(main, parser)

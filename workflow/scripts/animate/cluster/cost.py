@@ -48,6 +48,9 @@ CORE_SECONDS = {
     "page": 0.02,
     "result_keypoints": 0.0589,
     "result_metrics": 0.05,
+    "driving_frames": 0.05,
+    "driven_preview": 0.01,
+    "driven_preview_video": 0.04,
     "given_pose": 0.03,
     "given_face": 0.01,
     "given_mask": 0.02,
@@ -57,7 +60,7 @@ CORE_SECONDS = {
 SKIP = CORE_SECONDS["timeline"]
 FILM_READERS = {
     *("keypoints", "person_mask", "excluded_mask", "face_video", "background", "driving"),
-    *("preview", "preview_video"),
+    *("preview", "preview_video", "driving_frames"),
 }
 # Core seconds more of a frame that is decoded from another clip's intermediate: 0.07 to 0.5.
 EXACT_DECODE = 0.3

@@ -18,6 +18,7 @@ TRACKS = {
     "src_face": "Face",
     "src_mask": "Mask",
     "src_bg": "Background",
+    "src_driving": "Driving video as the model sees it",
 }
 
 

@@ -33,7 +33,7 @@ VIDEO_BYTES = 280_000
 def render_page(
     driving: Path,
     timeline: Timeline,
-    pose: Path,
+    pose: Path | None,
     reference: Path,
     result: Path,
     provenance: dict[str, Any],
@@ -47,11 +47,9 @@ def render_page(
     they are as they were, and not shown.
     """
     rate = timeline.frame_rate
-    tracks = [
-        Track("Driving video", _video_data(read_video(driving), rate)),
-        Track("Pose", _video_data(read_video(pose), rate)),
-        Track("Result", _video_data(read_video(result), rate, sound=result)),
-    ]
+    videos = {"Driving video": driving} | ({"Pose": pose} if pose else {})
+    tracks = [Track(name, _video_data(read_video(path), rate)) for name, path in videos.items()]
+    tracks.append(Track("Result", _video_data(read_video(result), rate, sound=result)))
     changed, others = changed_first(provenance["settings"])
     if UNEDITED in metrics.get("edit_problems", {}).values():
         edited = ()

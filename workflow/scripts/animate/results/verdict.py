@@ -133,15 +133,15 @@ def judge(
 
     A figure on the wrong side of its threshold is bad. From half the fault that the threshold
     allows it is a warning: with `body: 0.8`, below 0.9; with `blinks: 5`, above 2.5. What
-    `metrics`, the content of metrics.json, lacks is not judged. `limbs` are those of
-    `limb_ratios`, empty where the pose is not compared with the reference; `given` are the columns
-    of the user's own files, which no backend can better.
+    `metrics`, the content of metrics.json, lacks is not judged; framing that differs is a warning.
+    `limbs` are those of `limb_ratios`, empty where the pose is not compared with the reference;
+    `given` are the columns of the user's own files, which no backend can better.
     """
     if not settings.require.asks:
         return Verdict(NOT_JUDGED, [])
     asked = _asked(settings)
     known = {name: limit for name, limit in asked.items() if MEASURES[name].figure in metrics}
-    if not known:
+    if not known and not metrics.get("framing_problems"):
         return Verdict(NOT_JUDGED, [])
     faults = dict(_faults(metrics, known))
     bad = [name for name, fault in faults.items() if fault > 1]
@@ -151,6 +151,7 @@ def judge(
         for name in worst
     ]
     sentences += _limb_sentences(limbs)
+    sentences += metrics.get("framing_problems", {}).values()
     if "edited" not in known and metrics.get("edited", 1) < 1:
         sentences.append(
             "An edited picture shows no pose that can be measured, so the clip is retargeted as"

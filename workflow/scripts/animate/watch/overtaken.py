@@ -9,7 +9,7 @@ from animate.results.verdict_states import BAD
 # What the preview is made from, directly or not, and what users can bring in its place.
 BEFORE_PREVIEW = {
     *("timeline", "reference", "driving", "keypoints", "pose_video", "face_video", "person_mask"),
-    *("mask_points", "excluded_mask", "mask"),
+    *("mask_points", "excluded_mask", "mask", "driving_frames", "reference_frame"),
     *("given_keypoints", "given_pose", "given_face", "given_mask"),
 }
 
