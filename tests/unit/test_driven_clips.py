@@ -1,0 +1,223 @@
+"""Clips of models that see the driving video itself: what a row means, and what is prepared."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from diffusers.modular_pipelines.wan_animate_2.video_processor import WanAnimate2VideoProcessor
+from PIL import Image
+
+from animate.cluster.cost import sampling_cost, segment_seconds
+from animate.cluster.requests.amounts import sampling_mb
+from animate.cluster.work import Work
+from animate.config.configuration import Configuration
+from animate.config.models.known import MODELS
+from animate.config.settings import ClipSettings, SamplingSettings
+from animate.config.table import read_table
+from animate.demo.clips import write_demo
+from animate.pose.keypoints import EMPTY, Keypoints
+from animate.results.framing import Place, framing_figures, framing_problems, place_of
+from animate.video.files import read_segment, video_info
+from animate.video.framed import DRIVING, REFERENCE, bars, framed
+from animate.video.timeline import make_timeline
+from stages import stage
+
+CONFIG = Path(__file__).parents[2] / "config/config.yaml"
+PRESETS = yaml.safe_load(CONFIG.read_text("utf-8"))["presets"]
+PROMPT = "人物外观描述：红色机器人。背景描述：白色房间。"
+HD = Work(81, True, 1280 * 720, 81, 1, 10, 0, 1, "bf16", "bf16")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    write_demo(folder)
+    return folder
+
+
+def table_of(folder, columns, *rows, **config):
+    """Return the table of clips `a`, `b`, ... of the demo, with more columns."""
+    lines = [f"clip,video,reference,mode,{columns}"]
+    names = "abcdefgh"
+    for name, row in zip(names, rows, strict=False):
+        mode, _, cells = row.partition(" ")
+        lines.append(f"{name},driving.mp4,character.png,{mode},{cells}")
+    (folder / "clips.csv").write_text("\n".join(lines) + "\n", "utf-8")
+    values = {"presets": PRESETS, "defaults": {"fps": 30}} | config
+    return read_table(folder / "clips.csv", Configuration(**values))
+
+
+def test_unread_settings_are_settings():
+    for model in MODELS.values():
+        assert model.unread <= set(ClipSettings.model_fields), model.name
+
+
+def test_a_model_brings_its_preset_and_the_row_stands_over_it(demo):
+    table = table_of(
+        demo,
+        "model,preset,steps,prompt",
+        "animate ,,,",
+        f"animate wan-animate-2,,,{PROMPT}",
+        f"animate wan-animate-2-distilled,,7,{PROMPT}",
+        f"animate wan-animate-2,draft,,{PROMPT}",
+        f"animate ,wan-animate-2-distilled,,{PROMPT}",
+        f"animate tiny-2,,,{PROMPT}",
+    )
+    assert not table.row_mistakes
+    found = {name: clip.settings for name, clip in table.clips.items()}
+    shown = {
+        name: (s.model, s.preset, s.fps, s.segment_frames, s.steps, s.guidance_scale, s.solver)
+        for name, s in found.items()
+    }
+    assert shown == {
+        "a": ("wan2.2-animate-14b", "standard", "30", 77, 20, 1.0, "unipc"),
+        "b": ("wan-animate-2", "wan-animate-2", "24", 81, 40, 3.0, "dpm++"),
+        "c": ("wan-animate-2-distilled", "wan-animate-2-distilled", "24", 81, 7, 1.0, "dpm++"),
+        "d": ("wan-animate-2", "draft", "24", 49, 15, 1.0, "dpm++"),
+        "e": ("wan-animate-2-distilled", "wan-animate-2-distilled", "24", 81, 10, 1.0, "dpm++"),
+        "f": ("tiny-2", "standard", "30", 77, 20, 1.0, "unipc"),
+    }
+    scales = {name: s.sampling("models")["log_scale"] for name, s in found.items()}
+    assert scales == {"a": 0.0, "b": 0.0, "c": -1.3, "d": 0.0, "e": -1.3, "f": 0.0}
+
+
+def test_the_key_model_is_that_of_rows_without_one(demo):
+    config = {"model": "wan-animate-2", "defaults": {"prompt": PROMPT}}
+    table = table_of(demo, "model", "animate ", "replace tiny", **config)
+    assert [clip.model.name for clip in table.clips.values()] == ["wan-animate-2", "tiny"]
+    assert table.clips["a"].settings.steps == 40
+
+
+def test_what_a_driven_row_cannot_have_is_refused_in_its_row(demo):
+    table = table_of(
+        demo,
+        "model,prompt,continue_from",
+        f"replace wan-animate-2,{PROMPT},",
+        "animate wan-animate-2-distilled,,",
+        f"animate tiny-2,{PROMPT},d",
+        "animate tiny,,",
+    )
+    assert list(table.clips) == ["d"]
+    refused = {row: " ".join(lines) for row, lines in table.row_mistakes.items()}
+    assert "column 'mode': model wan-animate-2 has no mode replace" in refused[2]
+    assert "column 'prompt': missing" in refused[3] and "人物外观描述：LOOKS" in refused[3]
+    assert "description of the background" in refused[3]
+    assert "column 'continue_from': clip 'd' has model tiny" in refused[4]
+
+
+def test_prompts_from_the_clips_begin_on_are_a_prompt(demo):
+    table = table_of(demo, "model,prompts", f'animate tiny-2,"0: {PROMPT}; 1: {PROMPT}"')
+    assert not table.row_mistakes
+
+
+def test_settings_and_files_that_only_the_first_model_reads_are_said_to_be_ignored(demo):
+    table = table_of(
+        demo,
+        "model,prompt,retarget,pose_strength,pose_video,mask_backend,log_scale",
+        f"animate tiny-2,{PROMPT},basic,0.5,driving.mp4,sam2,-1",
+        "animate tiny,,basic,0.5,driving.mp4,,-1",
+    )
+    assert not table.row_mistakes
+    mine = {text for text, names in table.ignored.items() if "a" in names}
+    columns = ("retarget", "pose_strength", "mask_backend", "pose_video")
+    assert mine == {f"'{name}', which is not read with model tiny-2" for name in columns}
+    assert "'log_scale', which is not read with model tiny" in table.ignored
+    clip = table.clips["a"]
+    assert not clip.own.columns and not clip.retargets and not clip.has_points
+    assert not clip.compares_limbs and "pose_backend" in clip.unread
+
+
+def test_stages_are_told_nothing_that_their_model_does_not_read():
+    """As before there was another model, so that no finished clip is sampled again."""
+    texts = {name: ClipSettings(model=name).text_for(SamplingSettings) for name in MODELS}
+    posed, driven = json.loads(texts["tiny"]), json.loads(texts["tiny-2"])
+    assert set(posed) - set(driven) == {"pose_strength", "face_strength", "relighting_lora"}
+    assert set(driven) - set(posed) == {"log_scale"}
+    everything = json.loads(ClipSettings().text_for(ClipSettings))
+    assert not {"model", "driving_prompt", "log_scale"} & set(everything)
+
+
+@pytest.mark.parametrize("source", [(480, 270), (271, 480), (160, 96), (33, 200)])
+@pytest.mark.parametrize("size", [(96, 160), (160, 96), (128, 128)])
+def test_pictures_are_framed_as_in_training(source, size):
+    width, height = source
+    picture = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+    black = picture.size and bars(source, size)
+    for resampling, name in ((REFERENCE, "bicubic"), (DRIVING, "bilinear")):
+        theirs = WanAnimate2VideoProcessor(resample=name)
+        expected = theirs._resize_and_fill(Image.fromarray(picture), *size)
+        found = framed(picture, size, resampling)
+        assert np.array_equal(found, np.asarray(expected))
+    assert (found == 0).all(axis=2).mean() == pytest.approx(black, abs=0.01)
+
+
+def test_a_step_costs_what_was_measured_and_guidance_doubles_it():
+    pace = MODELS["wan-animate-2"].speed
+    one = segment_seconds(replace(HD, steps=11), 81, pace) - segment_seconds(HD, 81, pace)
+    assert one == pytest.approx(14.2, rel=0.01)
+    first = segment_seconds(replace(HD, steps=0), 81, pace)
+    posed = segment_seconds(replace(HD, steps=0), 81)
+    assert first - posed == pytest.approx(11, rel=0.01)
+    costs = [sampling_cost(w, 1, 1, "wan-animate-2", 0) for w in (HD, replace(HD, guided_steps=10))]
+    assert costs[1].seconds - costs[0].seconds == pytest.approx(142, rel=0.01)
+    both = [sampling_mb(1, model, attempt=1) for model in ("wan2.2-animate-14b", "wan-animate-2")]
+    assert both[1] - both[0] >= 62_000
+
+
+def person(top: float, scale: float = 1.0, parts: int = 20) -> Keypoints:
+    """Return somebody who stands upright, the first `parts` of the body's points found."""
+    body = np.array(EMPTY[0])
+    for point, (x, y) in {2: (-0.1, 0), 5: (0.1, 0), 8: (-0.07, 0.3), 11: (0.07, 0.3)}.items():
+        body[point] = 0.5 + scale * x, top + scale * y, 1
+    if parts > 13:
+        body[[9, 12, 10, 13]] = 0.5, top + scale * 0.5, 1
+    one = np.ones(1, bool)
+    others = (part[None] for part in EMPTY[1:])
+    return Keypoints(body[None], *others, one, np.ones(1, np.int32), ~one, ~one)
+
+
+def test_framing_that_differs_is_named_and_framing_alike_is_not():
+    size = 480, 640
+    alike = [place_of(person(0.3), size), place_of(person(0.32), size)]
+    figures = framing_figures(0.02, *alike)
+    assert figures == {"driving_bars": 0.02, "person_size": 1.0, "person_offset": 0.02}
+    assert not framing_problems(figures, *alike, (size, size))
+    unlike = [place_of(person(0.6, 0.5), size), place_of(person(0.2, 1, parts=12), size)]
+    figures = framing_figures(0.4, *unlike)
+    problems = framing_problems(figures, *unlike, ((1280, 720), (720, 1280)))
+    assert set(problems) == {"bars", "size", "place", "cut"}
+    assert "1280x720" in problems["bars"] and "40%" in problems["bars"]
+    assert figures["person_size"] == 0.5 and "0.5 times as large" in problems["size"]
+    assert "down to the feet" in problems["cut"] and "down to the hips" in problems["cut"]
+    nobody = framing_problems({"driving_bars": 0}, None, Place((0, 0), 0.1, None, "hips"), ())
+    assert list(nobody) == ["nobody"] and "driving video's first frame" in nobody["nobody"]
+
+
+def test_driving_frames_have_the_timelines_frames_in_the_models_size(demo, tmp_path):
+    timeline = make_timeline(
+        demo / "driving.mp4", resolution_area=128 * 128, fps="24", end=0.5, frame_shape=(3, 4)
+    )
+    timeline.to_json(tmp_path / "timeline.json")
+    video, first = tmp_path / "src_driving.mp4", tmp_path / "src_driving.png"
+    times = {"timeline": tmp_path / "timeline.json"}
+    stage("driving_frames", None, video=demo / "driving.mp4", output=video, first=first, **times)
+    info = video_info(video)
+    assert (info.frame_count, info.frame_rate, info.size) == (11, 24, timeline.model_size)
+    frame, picture = read_segment(video, 0, 1)[0], np.asarray(Image.open(first))
+    assert np.abs(frame.astype(int) - picture).mean() < 3
+    # Bars above and below, as the video is wider than the frame.
+    assert not picture[0].any() and not picture[-1].any() and picture[:, 0].any()
+    picture, frame = demo / "character.png", tmp_path / "frame.png"
+    stage("reference_frame", None, reference=picture, output=frame, **times)
+    assert Image.open(frame).size == timeline.model_size
+    settings = ClipSettings(model="tiny-2")
+    both = {"driving": video, "first": first, "reference": picture, "reference_frame": frame}
+    written = {"sheet": tmp_path / "preview.png", "metrics": tmp_path / "metrics.json"}
+    stage("driven_preview", settings, **both, **written, **times)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["frames"] == 11 and metrics["driving_bars"] > 0.1
+    assert "bars" in metrics["framing_problems"] and "person_size" in metrics
+    assert Image.open(tmp_path / "preview.png").width == 1760
