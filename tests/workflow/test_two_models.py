@@ -66,13 +66,13 @@ def test_what_a_model_cannot_do_is_refused_and_what_it_does_not_read_is_said(mix
 
 def test_plan_and_parts_follow_the_model_of_each_clip(mixed, tmp_path):
     project = mixed.copy_to(tmp_path / "a project")
-    big = {**FRAMES, "end": "3", "prompt": PROMPT}
+    big = {**FRAMES, "end": "3", "prompt": PROMPT, "resolution_area": "1280x720"}
     project.write_table(
         {"clip": "tiny", **FRAMES},
         {"clip": "base", **big, "model": "wan-animate-2"},
         {"clip": "distilled", **big, "model": "wan-animate-2-distilled"},
     )
-    (plan,) = [project.snakemake("plan").stdout]
+    plan = project.snakemake("plan").stdout
     rows = {line.split()[0]: line.split() for line in plan.splitlines() if line.strip()}
     minutes = {clip: float(rows[clip][7]) for clip in ("base", "distilled")}
     assert rows["base"][4] == "40" and rows["distilled"][4] == "10"
