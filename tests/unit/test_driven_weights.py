@@ -4,17 +4,22 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from diffusers import WanAnimate2Transformer3DModel
 from safetensors.torch import load_file, save_file
 
+from animate.config.job import read_job
 from animate.config.lora_choice import LoraFile
 from animate.demo.model import write_tiny_model
 from animate.demo.tiny2 import IMAGE_WIDTH, TRANSFORMER, write_tiny_2
+from animate.devices.machine import Machine
 from animate.errors import ClipError
 from animate.kernels.fp8 import convert_to_fp8
 from animate.parallel.loading import Resident, fill_transformer
+from animate.sampling.progress import Progress
+from animate.sampling.run import run_job
 from animate.weights.architecture import check_architecture, check_transformer_file
 from animate.weights.checkpoint import FP32_PARTS, empty_transformer
 from animate.weights.convert import check_transformer, original_transformer
@@ -25,6 +30,7 @@ from animate.weights.prepared import COPIES
 from animate.weights.transformer_file.glance import fault_at_a_glance
 from driven_models import driven_originals
 from published_loras import PUBLISHED, RANK, write_published
+from sampler_clip import change_settings, result_frames, write_driven_clip
 from transformer_files import original_naming, write_gguf, write_plain, write_scaled
 
 CPU = torch.device("cpu")
@@ -110,6 +116,23 @@ def test_both_namings_load_to_the_same_tensors(folder, tmp_path, form):
             assert torch.equal(parameters[names[name][0]], tensor.float()), name
         found.append(parameters)
     assert all(torch.equal(found[0][name], tensor) for name, tensor in found[1].items())
+
+
+def test_a_clip_from_one_file_is_that_of_the_folder_to_the_bit(folder, tmp_path):
+    model, file = tmp_path / "model", tmp_path / "wan.safetensors"
+    shutil.copytree(folder, model)
+    weights = {k: v.bfloat16().float() for k, v in load_copy(folder / "transformer").items()}
+    save_file(weights, model / "transformer" / SHARD, {"format": "pt"})
+    write(file, "bf16", original_weights(model, wrapped=True))
+    path = write_driven_clip(tmp_path / "clip", model, 5, segment_frames=5)
+    frames = []
+    for settings in ({}, {"transformer_file": str(file)}):
+        change_settings(path, **settings)
+        shutil.rmtree(tmp_path / "clip/.journal", ignore_errors=True)
+        run_job(read_job(path), Machine(CPU, torch.float32), Progress("test", quiet=True))
+        frames.append(result_frames(path))
+        (model / "transformer" / SHARD).unlink(missing_ok=True)
+    assert frames[0].std() > 0 and np.array_equal(*frames)
 
 
 def test_the_published_file_has_the_names_and_sizes_of_diffusers_class(tmp_path):
