@@ -32,24 +32,35 @@ TOLD = ("frames", "encoding", "constants", "decoding", "storing", "ending")
 PARTS = ("first line", "imports", "loading", "before steps", "all steps", "to a file", "exit")
 COLUMNS = {"clip": 32} | dict.fromkeys(("a step", *PARTS, "all", "compiled", *TOLD), 7)
 
+# Wan-Animate-2, and how its distilled model is sampled.
+DRIVEN = "WanAnimate2Transformer3DModel"
+DISTILLED = {"solver": "dpm++", "log_scale": -1.3}
+
 Line = tuple[float, str]
 
 
 def write_inputs(folder: Path, model: Path, mode: str, video: Video) -> Path:
-    """Write a clip's inputs of that size and return a settings file."""
+    """Write a clip's inputs of that size, for the model's kind, and return a settings file."""
     config = json.loads((model / TRANSFORMER / "config.json").read_text())
-    sampler_clip.FACE_SIZE = config["motion_encoder_size"]
-    size = video.width, video.height
-    path = sampler_clip.write_clip(folder, model, video.frames, mode, size)
+    size, frames = (video.width, video.height), video.frames
+    prompts = ["prompt"]
+    if config["_class_name"] == DRIVEN:
+        path = sampler_clip.write_driven_clip(folder, model, frames, size, **DISTILLED)
+        prompts.append("driving_prompt")
+    else:
+        sampler_clip.FACE_SIZE = config["motion_encoder_size"]
+        path = sampler_clip.write_clip(folder, model, frames, mode, size)
     prompt = torch.randn(PROMPT_TOKENS, config["text_dim"], generator=torch.manual_seed(0))
-    save_prompt(folder / "prompt.safetensors", prompt)
+    for name in prompts:
+        save_prompt(folder / f"{name}.safetensors", prompt)
     return path
 
 
 def write_job(inputs: Path, folder: Path, **settings) -> Path:
     """Write a settings file for those inputs, whose results go into `folder`."""
     folder.mkdir()
-    job = json.loads(inputs.read_text()) | {"settings": settings}
+    job = json.loads(inputs.read_text())
+    job["settings"] |= settings
     for name in ("output", "record", "journal", "progress"):
         job[name] = str(folder / Path(job[name]).name)
     path = folder / "sampled.json"

@@ -18,7 +18,9 @@ def tiny_weights(seed: int = 0, **config) -> WanAnimate2Transformer3DModel:
     return model
 
 
-def tiny_inputs(grid: tuple[int, int, int]) -> dict[str, torch.Tensor]:
+def tiny_inputs(
+    grid: tuple[int, int, int], text_width: int = TEXT_WIDTH
+) -> dict[str, torch.Tensor]:
     """Return random inputs of a segment whose driving video has that many tokens (T, H, W)."""
     frames, height, width = grid[0], 2 * grid[1], 2 * grid[2]
     generator = torch.Generator().manual_seed(1)
@@ -32,9 +34,9 @@ def tiny_inputs(grid: tuple[int, int, int]) -> dict[str, torch.Tensor]:
         "driving": noise(1, 16, frames, height, width),
         "image": noise(1, 257, IMAGE_WIDTH),
         "driving_image": noise(1, 257, IMAGE_WIDTH),
-        "prompt": noise(1, 7, TEXT_WIDTH),
-        "negative_prompt": noise(1, 4, TEXT_WIDTH),
-        "driving_prompt": noise(1, 70, TEXT_WIDTH),
+        "prompt": noise(1, 7, text_width),
+        "negative_prompt": noise(1, 4, text_width),
+        "driving_prompt": noise(1, 70, text_width),
     }
 
 
@@ -55,41 +57,61 @@ def their_velocities(
     weights: WanAnimate2Transformer3DModel, given: dict[str, torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the guided and the unguided velocity (1, 16, 1 + T, h, w), as diffusers has them."""
-    frames, height, width = given["driving"].shape[2:]
-    grid = torch.tensor([[frames, height // 2, width // 2]])
-    cache = theirs.WanAnimate2KVCache(len(weights.blocks))
-    mask = torch.ones(4, frames, height, width)
     # Not compiled: flex attention's plain way is good enough for so few tokens.
     with torch.inference_mode(), torch.compiler.set_stance("force_eager"):
-        weights(
-            [given["driving"][0]],
-            timestep=torch.tensor([999.0]),
-            encoder_hidden_states=[given["driving_prompt"][0]],
-            condition_latents=[torch.cat((mask, given["driving"][0]))],
-            kv_cache=cache,
-            kv_cache_mode="extract",
-            seq_len=int(grid.prod()),
-            encoder_hidden_states_image=given["driving_image"],
-            offset_grid_sizes=grid,
-        )
-        both = []
-        for prompt, unguided in (("prompt", False), ("negative_prompt", True)):
-            (velocity,) = weights(
-                [given["latents"][0]],
-                timestep=torch.tensor([TIMESTEP]),
-                encoder_hidden_states=[given[prompt][0]],
-                condition_latents=[given["condition"][0]],
-                kv_cache=cache,
-                kv_cache_mode="cached",
-                seq_len=int(grid.prod()) + int(grid[0, 1:].prod()),
-                encoder_hidden_states_image=given["image"],
-                reference_grid_sizes=grid,
-                origin_len=4 * (frames - 1) + 1,
-                origin_area=[8 * height, 8 * width],
-                is_uncondtion=unguided,
-            ).sample
-            both.append(velocity[None])
-    return tuple(both)
+        cache = their_driving(weights, given)
+        return tuple(their_velocity(weights, given, cache, unguided) for unguided in (False, True))
+
+
+def their_driving(
+    weights: WanAnimate2Transformer3DModel, given: dict[str, torch.Tensor]
+) -> theirs.WanAnimate2KVCache:
+    """Return what diffusers keeps of a driving segment."""
+    grid, driving = _grid(given), given["driving"][0]
+    cache = theirs.WanAnimate2KVCache(len(weights.blocks))
+    weights(
+        [driving],
+        timestep=torch.tensor([999.0], device=driving.device),
+        encoder_hidden_states=[given["driving_prompt"][0]],
+        condition_latents=[torch.cat((torch.ones_like(driving[:4]), driving))],
+        kv_cache=cache,
+        kv_cache_mode="extract",
+        seq_len=int(grid.prod()),
+        encoder_hidden_states_image=given["driving_image"],
+        offset_grid_sizes=grid,
+    )
+    return cache
+
+
+def their_velocity(
+    weights: WanAnimate2Transformer3DModel,
+    given: dict[str, torch.Tensor],
+    cache: theirs.WanAnimate2KVCache,
+    unguided: bool = False,
+) -> torch.Tensor:
+    """Return diffusers' velocity, guided or unguided."""
+    grid, latents = _grid(given), given["latents"][0]
+    frames, height, width = given["driving"].shape[2:]
+    (velocity,) = weights(
+        [latents],
+        timestep=torch.tensor([TIMESTEP], device=latents.device),
+        encoder_hidden_states=[given["negative_prompt" if unguided else "prompt"][0]],
+        condition_latents=[given["condition"][0]],
+        kv_cache=cache,
+        kv_cache_mode="cached",
+        seq_len=int(grid.prod()) + int(grid[0, 1:].prod()),
+        encoder_hidden_states_image=given["image"],
+        reference_grid_sizes=grid,
+        origin_len=4 * (frames - 1) + 1,
+        origin_area=[8 * height, 8 * width],
+        is_uncondtion=unguided,
+    ).sample
+    return velocity[None]
+
+
+def _grid(given: dict[str, torch.Tensor]) -> torch.Tensor:
+    frames, height, width = given["driving"].shape[2:]
+    return torch.tensor([[frames, height // 2, width // 2]])
 
 
 def driven_originals(weights: WanAnimate2Transformer3DModel, wrapped: bool) -> dict:
