@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from animate.demo.tiny2 import write_tiny_2
 from animate.weights.architecture import check_architecture
 from animate.weights.kinds import folder_kind
 
@@ -127,3 +128,22 @@ def test_editing_is_measured(tmp_path):
 def test_a_clip_is_sampled_as_on_a_smaller_card(model):
     printed = run("small_cards.py", model, "--tiny", "--steps", 1, "--gib", 12)
     assert "64x48x13, bf16, 12 GiB" in printed
+
+
+@pytest.mark.slow
+def test_parts_of_wan_animate_2_are_those_of_diffusers(tmp_path):
+    write_tiny_2(tmp_path / "tiny")
+    options = ["--tiny", "--theirs", "--keys", "resident", "streamed", "--repeats", 0]
+    rows = [line.split("|") for line in run("driven.py", tmp_path / "tiny", *options).splitlines()]
+    errors = {row[1].strip(): row[6].strip() for row in rows if len(row) > 6}
+    for place in ("resident", "streamed"):
+        assert float(errors[f"step, bf16, keys {place}"]) < 1e-5
+    assert float(errors["step, bf16, keys streamed, scaled first frame"]) == 0
+
+
+@pytest.mark.slow
+def test_arithmetic_is_compared_with_fp32(model):
+    printed = run("numerics.py", model, "--tiny", "--fp32", "--steps", 2, "--ways", "bf16,exact")
+    _, way, forward, exact, whole, *_ = printed.splitlines()[-1].split("|")
+    assert way.strip() == "bf16,exact"
+    assert float(forward) == float(whole) == 0 and float(exact) < 1e-5
