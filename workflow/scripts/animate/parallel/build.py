@@ -34,6 +34,7 @@ from animate.parallel.plan import (
     model_sizes,
     overhead,
     plan_memory,
+    spread,
 )
 from animate.parallel.ulysses import UlyssesSharding
 from animate.weights.checkpoint import empty_transformer
@@ -154,6 +155,7 @@ def build_transformer(
         **({"widened": True} if widened else {}),
         **({"by_frames": True} if plan.by_frames else {}),
         **({"streamed": True} if plan.streamed else {}),
+        **({"resident_blocks": plan.resident} if plan.resident else {}),
         "prepared": source not in (transformer_file, folder / TRANSFORMER),
     }
     return Built(model, how)
@@ -259,7 +261,7 @@ def place(
 
         return Sharded(weights, model, device, on_host=plan.placement == OFFLOAD)
     if plan.placement == OFFLOAD:
-        return Offloaded(weights, model, device, on_disk)
+        return Offloaded(weights, model, device, on_disk, spread(plan.resident, len(model.blocks)))
     return Resident(weights)
 
 

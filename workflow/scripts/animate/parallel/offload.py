@@ -9,7 +9,7 @@ keeps in memory what it can.
 import mmap
 import os
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -30,7 +30,8 @@ ALIGNMENT = 256
 class Offloaded(Resident):
     """Keeps the blocks' tensors in host memory, all others on the device, as they are read.
 
-    With `folder`, they are in a file without a name there instead; see `mapped_file`.
+    With `folder`, they are in a file without a name there instead; see `mapped_file`. Blocks of the
+    numbers in `resident` are like the tensors outside the blocks.
     """
 
     def __init__(
@@ -39,10 +40,12 @@ class Offloaded(Resident):
         model: WanTransformer,
         device: torch.device,
         folder: Path | None = None,
+        resident: Container[int] = (),
     ):
         super().__init__(weights)
         names = {id(parameter): name for name, parameter in weights.named_parameters()}
-        layouts = [_layout(block, names) for block in model.blocks]
+        blocks = [block for number, block in enumerate(model.blocks) if number not in resident]
+        layouts = [_layout(block, names) for block in blocks]
         sizes = [sum(map(padded, layout.values())) for layout in layouts]
         slots = [torch.empty(max(sizes), dtype=torch.uint8, device=device) for _ in range(SLOTS)]
         self._host_views: dict[str, torch.Tensor] = {}
@@ -56,7 +59,7 @@ class Offloaded(Resident):
             ):
                 assign(weights, name, view)
         prefetch = Prefetch(hosts, slots, locked=folder is None)
-        for index, block in enumerate(model.blocks):
+        for index, block in enumerate(blocks):
             block.prefetch_by(partial(prefetch.here, index))
 
     def put(self, name: str, tensor: torch.Tensor) -> None:

@@ -29,6 +29,8 @@ ENCODED_BAND, ENCODED_HALO = {"bf16": 7550, "fp32": 2 * 7550}, 140
 DEEP_FRAME, JOINED_FRAME = {"bf16": 3, "fp32": 6}, 36
 # Bytes of a token's rotary positions: cosine and sine of 64 angles in fp32.
 ROTARY = 512
+# What is left free where blocks fill a GPU: an expected peak is no more than that.
+SPARE = 1.5 * GIB
 REPLICATED, FSDP2, OFFLOAD = "replicated", "fsdp2", "offload"
 
 # The host of each rank, by name, and the bytes free in its memory, None when that is not known.
@@ -78,7 +80,8 @@ class Plan:
 
     `host_memory` are the bytes that all ranks together lock in the memory of their hosts. With
     `by_frames`, the transformer takes one latent frame's tokens at a time, and the VAE one band of
-    the frames. With `streamed`, what is kept of the driving video lies in host memory.
+    the frames. With `streamed`, what is kept of the driving video lies in host memory. `resident`
+    blocks are on the GPU although others are offloaded.
     """
 
     placement: str
@@ -86,10 +89,12 @@ class Plan:
     host_memory: int = 0
     by_frames: bool = False
     streamed: bool = False
+    resident: int = 0
 
     def __str__(self) -> str:
         host = f", {self.host_memory / GIB:.1f} GiB in host memory" if self.host_memory else ""
-        way = ", computed by latent frames" if self.by_frames else ""
+        way = f" but for {self.resident} blocks" if self.resident else ""
+        way += ", computed by latent frames" if self.by_frames else ""
         way += ", keys of the driving video streamed" if self.streamed else ""
         return (
             f"weights {self.placement}{way}, expected peak {self.peak / GIB:.1f} GiB per GPU{host}"
@@ -133,6 +138,8 @@ def plan_memory(
     """
     plans = _plans(sizes, tokens, pixels, frames, ranks, branches, vae_precision, attention)
     fitting = [plan for plan in plans if memory is None or plan.peak <= memory]
+    if memory is not None and ranks == 1:
+        fitting = [_with_residents(plan, sizes, memory) for plan in fitting]
     if fitting:
         return next((plan for plan in fitting if host_shortage(plan, hosts) is None), fitting[0])
     least = min(plans, key=lambda plan: plan.peak)
@@ -182,6 +189,27 @@ def _plans(
         last, saved = plans[-1], int(work) - int(less)
         plans.append(replace(last, peak=last.peak - saved, by_frames=True))
     return plans
+
+
+def _with_residents(plan: Plan, sizes: Sizes, memory: int) -> Plan:
+    """Return a plan in which blocks stay on the GPU as far as its memory goes, but for `SPARE`.
+
+    Each of them spares the host its memory, and a copy in every step.
+    """
+    if plan.placement != OFFLOAD:
+        return plan
+    # Two take turns in what is on the GPU for those that travel.
+    for count in range(len(sizes.blocks) - 2, 0, -1):
+        spared = sum(sizes.blocks[index] for index in spread(count, len(sizes.blocks)))
+        if plan.peak + spared + SPARE <= memory:
+            peak, host = plan.peak + spared, plan.host_memory - spared
+            return replace(plan, peak=peak, host_memory=host, resident=count)
+    return plan
+
+
+def spread(count: int, length: int) -> frozenset[int]:
+    """Return so many numbers below `length`, spread evenly: copies lie as far apart as they can."""
+    return frozenset((2 * n + 1) * length // (2 * count) for n in range(count))
 
 
 def driving_tokens(tokens: int, frames: int) -> int:

@@ -156,7 +156,9 @@ class KeptModels:
         plan = common_plan(transformer, *where, workload, self._fresh)
         how = self._models.made_by
         wanted = plan.placement, plan.by_frames, plan.streamed
-        return wanted == (how["placement"], how.get("by_frames", False), "streamed" in how)
+        as_wanted = wanted == (how["placement"], how.get("by_frames", False), "streamed" in how)
+        # One block's memory was left free, for what differs from one clip to the next.
+        return as_wanted and how.get("resident_blocks", 0) <= plan.resident + 1
 
     def _give_back(self) -> None:
         """Free the memory of a GPU that nothing is in."""
