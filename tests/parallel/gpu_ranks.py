@@ -18,6 +18,7 @@ from animate.demo.model import TRANSFORMER, randomise
 from animate.devices.machine import machine_of
 from animate.devices.world import ALONE, World, join_world
 from animate.kernels.attention import choose_partial_attention
+from animate.kernels.attention8.choose import KERNELS8, choose_attention8
 from animate.kernels.compile import missing_for_compiling
 from animate.kernels.fp8 import convert_to_fp8
 from animate.kernels.merge import compiled_merge
@@ -35,6 +36,7 @@ from animate.sampling.run import run_job
 from animate.weights.checkpoint import empty_transformer
 from driven_models import tiny_inputs, tiny_weights, velocities
 from golden_model import relative_error
+from gpu_attention8 import check_kernel
 from sampler_clip import result_frames, write_clip, write_model
 
 # The heads are as large as the published model's: the fast kernels take no others.
@@ -53,6 +55,8 @@ SEGMENT = Workload(16 * GRID[2], 16 * GRID[1], FRAMES)
 FROM_FP32 = {"bf16": 0.03, "fp8": 0.10}
 # Between placements, and between compiled blocks and plain ones: fp8 rounds what differs in a bit.
 SAME, COMPILED = 5e-3, {"bf16": 1e-2, "fp8": 4e-2}
+# What 8-bit attention may change.
+FROM_EXACT = 0.06
 CLIPS = {
     "animate": {"mode": "animate"},
     "replace": {
@@ -123,33 +127,40 @@ def loaded(
     precision: str,
     placement: str | None,
     compiling: str = "auto",
+    attention: str = "exact",
+    by_frames: bool = False,
 ) -> torch.Tensor:
     """Return the velocity of the sampler as it is loaded for a clip, with that placement."""
-    workload = replace(SEGMENT, precision=precision)
+    workload = replace(SEGMENT, precision=precision, attention=attention)
     if placement:
-        memory = memory_for(placement, folder, precision, world)
+        memory = memory_for(placement, folder, precision, world, attention)
         build.free_memory = lambda device: memory
     said = []
     where = torch.bfloat16, device, [], world
     model = build_transformer(folder, *where, workload, said.append, compiling).model
     if placement:
         assert any(f"weights {placement}" in line for line in said), said
+    if by_frames:
+        model.compute_by_frames()
     return velocity(model)
 
 
-def memory_for(placement: str, folder: Path, precision: str, world: World) -> int:
+def memory_for(
+    placement: str, folder: Path, precision: str, world: World, attention: str = "exact"
+) -> int:
     """Return the bytes of a GPU on which the plan takes that placement."""
     weights = empty_transformer(folder / "transformer", torch.bfloat16)
     if precision == "fp8":
         convert_to_fp8(weights, fused=False)
     model = SamplingTransformer(weights)
     segment = SEGMENT.tokens, SEGMENT.width * SEGMENT.height, SEGMENT.frames
-    memory = plan_memory(model_sizes(model), *segment, None, world.size).peak
-    while (plan := plan_memory(model_sizes(model), *segment, memory, world.size)) is not None:
+    memory = None
+    while True:
+        sizes = model_sizes(model)
+        plan = plan_memory(sizes, *segment, memory, world.size, attention=attention)
         if plan.placement == placement:
-            return memory
+            return plan.peak
         memory = plan.peak - 1
-    raise AssertionError(placement)
 
 
 @torch.inference_mode()
@@ -203,7 +214,42 @@ def check_driven(world: World, device: torch.device, folder: Path) -> None:
             assert error < FROM_FP32["bf16"], (kernel, memory, error)
 
 
+def check_attention8(world: World, device: torch.device, folder: Path) -> None:
+    """8-bit attention is right at any length, and the same wherever the weights are."""
+    kernels = KERNELS8[torch.cuda.get_device_capability(device)]
+    for name, build_kernel in kernels.items():
+        check_kernel(name, build_kernel(), device)
+    assert choose_attention8(device, world)[0] == next(iter(kernels))
+    # Every placement gives the same bits, and all of them nearly what is exact.
+    for precision in FROM_FP32:
+        exact = loaded(folder, device, world, precision, "replicated")
+        one = loaded(folder, device, world, precision, "replicated", attention="8bit")
+        assert 1e-4 < relative_error(one, exact) < FROM_EXACT, relative_error(one, exact)
+        for placement in placements(world)[1:]:
+            found = loaded(folder, device, world, precision, placement, attention="8bit")
+            assert torch.equal(found, one), (precision, placement, relative_error(found, one))
+        ways = {"attention": "8bit", "by_frames": True}
+        found = loaded(folder, device, world, precision, "replicated", **ways)
+        assert relative_error(found, one) < FROM_EXACT, relative_error(found, one)
+
+
+def check_driven8(world: World, device: torch.device, folder: Path) -> None:
+    """Wan-Animate-2 in 8 bits, whose results over sets of keys are merged, is near the exact."""
+    weights, given = tiny_weights(dim=1024, num_heads=8, ffn_dim=2048), tiny_inputs(GRID)
+    exact = velocities(DrivenTransformer(weights), given, LOG_SCALE)
+    _, attend = choose_attention8(device, world)
+    sharding = UlyssesSharding(8) if world.size > 1 else None
+    model = DrivenTransformer(weights.to(device, torch.bfloat16), sharding)
+    model.attend_by(attend.partial)
+    here = {name: tensor.to(device) for name, tensor in given.items()}
+    for found, expected in zip(velocities(model, here, LOG_SCALE), exact, strict=True):
+        error = relative_error(found.float().cpu(), expected)
+        assert error < FROM_EXACT, error
+
+
 CHECKS = {
+    "attention8": check_attention8,
+    "driven8": check_driven8,
     "driven": check_driven,
     "placements": check_placements,
     "compiling": check_compiling,
