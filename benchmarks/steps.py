@@ -44,7 +44,7 @@ from animate.model.parts import load_part
 from animate.model.transformer import SamplingTransformer
 from animate.model.vae import VideoCodec
 from animate.model.wan import TEXT_TOKENS
-from animate.parallel import build
+from animate.parallel import build, forwards
 from animate.parallel.build import common_plan
 from animate.parallel.plan import FSDP2, OFFLOAD, REPLICATED, Plan, Workload
 from animate.sampling.models import Models, load_models
@@ -91,10 +91,13 @@ class Benchmark:
                 self._plain[video] = self.row(f"plain step, {video}", step, world=ALONE).cpu()
         world.gather(None)
 
-    def load(self, precision: str, machine: Machine) -> tuple[Models, str]:
+    def load(
+        self, precision: str, machine: Machine, attention: str = "exact"
+    ) -> tuple[Models, str]:
         """Return the models as a clip of the last size loads them, and the GiB planned for it."""
         video, said = self.sizes[-1], []
-        workload = Workload(video.width, video.height, video.frames, precision=precision)
+        size = video.width, video.height, video.frames
+        workload = Workload(*size, precision=precision, attention=attention)
         models = load_models(self._model, [], workload, machine, said.append)
         return models, PLANNED.search("\n".join(said))[1]
 
@@ -143,11 +146,12 @@ class Benchmark:
                 expected = self.row(f"diffusers' {name}, {video}", call) if one else call()
                 self.row(f"{name}, {video}", own, expected)
 
-    def job(self, name: str, planned: str, precision: str, compiling: str) -> None:
+    def job(self, name: str, planned: str, precision: str, compiling: str, attention: str) -> None:
         """Measure the peak of a job that samples a whole clip of the last size."""
         video, world = self.sizes[-1], self._machine.world
         machine, path = replace(self._machine, compiling=compiling), None
-        settings = {"steps": 2, "precision": precision, "segment_frames": video.frames}
+        settings = {"steps": 2, "segment_frames": video.frames}
+        settings |= {"precision": precision, "attention": attention}
         with TemporaryDirectory() as temporary:
             folder = Path(temporary)
             if world.leads:
@@ -198,7 +202,7 @@ def force(placement: str, kernel: str | None) -> None:
 
     build.common_plan = plan
     kernels = {kernel: KERNELS[kernel]} if kernel else None
-    build.choose_attention = partial(choose_attention, kernels=kernels)
+    forwards.choose_attention = partial(choose_attention, kernels=kernels)
 
 
 @torch.inference_mode()
@@ -228,10 +232,14 @@ def main(arguments: argparse.Namespace, machine: Machine) -> None:
         benchmark.diffusers()
         release()
     placements = arguments.placement or [REPLICATED, OFFLOAD] + [FSDP2] * (world.size > 1)
-    ways = (arguments.precision, placements, arguments.compile, arguments.kernels or [None])
-    for number, (precision, placement, compiling, kernel) in enumerate(product(*ways)):
+    # The kernel of one's choice is of exact attention.
+    attentions = [("exact", kernel) for kernel in arguments.kernels or [None]]
+    attentions = [one for one in [*attentions, ("8bit", None)] if one[0] in arguments.attention]
+    ways = (arguments.precision, placements, arguments.compile, attentions)
+    for number, (precision, placement, compiling, way) in enumerate(product(*ways)):
+        kind, kernel = way
         force(placement, kernel)
-        models, planned = benchmark.load(precision, replace(machine, compiling=compiling))
+        models, planned = benchmark.load(precision, replace(machine, compiling=compiling), kind)
         attention = models.made_by["attention"]
         name = f"{precision}, {placement}, compile {compiling}, {attention} attention"
         if "vae" in parts and not number:
@@ -241,7 +249,7 @@ def main(arguments: argparse.Namespace, machine: Machine) -> None:
         del models
         release()
         if "job" in parts:
-            benchmark.job(name, planned, precision, compiling)
+            benchmark.job(name, planned, precision, compiling, kind)
             release()
     benchmark.table.write(arguments.output, {"gpus": world.size, "gpu": gpu})
 
@@ -259,6 +267,7 @@ if __name__ == "__main__":
     parser.add_argument("model", type=Path)
     parser.add_argument("--parts", nargs="+", default=PARTS[:3], choices=PARTS)
     parser.add_argument("--precision", nargs="+", default=["bf16"], choices=("bf16", "fp8"))
+    parser.add_argument("--attention", nargs="+", default=["exact"], choices=("exact", "8bit"))
     parser.add_argument("--placement", nargs="+", choices=(REPLICATED, FSDP2, OFFLOAD))
     parser.add_argument("--compile", nargs="+", default=["auto"], choices=("auto", "on", "off"))
     parser.add_argument("--kernels", nargs="+", choices=KERNELS, help="of attention")

@@ -147,3 +147,12 @@ def test_arithmetic_is_compared_with_fp32(model):
     _, way, forward, exact, whole, *_ = printed.splitlines()[-1].split("|")
     assert way.strip() == "bf16,exact"
     assert float(forward) == float(whole) == 0 and float(exact) < 1e-5
+
+
+def test_attention_is_timed_and_its_errors_are_measured(tmp_path):
+    sizes = ["--tokens", 256, "--heads", 2, "--error-tokens", 300, "--repeats", 1]
+    run("attention.py", *sizes, "--output", tmp_path / "rows.json")
+    (row,) = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert row["kernel"] == "plain" and row["seconds"] > 0 and row["TFLOP/s"] > 0
+    kinds = ("normal", "queries x4", "outliers", "local")
+    assert all(0 < row[kind] < 0.01 for kind in kinds)
