@@ -221,3 +221,12 @@ def test_driving_frames_have_the_timelines_frames_in_the_models_size(demo, tmp_p
     assert metrics["frames"] == 11 and metrics["driving_bars"] > 0.1
     assert "bars" in metrics["framing_problems"] and "person_size" in metrics
     assert Image.open(tmp_path / "preview.png").width == 1760
+
+
+def test_exact_attention_is_as_if_there_were_no_other():
+    texts = [
+        json.loads(ClipSettings(attention=kind).text_for(SamplingSettings))
+        for kind in ("exact", "8bit")
+    ]
+    assert texts[1] == texts[0] | {"attention": "8bit"} and "attention" not in texts[0]
+    assert ClipSettings().sampling("models")["attention"] == "exact"

@@ -597,9 +597,11 @@ class ClipSettings(
     def text_for(self, stage: type[Declared]) -> str:
         """Return the values that a stage reads, as JSON text.
 
-        Which model it is says each rule that reads weights, by its inputs.
+        Which model it is says each rule that reads weights, by its inputs. Exact attention is left
+        out: before there was another, it was not stated, and clips from then are still right.
         """
         unread = {"model", *MODELS[self.model].unread}
+        unread |= {"attention"} if self.attention == "exact" else set()
         return self.model_dump_json(include=set(stage.model_fields) - unread)
 
     def sampling(self, models: str) -> dict[str, Any]:
