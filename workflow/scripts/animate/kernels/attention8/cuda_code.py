@@ -45,6 +45,8 @@ class CudaCode:
 
     def __init__(self, source: Path, architecture: str):
         """Compile and load them; raises as `compiled`, or when the GPU does not take the code."""
+        # The driver loads code into the GPU's context, which PyTorch makes on its first use.
+        torch.cuda.synchronize()
         self._module = _checked(driver.cuModuleLoadData(compiled(source, architecture)))
         self._functions: dict[str, Any] = {}
 
