@@ -196,7 +196,8 @@ def force(placement: str, kernel: str | None) -> None:
         while True:
             build.free_memory = partial(lambda memory, device: memory, memory)
             found = common_plan(model, device, world, workload)
-            if found.placement == placement:
+            # All blocks travel, however much room there is.
+            if found.placement == placement and not found.resident:
                 return found
             memory = found.peak - 1
 

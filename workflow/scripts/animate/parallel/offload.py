@@ -141,6 +141,8 @@ def page_locked(size: int, device: torch.device) -> torch.Tensor:
     with suppress(OSError):
         memory.madvise(mmap.MADV_HUGEPAGE)
     buffer = torch.frombuffer(memory, dtype=torch.uint8)
+    # Several threads make the pages; locking would make them one after the other.
+    buffer.zero_()
     cuda, address = torch.cuda.cudart(), buffer.data_ptr()
     status = cuda.cudaHostRegister(address, size, 0)
     if int(status):

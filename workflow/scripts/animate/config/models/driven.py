@@ -27,8 +27,8 @@ WAN_ANIMATE_2 = GenerationModel(
     modes=("animate",),
     unread=UNREAD,
     own_files=False,
-    # 14.2 s a forward of 81 frames and 11 s for the pass over the driving segment.
-    speed=Speed(attention=8.24, linear=4.92, first_pass=11 / 14.2),
+    # With cuDNN 12.9 s a forward of 81 frames and 11.4 s for the pass over the driving segment.
+    speed=Speed(attention=9.08, linear=2.8, first_pass=11.4 / 12.9),
     prompt_form=PROMPT_FORM,
     cleans_prompts=False,
 )
