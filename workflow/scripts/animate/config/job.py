@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from animate.config.mistakes import find_mistakes
+from animate.config.models.driven import WAN_ANIMATE_2
+from animate.config.models.posed import WAN_ANIMATE
 from animate.config.settings import SamplingSettings
 from animate.errors import ClipError
 
@@ -17,8 +19,6 @@ REPLACE_INPUTS = ("background", "mask")
 # Of a model that sees the driving video itself; what the image encoder makes of its first frame.
 DRIVING, DRIVING_FEATURES, DRIVING_PROMPT = "driving", "driving_features", "driving_prompt"
 DRIVEN_INPUTS = (DRIVING, "reference", FEATURES, DRIVING_FEATURES, "prompt", DRIVING_PROMPT)
-# The settings that the models of the one kind and of the other have no use for.
-POSED_UNREAD, DRIVEN_UNREAD = ("log_scale",), ("pose_strength", "face_strength")
 NEGATIVE_PROMPT = "negative_prompt"
 PROMPT = "prompt"
 # The last frames of the clip that this one goes on from: the result's, and those it was made from.
@@ -52,9 +52,9 @@ class SamplingJob:
         return DRIVING in self.inputs
 
     @property
-    def unread(self) -> tuple[str, ...]:
+    def unread(self) -> frozenset[str]:
         """The settings that the model has no use for."""
-        return DRIVEN_UNREAD if self.driven else POSED_UNREAD
+        return (WAN_ANIMATE_2 if self.driven else WAN_ANIMATE).unread
 
 
 def read_job(path: Path) -> SamplingJob:
