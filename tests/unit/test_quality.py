@@ -180,6 +180,15 @@ def test_a_join_is_seen_where_motion_changes_more_than_it(moving):
     assert steadiness_figures(spoiled, firsts, RATE)["seams"] > 2
 
 
+def test_the_mean_join_takes_all_of_them(moving):
+    spoiled = [cv2.add(frame, 20 * (n >= 26)) for n, frame in enumerate(moving)]
+    good = steadiness_figures(spoiled[:26], [0, 13], RATE)
+    both = steadiness_figures(spoiled, [0, 13, 26], RATE)
+    assert good["seams_mean"] == good["seams"] < both["seams_mean"] < both["seams"]
+    assert both["seams_mean"] == pytest.approx((good["seams"] + both["seams"]) / 2, abs=1e-3)
+    assert steadiness_figures(moving, [0], RATE)["seams_mean"] is None
+
+
 @pytest.mark.parametrize("size", [(64, 4), (16, 200), (8, 8)])
 def test_frames_of_any_shape_have_figures(size, rng):
     frames = [texture(rng, *size) for _ in range(3)]

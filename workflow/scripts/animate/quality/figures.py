@@ -73,6 +73,7 @@ def steadiness_figures(
     return {
         "seams": _rounded(max(seams.values(), default=None)),
         "seams_worst_seconds": [round(first / rate, 2) for first in worst],
+        "seams_mean": _rounded(np.mean([*seams.values()])) if seams else None,
         "colour_drift": _rounded(colour),
         "sharpness_kept": _rounded(sharpness),
         "flicker": _rounded(steadiness.flicker()),
