@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 
 import sampler_child
-from sampler_clip import change_settings, result_frames, write_clip, write_model
+from animate.demo.tiny2 import write_tiny_2
+from sampler_clip import (
+    change_settings,
+    result_frames,
+    write_clip,
+    write_driven_clip,
+    write_model,
+)
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["sampler_child"])
@@ -30,6 +37,13 @@ def import_path():
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     return write_model(tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def driven_model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("driven")
+    write_tiny_2(folder)
+    return folder
 
 
 def start(path: Path):
@@ -75,18 +89,24 @@ def kill_in(path: Path, stage: str, durations: dict[str, float], rng: random.Ran
     return process.exitcode == -signal.SIGKILL
 
 
-@pytest.mark.parametrize("mode", ["animate", "replace"])
+@pytest.mark.parametrize("kind", ["animate", "replace", "driven"])
 @pytest.mark.parametrize(
     "rounds", [pytest.param(1, id="once"), pytest.param(10, id="ten times", marks=pytest.mark.slow)]
 )
-def test_killed_in_every_stage(model, tmp_path, mode, rounds):
+def test_killed_in_every_stage(model, driven_model, tmp_path, kind, rounds):
     rng = random.Random(rounds)
     settings = {"segment_frames": 13, "steps": 3, "conditioning_frames": 5}
     settings |= {"color_match": "overlap", "overlap_blend": 3}
-    whole = write_clip(tmp_path / "whole", model, 36, mode, **settings)
+
+    def written(name: str) -> Path:
+        if kind == "driven":
+            return write_driven_clip(tmp_path / name, driven_model, 36, **settings)
+        return write_clip(tmp_path / name, model, 36, kind, **settings)
+
+    whole = written("whole")
     durations = run_to_end(whole)
     for number in range(rounds):
-        path = write_clip(tmp_path / str(number), model, 36, mode, **settings)
+        path = written(str(number))
         for stage in sampler_child.STAGES:
             # A run near its end may finish before its kill; the next one starts afresh.
             while not kill_in(path, stage, durations, rng):

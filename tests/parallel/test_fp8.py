@@ -5,16 +5,17 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from diffusers import WanAnimateTransformer3DModel
+from diffusers import WanAnimate2Transformer3DModel, WanAnimateTransformer3DModel
 
 from alive import Alive
-from animate.cluster.plan import WEIGHTS, published_sizes
+from animate.cluster.published import BLOCK, published_sizes
 from animate.demo.model import write_tiny_model
 from animate.errors import ClipError
 from animate.kernels.compile import missing_for_compiling
 from animate.kernels.fp8 import Fp8Linear, convert_to_fp8, multiplies_fp8
 from animate.kernels.ops import choose_ops, fused_feed_forward
 from animate.kernels.widened import WidenedLinear, numbers_of
+from animate.model.animate2.transformer import DrivenTransformer
 from animate.model.token_sharding import NoSharding
 from animate.model.transformer import SamplingTransformer
 from animate.parallel.plan import model_sizes, plan_memory
@@ -40,16 +41,23 @@ def test_step_in_fp8_is_near_that_in_fp32(tmp_path):
     assert 0.002 < error < 0.1
 
 
-def test_published_sizes_are_those_of_the_cost_model():
+@pytest.mark.parametrize(
+    ("kind", "published", "options", "forward"),
+    [
+        ("posed", WanAnimateTransformer3DModel, {"added_kv_proj_dim": 5120}, SamplingTransformer),
+        ("driven", WanAnimate2Transformer3DModel, {}, DrivenTransformer),
+    ],
+)
+def test_published_sizes_are_those_of_the_cost_model(kind, published, options, forward):
     with torch.device("meta"):
-        weights = WanAnimateTransformer3DModel(added_kv_proj_dim=5120)
+        weights = published(**options)
     for name, parameter in list(weights.named_parameters()):
         kept = torch.float32 if FP32_PARTS.search(name) else torch.bfloat16
         assign(weights, name, torch.empty_like(parameter, dtype=kept))
-    for precision in WEIGHTS:
+    for precision in BLOCK:
         if precision == "fp8":
             convert_to_fp8(weights, fused=False)
-        assert model_sizes(SamplingTransformer(weights)) == published_sizes(precision)
+        assert model_sizes(forward(weights)) == published_sizes(precision, kind)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from animate.cluster.plan import cards_of, published_sizes
+from animate.cluster.plan import cards_of
+from animate.cluster.published import published_sizes
 from animate.cluster.work import Work
 from animate.demo.model import write_tiny_model
 from animate.devices.host_memory import free_host_memory, free_in_group

@@ -1,8 +1,10 @@
 """Clips of models that see the driving video itself: what a row means, and what is prepared."""
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +13,13 @@ from diffusers.modular_pipelines.wan_animate_2.video_processor import WanAnimate
 from PIL import Image
 
 from animate.cluster.cost import sampling_cost, segment_seconds
-from animate.cluster.requests.amounts import sampling_mb
-from animate.cluster.work import Work
+from animate.cluster.nodes import Node
+from animate.cluster.requests.amounts import driving_keys_mb, sampling_mb
+from animate.cluster.requests.detectors import Detectors
+from animate.cluster.requests.gpus import why_never
+from animate.cluster.requests.resources import Requests
+from animate.cluster.site import Site
+from animate.cluster.work import Work, clip_work
 from animate.config.configuration import Configuration
 from animate.config.models.known import MODELS
 from animate.config.settings import ClipSettings, SamplingSettings
@@ -21,8 +28,8 @@ from animate.demo.clips import write_demo
 from animate.pose.keypoints import EMPTY, Keypoints
 from animate.results.framing import Place, framing_figures, framing_problems, place_of
 from animate.video.files import read_segment, video_info
-from animate.video.framed import DRIVING, REFERENCE, bars, framed
-from animate.video.timeline import make_timeline
+from animate.video.framed import DRIVING, REFERENCE, bars, framed, inner_size
+from animate.video.timeline import make_timeline, model_size
 from stages import stage
 
 CONFIG = Path(__file__).parents[2] / "config/config.yaml"
@@ -163,8 +170,67 @@ def test_a_step_costs_what_was_measured_and_guidance_doubles_it():
     assert first - posed == pytest.approx(11, rel=0.01)
     costs = [sampling_cost(w, 1, 1, "wan-animate-2", 0) for w in (HD, replace(HD, guided_steps=10))]
     assert costs[1].seconds - costs[0].seconds == pytest.approx(142, rel=0.01)
-    both = [sampling_mb(1, model, attempt=1) for model in ("wan2.2-animate-14b", "wan-animate-2")]
-    assert both[1] - both[0] >= 62_000
+
+
+def test_a_job_asks_for_the_driving_video_s_keys_where_its_gpus_have_no_room_for_them():
+    work, model = replace(HD, kind="driven"), "wan-animate-2"
+
+    def asked(work: Work, gpus: int = 1, model: str = model, **site) -> int:
+        return driving_keys_mb(work, gpus, Site(**site), model)
+
+    # 40 blocks keep a key and a value of 5120 numbers in bf16 for each of 21 x 3600 tokens.
+    whole = 40 * 2 * 5120 * 2 * 21 * 3600 / 1e6
+    assert whole <= asked(work) < whole + 1
+    assert asked(work, gpu_memory_gb=8) == asked(work, gpu_memory_gb=24) == asked(work)
+    assert asked(work, gpu_memory_gb=141) == asked(work, 2) == 0
+    small = replace(work, pixels=832 * 464)
+    assert asked(small) == 0 < asked(small, gpu_memory_gb=48) < whole / 2
+    assert asked(work, model="tiny-2") == asked(HD, model="wan2.2-animate-14b") == 0
+    # Each of two nodes has its half.
+    keys = asked(work, 8, gpu_memory_gb=16)
+    assert sampling_mb(4, model, 1, keys_mb=keys // 2) - sampling_mb(4, model, 1) == keys // 2
+    node = Node("gpu", {"": 8}, 64, 100_000, frozenset())
+    assert why_never(1, Site(), model, [node]) == ""
+    refused = why_never(1, Site(), model, [node], keys_mb=asked(work))
+    assert "115932 MB of memory of one node" in refused
+
+
+def test_each_node_of_a_sampler_is_asked_for_its_part_of_the_keys(demo):
+    columns = "model,prompt,gpus,resolution_area"
+    driven, posed = f"wan-animate-2,{PROMPT}", "wan2.2-animate-14b,"
+    size = "1280x720"
+    rows = [f"animate {model},{n},{size}" for model in (driven, posed) for n in (1, 8)]
+    table = table_of(demo, columns, *rows)
+    assert not table.row_mistakes
+    requests = Requests(
+        site=Site(gpus_per_node=4, gpu_memory_gb=16),
+        submitted=True,
+        counted="gpu",
+        detectors=Detectors(frozenset(), frozenset()),
+        clips=table.clips,
+        clip_of=lambda wildcards: table.clips[wildcards.clip],
+        work_of=lambda wildcards: clip_work(table.clips[wildcards.clip], "results"),
+        auto_gpus=lambda: 1,
+        most_mb=lambda: None,
+        detector_bytes=lambda setting, clip: {},
+    )
+    memory = requests.gpu_job()["mem_mb"]
+    asked = [memory(SimpleNamespace(clip=clip), attempt=1) for clip in table.clips]
+    assert asked[2:] == [54_000, 72_000]
+    more = [one - other for one, other in zip(asked[:2], asked[2:], strict=True)]
+    assert more == [61_932, 61_932 // 2]
+
+
+@pytest.mark.parametrize("area", [1280 * 720, 832 * 480])
+def test_the_reference_fills_its_frame_but_for_strips(area):
+    for width, height in itertools.product(range(400, 2000, 37), repeat=2):
+        shape = max(width / height, height / width)
+        if shape <= 2:
+            size = model_size(width, height, area)
+            inner = inner_size((width, height), size)
+            strip = max(outer - own for outer, own in zip(size, inner, strict=True)) / 2
+            # docs/wan-animate-2.md: 15 pixels at shapes up to 16:9.
+            assert strip <= 8 * shape + 0.5
 
 
 def person(top: float, scale: float = 1.0, parts: int = 20) -> Keypoints:

@@ -55,8 +55,8 @@ def make_page(tmp_path_factory):
     edited = [folder / "retarget_reference.png", folder / "retarget_driver.png"]
     for picture in edited:
         Image.new("RGB", (300, 200), "blue").save(picture)
-    return lambda **more: render_page(
-        video, timeline, video, folder / "reference.png", video, provenance,
+    return lambda pose=video, **more: render_page(
+        video, timeline, pose, folder / "reference.png", video, provenance,
         folder / "preview.png", {"body": 1.0, **more}, edited,
     )  # fmt: skip
 
@@ -74,6 +74,13 @@ def test_page_shows_the_edited_pictures(page):
 def test_page_shows_no_edited_pictures_where_nothing_was_edited(make_page):
     problems = {"reference": UNEDITED, "driving frame": UNEDITED}
     assert 'alt="Edited' not in make_page(edited=0.0, edit_problems=problems)
+
+
+def test_page_of_a_clip_without_a_pose_says_which_figures_it_cannot_have(make_page, page):
+    said = "No figures compare this clip with a drawn pose and face"
+    without = make_page(pose=None)
+    assert without.count(said) == 1 and 'data-title="Pose"' not in without
+    assert said not in page and 'data-title="Pose"' in page
 
 
 def test_page_of_incompressible_videos_opens_in_chromium(page):

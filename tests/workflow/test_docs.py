@@ -12,7 +12,8 @@ import yaml
 from packaging.specifiers import SpecifierSet
 from snakemake.cli import get_argument_parser
 
-from animate.cluster.plan import COLUMNS, published_sizes
+from animate.cluster.plan import COLUMNS
+from animate.cluster.published import published_sizes
 from animate.cluster.requests.amounts import sampling_mb
 from animate.config.checks import config_mistakes
 from animate.devices.machine import OLDEST_DRIVER
@@ -227,16 +228,30 @@ def test_the_readme_is_short_and_names_what_ci_runs():
     assert all(re.search(rf"^{command}\b", readme, re.MULTILINE) for command in commands)
 
 
-def peaks(width: int, height: int, precision: str, gpus: int) -> list[str]:
-    """Return the GiB that the plan expects of each placement, the one without a limit first."""
-    sizes = published_sizes(precision)
-    tokens, found, memory = (77 // 4 + 2) * width * height // 256, {}, None
+PLACEMENTS = ("replicated", "fsdp2", "offload", "by frames")
+DRIVEN_PLACEMENTS = ("replicated", "replicated, streamed", "offload, streamed", "by frames")
+
+
+def plans(width: int, height: int, precision: str, gpus: int, frames: int, kind: str) -> dict:
+    """Return the plan of each placement by its name, the one without a limit first."""
+    sizes = published_sizes(precision, kind)
+    tokens, found, memory = (frames // 4 + 2) * width * height // 256, {}, None
     with suppress(MemoryShort):
         while True:
-            plan = plan_memory(sizes, tokens, width * height, 77, memory, gpus)
-            name = "by frames" if plan.by_frames else plan.placement
-            found[name], memory = f"{plan.peak / GIB:.1f}", plan.peak - 1
-    return [found.get(name, "") for name in ("replicated", "fsdp2", "offload", "by frames")]
+            plan = plan_memory(sizes, tokens, width * height, frames, memory, gpus)
+            name = plan.placement + (", streamed" if plan.streamed else "")
+            found["by frames" if plan.by_frames else name] = plan
+            memory = plan.peak - 1
+    return found
+
+
+def peaks(
+    width: int, height: int, precision: str, gpus: int, frames: int = 77, kind: str = "posed"
+) -> list[str]:
+    """Return the GiB that the plan expects of each placement, "" of those that it does not take."""
+    found = plans(width, height, precision, gpus, frames, kind)
+    names = PLACEMENTS if kind == "posed" else DRIVEN_PLACEMENTS
+    return [f"{found[name].peak / GIB:.1f}" if name in found else "" for name in names]
 
 
 def test_the_hardware_that_the_pages_ask_for_is_what_the_code_expects():
@@ -254,6 +269,18 @@ def test_the_hardware_that_the_pages_ask_for_is_what_the_code_expects():
     lock = (ROOT / "requirements.lock").read_text("utf-8")
     generation = re.search(r"^nvidia-cudnn-cu(\d+)==", lock, re.MULTILINE)[1]
     assert f"{OLDEST_DRIVER[generation]} or newer" in readme
+
+
+def test_the_memory_that_the_page_of_the_second_model_states_is_what_the_code_expects():
+    page = (ROOT / "docs/wan-animate-2.md").read_text("utf-8")
+    rows = re.findall(r"^\| (\d+)x(\d+) \| (\w+) \| (.+) \|$", page, re.MULTILINE)
+    assert len(rows) == 4
+    for width, height, precision, figures in rows:
+        size = int(width), int(height), precision, 1, 81
+        expected = peaks(*size, kind="driven")
+        found = plans(*size, "driven")
+        host = [f"{found[name].host_memory / GIB:.0f}" for name in DRIVEN_PLACEMENTS[1:3]]
+        assert [figure.strip() for figure in figures.split("|")] == [*expected, *host]
 
 
 def test_the_project_describes_itself_alike_everywhere():

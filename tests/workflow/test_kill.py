@@ -7,6 +7,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from test_two_models import DRIVEN
+
 TIMEOUT = 120
 
 
@@ -20,8 +22,10 @@ def kill_tree(process: subprocess.Popen) -> None:
 
 
 @pytest.mark.slow
-def test_killed_while_sampling(project, rows, tmp_path):
-    rows[0] |= {"segment_frames": "13", "steps": "2"}
+@pytest.mark.parametrize("cells", [{}, DRIVEN], ids=["posed", "driven"])
+def test_killed_while_sampling(project, rows, tmp_path, cells):
+    # Two segments.
+    rows[0] |= {"segment_frames": "25", "steps": "4"} | cells
     project.write_table(*rows)
     whole = project.copy_to(tmp_path / "whole")
     result = "results/dance/dance.mp4"
@@ -39,7 +43,8 @@ def test_killed_while_sampling(project, rows, tmp_path):
     project.snakemake("--unlock")
     project.snakemake(result)
     log = (project.folder / "logs/sample/dance.log").read_text()
-    assert "already sampled" in log
+    _, resumed, after = log.partition("2 segments of 4 steps, 1 of them already sampled")
+    assert resumed and "segment 2/2 step 4/4" in after and "segment 1/2" not in after
     assert (project.folder / result).read_bytes() == (whole.folder / result).read_bytes()
     assert not journal.exists()
 

@@ -54,10 +54,10 @@ def largest_memory():
 
 
 @functools.cache
-def why_never_with(gpus, model):
+def why_never_with(gpus, model, keys_mb):
     """Look each number of GPUs up once: Snakemake calls input functions again and again."""
     several = submits_to_slurm()
-    return why_never(gpus, SITE, model, cluster_nodes(), several)
+    return why_never(gpus, SITE, model, cluster_nodes(), several, keys_mb)
 
 
 def refuse_impossible_clips():
@@ -65,8 +65,16 @@ def refuse_impossible_clips():
     if workflow.local_exec:
         return
     for clip in list(CLIPS.values()):
-        if problem := why_never_with(REQUESTS.gpus_of_clip(clip), clip.model.name):
+        gpus, model = REQUESTS.gpus_of_clip(clip), clip.model.name
+        keys = 0 if clip.model.posed else driving_keys_of(clip, gpus)
+        if problem := why_never_with(gpus, model, keys):
             TABLE.refuse(clip, "gpus", problem)
+
+
+def driving_keys_of(clip, gpus):
+    """Return the MB of host memory that a clip keeps of its driving video."""
+    work = clip_work(clip, RESULTS)
+    return amounts.driving_keys_mb(work, gpus, SITE, clip.model.name)
 
 
 def most_mb_of(memory):

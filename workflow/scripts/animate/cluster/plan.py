@@ -14,23 +14,17 @@ import av
 
 from animate.cluster.cost import WARM_START, Cost, sampling_cost
 from animate.cluster.nodes import Node
-from animate.cluster.requests.amounts import RANK_MB, TEXT_ENCODER_MB
+from animate.cluster.published import clip_plan
+from animate.cluster.requests.amounts import RANK_MB, TEXT_ENCODER_MB, driving_keys_mb
 from animate.cluster.requests.gpus import AUTO, node_count, why_never
 from animate.cluster.site import Site
 from animate.cluster.work import Work, clip_work
 from animate.config.fields import frame_rate
 from animate.config.table import Clip, Table
 from animate.errors import ClipError, MemoryShort
-from animate.parallel.plan import GIB, Plan, Sizes, plan_memory
+from animate.parallel.plan import GIB
 from animate.serving.loaded import loaded_settings
 
-# The published transformer: its sizes, and the bytes of a block, of one with a face adapter, which
-# every fifth has, and of all else by precision.
-BLOCKS, FACE_EVERY, WIDTH, HIDDEN = 40, 5, 5120, 13_824
-WEIGHTS = {
-    "bf16": (807_758_848, 1_017_515_520, 619_599_592),
-    "fp8": (509_113_344, 666_482_176, 619_599_592),
-}
 # Sizes that people have, in GB; how much of a card is free that shows a desktop, too.
 CARDS, FREE_OF_CARD = (8, 12, 16, 24, 48, 80), 0.95
 COLUMNS = (
@@ -80,8 +74,8 @@ def plan_clips(
     like: Counter[str] = Counter()
 
     @cache
-    def why(gpus: int, model: str) -> str:
-        return why_never(gpus, site, model, nodes)
+    def why(gpus: int, model: str, keys_mb: int) -> str:
+        return why_never(gpus, site, model, nodes, keys_mb=keys_mb)
 
     for clip in table.clips.values():
         wanted = clip.settings.gpus
@@ -100,25 +94,28 @@ def plan_clips(
         yield Line(f"(row {number})", refusal="; ".join(mistakes))
 
 
-def _line(clip: Clip, results: str, site: Site, gpus: int, why: Callable[[int, str], str]) -> Line:
+def _line(
+    clip: Clip, results: str, site: Site, gpus: int, why: Callable[[int, str, int], str]
+) -> Line:
     try:
         work = clip_work(clip, results)
         if not work.known:
             work = replace(work, frames=_promised_frames(clip, results))
     except ClipError as error:
         return Line(clip.name, refusal=str(error))
+    model = clip.model.name
     line = Line(
         clip.name,
         work,
-        sampling_cost(work, gpus, site.gpu_speed, clip.model.name),
+        sampling_cost(work, gpus, site.gpu_speed, model),
         node_count(gpus, site.gpus_per_node),
-        refusal=why(gpus, clip.model.name),
+        refusal=why(gpus, model, driving_keys_mb(work, gpus, site, model)),
     )
-    if clip.model.small or not clip.model.posed:
+    if clip.model.small:
         return line
     line = replace(line, cards=cards_of(work, gpus, line.nodes))
     try:
-        plan = _plan(work, gpus, int(site.gpu_memory_gb * 1e9))
+        plan = clip_plan(work, gpus, int(site.gpu_memory_gb * 1e9))
     except ClipError as error:
         return replace(line, refusal=line.refusal or str(error))
     return replace(line, peak=plan.peak / GIB)
@@ -133,7 +130,7 @@ def cards_of(work: Work, gpus: int, machines: int = 1) -> str:
     found: dict[int, int] = {}
     for card in CARDS:
         with suppress(MemoryShort):
-            plan = _plan(work, gpus, int(card * GIB * FREE_OF_CARD))
+            plan = clip_plan(work, gpus, int(card * GIB * FREE_OF_CARD))
             sampler = (plan.host_memory / 1e6 + gpus * RANK_MB) / machines
             ram = math.ceil(max(sampler, TEXT_ENCODER_MB) / 1000)
             if ram < min(found.values(), default=ram + 1):
@@ -165,21 +162,6 @@ def _length_and_rate(clip: Clip, results: str) -> tuple[float, Fraction]:
             return container.duration / av.time_base, stream.average_rate
     except (av.error.FFmpegError, IndexError, OSError, TypeError) as error:
         raise ClipError(f"driving video {clip.video} cannot be read; use another file") from error
-
-
-def _plan(work: Work, gpus: int, memory: int) -> Plan:
-    """Return what the sampler would plan with so many bytes free on each GPU."""
-    sizes = published_sizes(work.precision)
-    lengths = work.tokens, work.pixels, max(work.segment_lengths)
-    options = work.branches, work.vae_precision, (), work.attention
-    return plan_memory(sizes, *lengths, memory, gpus, *options)
-
-
-def published_sizes(precision: str) -> Sizes:
-    """Return the sizes of the published transformer in "bf16" or "fp8"."""
-    block, with_face, rest = WEIGHTS[precision]
-    blocks = (with_face, *[block] * (FACE_EVERY - 1)) * (BLOCKS // FACE_EVERY)
-    return Sizes(blocks, rest, WIDTH, HIDDEN)
 
 
 def table_rows(lines: list[Line]) -> list[list[str]]:

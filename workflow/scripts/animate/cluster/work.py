@@ -6,6 +6,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 
 from animate.config.fields import frame_rate, parse_area
+from animate.config.models.declared import POSED, Kind
 from animate.config.table import Clip
 from animate.sampling.segments import sampled_shots, segment_lengths
 
@@ -23,8 +24,9 @@ class Work:
 
     `frames`: output frames; `known` is False while they are an estimate. `pixels`: of one frame.
     `guided_steps` of the `steps` have two forwards, the others one. `encoded`: videos that
-    the VAE encodes per segment. `shots`: the first frames of those that are sampled apart, one
-    while they are not known. `skipped`: source frames that each stage decodes before its first.
+    the VAE encodes per segment. `kind`: that of the model. `shots`: the first frames of those that
+    are sampled apart, one while they are not known. `skipped`: source frames that each stage
+    decodes before its first.
     `continued`: whether the first segment starts from another clip's frames, too.
     `film`: frames of the driving video; `chained` whether another clip made them, and `taken`
     whether another clip takes this one's.
@@ -41,6 +43,7 @@ class Work:
     precision: str
     vae_precision: str
     attention: str = "exact"
+    kind: Kind = POSED
     segment_fit: str = "pad"
     shots: tuple[int, ...] = (0,)
     continued: bool = False
@@ -104,6 +107,7 @@ def clip_work(clip: Clip, results: str) -> Work:
         precision=settings.precision,
         vae_precision=settings.vae_precision,
         attention=settings.attention,
+        kind=clip.model.kind,
         segment_fit=settings.segment_fit,
         shots=sampled_shots(shots, frames, settings.cuts),
         continued=bool(settings.continue_from),

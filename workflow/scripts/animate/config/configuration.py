@@ -27,7 +27,10 @@ class ClusterConfig(Declared):
         "a name of letters, digits, `_`, `-`, `+` and `.`",
     )
     gpu_memory_gb: float = setting(
-        80.0, "Memory of one GPU in GB; clips that need more are not planned", gt=0
+        80.0,
+        "Memory of one GPU in GB; clips that need more are not planned, and jobs of Wan-Animate-2"
+        " ask for host memory by it",
+        gt=0,
     )
     gpu_speed: float = setting(0.5, "Speed of one GPU, an H200 being 1", gt=0)
     gpus_per_node: int = setting(4, "GPUs of one node; a clip with more gets several nodes", ge=1)

@@ -54,6 +54,7 @@ def clip_page(
         "clip.html.j2",
         clip=clip.name,
         mode=clip.mode,
+        posed=clip.model.posed,
         shape=entry.shape,
         notice=SMALL_MODELS.get(Path(entry.record.get("model", {}).get("path", "")).name),
         tracks=[Track(title, address(path, folder)) for title, path in entry.tracks().items()],

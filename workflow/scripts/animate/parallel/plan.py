@@ -4,10 +4,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from animate.errors import HostMemoryShort, MemoryShort
-from animate.model.ops import feed_forward_layers
-from animate.model.wan import WanTransformer
+
+if TYPE_CHECKING:
+    from animate.model.wan import WanTransformer
 
 GIB = 2**30
 # What CUDA, its libraries and the allocator's gaps take besides tensors, and how much more that is
@@ -101,8 +103,11 @@ class Plan:
         )
 
 
-def model_sizes(model: WanTransformer) -> Sizes:
+def model_sizes(model: "WanTransformer") -> Sizes:
     """Return the sizes of a model; it may be on the meta device."""
+    # Imported here because a cluster's requests are planned without PyTorch.
+    from animate.model.ops import feed_forward_layers
+
     blocks = tuple(sum(p.nbytes for p in block.parameters()) for block in model.blocks)
     whole = sum(p.nbytes for p in model.parameters())
     up = feed_forward_layers(model.blocks[0].block.ffn)[0].weight

@@ -57,6 +57,7 @@ def render_page(
         "clip.html.j2",
         clip=provenance["clip"],
         mode=provenance["mode"],
+        posed=pose is not None,
         notice=SMALL_MODELS.get(Path(provenance["model"]["path"]).name),
         tracks=tracks,
         shape=provenance["output"],

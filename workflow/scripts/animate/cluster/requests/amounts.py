@@ -10,10 +10,12 @@ from animate.cluster.cost import (
     sampling_cost,
     stage_seconds,
 )
+from animate.cluster.published import clip_plan, published_sizes
 from animate.cluster.site import Site
 from animate.cluster.work import Work
-from animate.config.models.declared import DRIVEN
-from animate.config.models.known import MODELS, SMALL_MODELS
+from animate.config.models.known import SMALL_MODELS
+from animate.errors import MemoryShort
+from animate.parallel.plan import driving_tokens
 
 # Estimates are for quiet machines; starting Python on a shared disk takes a minute at times.
 HEADROOM, STAGE_HEADROOM, STAGE_START = 1.5, 5.0, 120
@@ -29,8 +31,6 @@ PUBLISHED_BYTES = {"vitpose": 2_700_000_000, "sam2": 1_800_000_000, "flux": 34_0
 CUDA_MB = 3000
 # Host memory of the sampler: libraries of a rank, and the weights that one rank reads at a time.
 RANK_MB, WEIGHTS_MB, SMALL_RANK_MB = 6000, 48_000, 1500
-# Keys and values of a driving segment of 1280x720x81 where no GPU has room for them.
-DRIVING_MB = 64_000
 TEXT_ENCODER_MB, IMAGE_ENCODER_MB, CONVERT_MB, PREPARE_MB = 24_000, 6000, 64_000, 8000
 # Time limit of jobs that belong to no clip.
 FIXED_MINUTES = 60
@@ -102,16 +102,34 @@ def fixed_minutes(site: Site, attempt: int) -> int:
     return _within(site, attempt * FIXED_MINUTES)
 
 
-def sampling_mb(ranks: int, model: str, attempt: int, most: int | None = None) -> int:
+def sampling_mb(
+    ranks: int, model: str, attempt: int, most: int | None = None, keys_mb: int = 0
+) -> int:
     """Return the host memory of a node that runs `ranks` ranks, in MB.
 
     More with each attempt, but not more than `most`, what the largest node has, if that is known.
+    `keys_mb`: the node's part of `driving_keys_mb`.
     """
     fixed, each = (0, SMALL_RANK_MB) if model in SMALL_MODELS else (WEIGHTS_MB, RANK_MB)
-    if MODELS[model].kind == DRIVEN and model not in SMALL_MODELS:
-        fixed += DRIVING_MB
-    first, wanted = (fixed + times * ranks * each for times in (1, attempt))
+    first, wanted = (keys_mb + fixed + times * ranks * each for times in (1, attempt))
     return max(first, min(wanted, most or wanted))
+
+
+def driving_keys_mb(work: Work, gpus: int, site: Site, model: str) -> int:
+    """Return what a clip keeps of its driving video in host memory, on all of its nodes, in MB.
+
+    None where the site's GPUs have room for it, or where the model keeps nothing.
+    """
+    kept = published_sizes(work.precision, work.kind).kept
+    if model in SMALL_MODELS or not kept:
+        return 0
+    try:
+        waits = clip_plan(work, gpus, int(site.gpu_memory_gb * 1e9)).streamed
+    except MemoryShort:
+        # GPUs may be larger than the site says; the sampler refuses those that are not.
+        waits = True
+    tokens = driving_tokens(work.tokens, max(work.segment_lengths))
+    return math.ceil(kept * tokens / 1e6) if waits else 0
 
 
 def text_encoder_mb(model: str) -> int:

@@ -28,12 +28,17 @@ def node_count(gpus: int, per_node: int) -> int:
 
 
 def why_never(
-    gpus: int, site: Site, model: str, nodes: Iterable[Node], several: bool = True
+    gpus: int,
+    site: Site,
+    model: str,
+    nodes: Iterable[Node],
+    several: bool = True,
+    keys_mb: int = 0,
 ) -> str:
     """Return why no job that samples a clip on `gpus` GPUs can start on the site, or nothing.
 
     `nodes`: those of the cluster, as far as they are known. `several` tells whether a job may have
-    several of them.
+    several of them. `keys_mb`: what it keeps in host memory, see `driving_keys_mb`.
     """
     if gpus > site.max_gpus:
         return (
@@ -48,5 +53,6 @@ def why_never(
         )
     ranks = gpus // count
     # Where jobs may not ask for memory, nodes often do not say what they have.
-    memory = sampling_mb(ranks, model, attempt=1) if site.memory else 0
+    asked = sampling_mb(ranks, model, attempt=1, keys_mb=keys_mb // count)
+    memory = asked if site.memory else 0
     return why_no_node(Request(count, ranks, site.cpus_per_gpu * ranks, memory), site, nodes)

@@ -61,9 +61,13 @@ class Requests:
             return amounts.sampling_minutes(work, gpus, self.site, model, attempt)
 
         def memory(wildcards, attempt):
-            ranks = self._ranks_of_node(self.gpus_of(wildcards))
-            model = self.clip_of(wildcards).model.name
-            return amounts.sampling_mb(ranks, model, attempt, self.most_mb())
+            gpus, model = self.gpus_of(wildcards), self.clip_of(wildcards).model
+            of_node = self._ranks_of_node(gpus), model.name, attempt, self.most_mb()
+            if model.posed:
+                return amounts.sampling_mb(*of_node)
+            work = self.work_of(wildcards)
+            keys = amounts.driving_keys_mb(work, gpus, self.site, model.name)
+            return amounts.sampling_mb(*of_node, keys // self.nodes(gpus))
 
         def request(name):
             return self._of_gpus(
