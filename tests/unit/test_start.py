@@ -105,3 +105,12 @@ assert torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1)).item() == 
 from torch.nn.attention.flex_attention import flex_attention
 """
     subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, check=True, timeout=300)
+
+
+def test_what_jobs_ask_of_a_cluster_is_computed_without_pytorch():
+    code = """
+import sys
+import animate.cluster.requests.resources
+assert not {"torch", "diffusers"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], cwd=SCRIPTS, check=True, timeout=300)

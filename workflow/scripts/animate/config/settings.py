@@ -264,7 +264,7 @@ class SegmentSettings(Declared):
     continue_from: str = setting(
         "",
         "The row from whose last frames this clip goes on, as a segment does from the one before",
-        "the name of another row of the same mode and frame size",
+        "the name of another row of the same mode, frame size and kind of model",
         pattern=ROW,
     )
     cuts: Literal["split", "ignore"] = setting(
