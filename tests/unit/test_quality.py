@@ -78,6 +78,15 @@ def test_a_shift_is_told_from_errors_that_are_as_large(body, rng):
     assert upward["pose_offset_y"] == pytest.approx(-8 / width, abs=1e-3)
 
 
+def test_frames_where_the_person_was_lost_shift_nothing(body):
+    width = np.linalg.norm(body[0, 2, :2] - body[0, 5, :2])
+    lost = body.copy()
+    lost[: FRAMES // 4, :, 0] -= 2 * width
+    figures = pose_figures(body, lost, RATE)
+    assert figures["pose_offset_x"] == pytest.approx(0, abs=1e-3)
+    assert figures["pose_error"] == pytest.approx(0.5, abs=0.02)
+
+
 def test_limbs_that_are_not_there_and_frames_without_anybody_count(body):
     lacking = body.copy()
     lacking[:, 8:14, 2] = 0

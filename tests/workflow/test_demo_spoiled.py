@@ -167,4 +167,4 @@ def test_segments_without_conditioning_frames_are_told(tmp_path, models, mode, m
 
     monkeypatch.setattr(SegmentSampler, "sample", without)
     figures = figures_of(copy_of(mode, tmp_path), RESULTS / f"demo-{mode}", models)
-    assert "seams" in outside(figures, mode), figures
+    assert "seams_mean" in outside(figures, mode), figures

@@ -17,13 +17,17 @@ WORST = 3
 def pose_figures(
     drawn: np.ndarray, found: np.ndarray, rate: float
 ) -> dict[str, float | list[float] | None]:
-    """Return the means of `pose_errors` and `pose_offsets`, worst seconds, and `shown_share`."""
+    """Return mean of `pose_errors`, median `pose_offsets`, worst seconds, and `shown_share`.
+
+    An offset of the whole clip is in most frames: those where the detector lost the person do not
+    count.
+    """
     errors = pose_errors(drawn, found)
     right, down = pose_offsets(drawn, found).T
     return {
         "pose_error": _mean(errors),
-        "pose_offset_x": _mean(right),
-        "pose_offset_y": _mean(down),
+        "pose_offset_x": _median(right),
+        "pose_offset_y": _median(down),
         "pose_error_worst_seconds": worst_seconds(errors, rate),
         "pose_shown": _rounded(shown_share(drawn, found)),
     }
@@ -94,6 +98,11 @@ def worst_seconds(values: np.ndarray, rate: float) -> list[float]:
 def _mean(values: np.ndarray) -> float | None:
     finite = values[np.isfinite(values)]
     return _rounded(float(finite.mean())) if len(finite) else None
+
+
+def _median(values: np.ndarray) -> float | None:
+    finite = values[np.isfinite(values)]
+    return _rounded(np.median(finite)) if len(finite) else None
 
 
 def _rounded(value: Any) -> float | None:
