@@ -16,8 +16,8 @@ from animate.config.models.posed import WAN_ANIMATE
 # those of the VAE for one video. Seconds of a forward are the model's own.
 TOKENS, PIXEL_FRAMES = 75_600, 1280 * 720 * 77
 FP8_SAVES = 11.20 - 10.10
-# Attention in 8 bits as a part of what FlashAttention-4 takes, by their rates on an H200.
-ATTENTION_8 = 671 / 970
+# Attention in 8 bits as a part of what cuDNN's takes, by their rates on an H200.
+ATTENTION_8 = 574 / 970
 ENCODE, DECODE = 1.16, 1.86
 # Two GPUs are 0.97 x 2 times as fast, and this much is taken off again at each doubling: with four,
 # 0.94 was measured with FSDP2 and 0.97 with replicated weights.

@@ -78,6 +78,9 @@ def model_mistakes(settings: ClipSettings, mode: str) -> list[Mistake]:
     if settings.transformer_file and not model.one_file:
         problem = f"cannot be used with model {model.name}; set model to wan2.2-animate-14b"
         mistakes.append(Mistake("transformer_file", problem))
+    if settings.attention == "8bit" and model.small:
+        problem = f"8bit cannot be used with model {model.name}, whose heads are too small"
+        mistakes.append(Mistake("attention", f"{problem}; set attention to exact"))
     stated = "prompt" in settings.model_fields_set or settings.first_prompt != settings.prompt
     if model.prompt_form and not stated:
         problem = f"missing; model {model.name} needs a description of the reference, in the form"

@@ -55,7 +55,8 @@ def readable(x: torch.Tensor) -> torch.Tensor:
     if x.dtype != torch.bfloat16 or x.shape[3] != HEAD_SIZE:
         raise ValueError(f"8-bit attention of {x.dtype} and heads of {x.shape[3]}")
     odd = any(stride % ALIGNMENT for stride in x.stride()[:3]) or x.storage_offset() % ALIGNMENT
-    return x.contiguous() if odd or x.stride(3) != 1 else x
+    # `contiguous` would leave one as it is whose beginning alone is odd.
+    return x.clone(memory_format=torch.contiguous_format) if odd or x.stride(3) != 1 else x
 
 
 def round_up(count: int, unit: int) -> int:

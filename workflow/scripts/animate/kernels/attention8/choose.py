@@ -86,6 +86,9 @@ def choose_attention8(
     """
     if kernels is None:
         kernels = KERNELS8[torch.cuda.get_device_capability(device)]
+    # Of unlike GPUs, all try the same, or one would wait for the others' next trial for ever.
+    able = world.gather([*kernels])
+    kernels = {name: build for name, build in kernels.items() if all(name in own for own in able)}
     found = first_working(kernels, partial(trial_error, device), world, TOLERANCE)
     if found is None:
         raise ClipError(
