@@ -41,6 +41,31 @@ def test_the_first_right_kernel_is_taken():
     assert 0.03 < trial_error(CPU, attend) < 0.8 * choose.TOLERANCE
 
 
+def test_a_kernel_whose_sums_are_no_numbers_is_not_taken():
+    class NoSums(PlainKernel):
+        """Right results, by which no other set of keys can be merged."""
+
+        def attend(self, q, keys):
+            out, sums = super().attend(q, keys)
+            return out, torch.full_like(sums, float("nan"))
+
+    kernels = {"no sums": lambda: Attention8(NoSums()), "right": BUILDERS["right"]}
+    assert choose_attention8(CPU, ALONE, kernels)[0] == "right"
+
+
+def test_ranks_with_unlike_gpus_try_what_all_of_them_have():
+    class Unlike:
+        """Two ranks, of which the other's GPU has one kernel less."""
+
+        leads, size = True, 2
+
+        def gather(self, value):
+            return [value, ["right"]] if isinstance(value, list) else [value, value]
+
+    kernels = {"of this rank alone": BUILDERS["right"], "right": BUILDERS["right"]}
+    assert choose_attention8(CPU, Unlike(), kernels)[0] == "right"
+
+
 def test_a_clip_is_refused_without_a_right_kernel():
     wrong = {name: BUILDERS[name] for name in ("broken", "wrong")}
     with pytest.raises(ClipError, match=r"no kernel for it \(broken, wrong\).*attention to exact$"):

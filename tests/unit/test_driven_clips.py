@@ -53,7 +53,7 @@ def table_of(folder, columns, *rows, **config):
         mode, _, cells = row.partition(" ")
         lines.append(f"{name},driving.mp4,character.png,{mode},{cells}")
     (folder / "clips.csv").write_text("\n".join(lines) + "\n", "utf-8")
-    values = {"presets": PRESETS, "defaults": {"fps": 30}} | config
+    values = {"presets": PRESETS} | config
     return read_table(folder / "clips.csv", Configuration(**values))
 
 
@@ -96,6 +96,39 @@ def test_the_key_model_is_that_of_rows_without_one(demo):
     table = table_of(demo, "model", "animate ", "replace tiny", **config)
     assert [clip.model.name for clip in table.clips.values()] == ["wan-animate-2", "tiny"]
     assert table.clips["a"].settings.steps == 40
+
+
+def test_defaults_stand_over_the_preset_of_the_model(demo):
+    rows = f"animate wan-animate-2,{PROMPT}", "animate wan2.2-animate-14b,"
+    shown = []
+    for defaults in ({"steps": 22, "fps": 25}, {"preset": "wan-animate-2"}):
+        clips = table_of(demo, "model,prompt", *rows, defaults=defaults).clips.values()
+        shown += [(s.preset, s.fps, s.steps, s.solver) for s in (clip.settings for clip in clips)]
+    assert shown == [
+        ("wan-animate-2", "25", 22, "dpm++"),
+        ("standard", "25", 22, "unipc"),
+        # The preset of another model is not this one's.
+        ("wan-animate-2", "24", 40, "dpm++"),
+        ("standard", "30", 20, "unipc"),
+    ]
+
+
+def test_a_clip_hands_its_sampler_nothing_that_its_model_does_not_read(demo):
+    columns = "model,relighting_lora,log_scale,prompt"
+    table = table_of(
+        demo, columns, f"animate tiny-2,true,-2,{PROMPT}", f"replace tiny,true,-2,{PROMPT}"
+    )
+    driven, posed = (clip.settings.sampling("models") for clip in table.clips.values())
+    assert (driven["relighting_lora"], driven["log_scale"]) == ("auto", -2)
+    assert (posed["relighting_lora"], posed["log_scale"]) == (True, 0)
+
+
+def test_attention_in_8_bits_is_refused_for_a_small_model(demo):
+    table = table_of(
+        demo, "model,attention,prompt", f"animate tiny-2,8bit,{PROMPT}", "animate ,8bit,"
+    )
+    assert list(table.clips) == ["b"]
+    assert "column 'attention': 8bit cannot be used with model tiny-2" in table.row_mistakes[2][0]
 
 
 def test_what_a_driven_row_cannot_have_is_refused_in_its_row(demo):

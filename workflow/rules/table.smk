@@ -9,6 +9,7 @@ from animate.config.configuration import Configuration, stated
 from animate.config.models.declared import DRIVEN, POSED
 from animate.config.models.known import MODELS as GENERATION_MODELS
 from animate.config.models.known import SMALL_MODELS
+from animate.config.resolve import resolve
 from animate.config.settings import (
     ClipSettings,
     EditSettings,
@@ -64,7 +65,7 @@ RESULTS = CONFIG.results
 LOGS = CONFIG.logs
 # A table without clips is for the models of those to come.
 MODELS_USED = list(dict.fromkeys(clip.model.name for clip in CLIPS.values())) or [
-    CONFIG.model
+    resolve({}, CONFIG).model
 ]
 CLIP = f"{RESULTS}/{{clip}}"
 

@@ -55,6 +55,7 @@ def merges_loras(clip):
     """Tell whether LoRAs are merged for a clip, where the model has the relighting one."""
     relit = clip.settings.relighting_lora
     relit = clip.mode == "replace" if relit == "auto" else relit
+    relit = relit and "relighting_lora" not in clip.unread
     return bool(relit or clip.settings.all_loras)
 
 

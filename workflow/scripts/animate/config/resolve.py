@@ -11,21 +11,25 @@ from animate.config.settings import ClipSettings
 def resolve(row: dict[str, Any], config: Configuration) -> ClipSettings:
     """Return the settings of one clip, of which its row states some.
 
-    The more specific wins: the row, the preset it names, the preset of the clip's model, the
-    config's `defaults`, the preset these name, the declaration.
+    The more specific wins: the row, the preset it names, the config's `defaults`, the preset of the
+    clip's model, the preset that the defaults name, the declaration. Where that one is of another
+    model, the standard one takes its place.
     """
     defaults = config.defaults.given()
     presets = {name: preset.given() for name, preset in config.presets.items()}
-    default_preset = config.defaults.preset
-    stated = _over(presets.get(default_preset, {}), defaults)
     named = [row["preset"]] if "preset" in row else []
-    model = clip_model([row, *(presets[name] for name in named), stated], config)
-    # One that the defaults name already stays under them.
-    own = [model] if model in presets and model != default_preset else []
-    for name in [*own, *named]:
-        stated = _over(stated, presets[name])
-    stated = _over(stated, row)
-    preset = [default_preset, *own, *named][-1]
+    default = config.defaults.preset
+    groups = [row, *(presets[name] for name in named), defaults, presets.get(default, {})]
+    model = clip_model(groups, config)
+    if presets.get(default, {}).get("model", model) != model:
+        default = ClipSettings.model_fields["preset"].default
+    # One that the defaults name already is there.
+    own = [model] if model in presets and model != default else []
+    under = [presets.get(name, {}) for name in (default, *own)]
+    stated: dict[str, Any] = {}
+    for group in [*under, defaults, *(presets[name] for name in named), row]:
+        stated = _over(stated, group)
+    preset = [default, *own, *named][-1]
     return ClipSettings(**stated | {"model": model, "preset": preset})
 
 

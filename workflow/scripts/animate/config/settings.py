@@ -607,7 +607,9 @@ class ClipSettings(
     def sampling(self, models: str) -> dict[str, Any]:
         """Return what the sampler reads, as JSON values; `models` is the folder of LoRAs."""
         values = self.model_dump(mode="json", include=set(SamplingSettings.model_fields))
-        if self.log_scale == "auto":
+        for name in MODELS[self.model].unread & values.keys():
+            values[name] = SamplingSettings.model_fields[name].default
+        if values["log_scale"] == "auto":
             values["log_scale"] = MODELS[self.model].log_scale
         own = ("weight", "strict")
         values["loras"] = [
