@@ -47,7 +47,7 @@ LEAST_SPREAD = {
     "background_psnr": 0.3,
     "background_ssim": 0.008,
 }
-# Others are better the lower they are, but offsets, which have two sides.
+# Of the others 0 is the best, from either side.
 HIGH_IS_GOOD = (
     *("pose_shown", "mouth_in_step", "face_identity"),
     *("background_psnr", "background_ssim"),
@@ -59,8 +59,10 @@ def bounds(mode: str) -> dict[str, tuple[float, float]]:
     found = {}
     for name, (mean, spread) in MEASURED[mode].items():
         reach = SPREADS * max(spread, LEAST_SPREAD.get(name, 0))
-        least = mean - reach if name in HIGH_IS_GOOD or "offset" in name else 0
-        found[name] = least, inf if name in HIGH_IS_GOOD else mean + reach
+        if name in HIGH_IS_GOOD:
+            found[name] = mean - reach, inf
+        else:
+            found[name] = min(mean - reach, 0), max(mean + reach, 0)
     return found
 
 
