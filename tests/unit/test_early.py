@@ -72,7 +72,7 @@ def test_a_model_that_is_not_loaded_leaves_none_of_them_in_memory(model, tmp_pat
 @pytest.mark.parametrize(
     ("config", "problem"),
     [
-        ({"_class_name": "WanAnimate2Transformer3DModel"}, "is a WanAnimate2Transformer3DModel"),
+        ({"_class_name": "WanAnimate2Transformer3DModel"}, "is not a Wan-Animate-2 checkpoint"),
         ({"_class_name": "UNet"}, "describes a UNet"),
         ([], r"config\.json cannot be read"),
     ],

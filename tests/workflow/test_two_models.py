@@ -70,8 +70,8 @@ def test_plan_and_parts_follow_the_model_of_each_clip(mixed, tmp_path):
     big |= {"segment_fit": "pad"}
     project.write_table(
         {"clip": "tiny", **FRAMES},
-        {"clip": "base", **big, "model": "wan-animate-2"},
-        {"clip": "distilled", **big, "model": "wan-animate-2-distilled"},
+        {"clip": "base", **big, "preset": "wan-animate-2"},
+        {"clip": "distilled", **big, "preset": "wan-animate-2-distilled"},
     )
     project.snakemake("plan")
     lines = (project.folder / "results/plan.tsv").read_text("utf-8").splitlines()
