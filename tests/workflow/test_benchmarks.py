@@ -47,6 +47,7 @@ def model(tmp_path_factory):
     return folder / "tiny"
 
 
+@pytest.mark.slow
 def test_a_random_model_of_wan_animate_2_is_one(tmp_path):
     run("random_model.py", tmp_path / "x", "--tiny", "--model", "wan-animate-2", "--stored", "bf16")
     check_architecture(tmp_path / "x")
@@ -149,6 +150,7 @@ def test_arithmetic_is_compared_with_fp32(model):
     assert float(forward) == float(whole) == 0 and float(exact) < 1e-5
 
 
+@pytest.mark.slow
 def test_attention_is_timed_and_its_errors_are_measured(tmp_path):
     sizes = ["--tokens", 256, "--heads", 2, "--error-tokens", 300, "--repeats", 1]
     run("attention.py", *sizes, "--output", tmp_path / "rows.json")
