@@ -165,14 +165,11 @@ def test_exact_clips_keep_their_key(tmp_path):
 
 @pytest.fixture
 def compile_hopper():
-    """Compile the source by NVRTC, which needs no GPU, only NVIDIA's packages."""
-    pytest.importorskip("cuda.bindings.nvrtc")
+    """Compile the source by NVRTC, which needs no GPU, only the packages of PyTorch's GPU builds."""
+    if torch.version.cuda is None:
+        pytest.skip("PyTorch's build here is for CPUs alone, without NVRTC")
     from animate.kernels.attention8 import cuda_code, hopper
 
-    try:
-        cuda_code._checked(cuda_code.nvrtc.nvrtcVersion())
-    except Exception as error:
-        pytest.skip(f"no NVRTC here: {error}")
     return partial(cuda_code.compiled, architecture=hopper.ARCHITECTURE), hopper.SOURCE
 
 
