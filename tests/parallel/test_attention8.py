@@ -165,7 +165,7 @@ def test_exact_clips_keep_their_key(tmp_path):
 
 @pytest.fixture
 def compile_hopper():
-    """Compile the source by NVRTC, which needs no GPU, only the packages of PyTorch's GPU builds."""
+    """Compile the source by NVRTC, which needs no GPU, only a build of PyTorch for them."""
     if torch.version.cuda is None:
         pytest.skip("PyTorch's build here is for CPUs alone, without NVRTC")
     from animate.kernels.attention8 import cuda_code, hopper
