@@ -12,6 +12,8 @@ from animate.demo.model import IMAGE_WIDTH, TEXT_WIDTH
 from animate.devices.world import ALONE
 from animate.errors import ClipError
 from animate.kernels.compile import compile_blocks, missing_for_compiling, will_compile
+from animate.kernels.merge import compiled_merge
+from animate.model.animate2.attention import merged
 from animate.parallel.build import build_transformer
 from animate.parallel.plan import Workload
 from sampler_clip import FACE_SIZE, write_model
@@ -113,3 +115,18 @@ def test_which_videos_need_code_of_their_own(blocks, monkeypatch, backend, any_l
         made.append(counted["unique_graphs"] - before)
     # Before attention; after it, with a face and without; the face depends on the frame's size.
     assert made == ([3, 0, 0, 1, 0] if any_length else [3, 3, 3, 3, 3])
+
+
+@pytest.mark.parametrize("sets", [1, 2])
+def test_compiled_merging_is_the_same_for_any_length(sets):
+    generator = torch.Generator().manual_seed(0)
+
+    def part(tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+        out = torch.randn(1, tokens, 2, 8, generator=generator)
+        # Kernels give their sums by heads.
+        return out, torch.randn(1, 2, tokens, generator=generator).transpose(1, 2)
+
+    compiled = compiled_merge()
+    for tokens, alone in ((12, 4), (21, 7)):
+        parts = [part(tokens) for _ in range(sets)], part(tokens - alone)
+        torch.testing.assert_close(compiled(*parts), merged(*parts))

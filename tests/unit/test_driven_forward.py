@@ -8,9 +8,9 @@ from animate.errors import ClipError
 from animate.kernels.attention import choose_partial_attention
 from animate.kernels.fp8 import convert_to_fp8
 from animate.kernels.ops import choose_ops
-from animate.model.animate2.attention import attend_driven
+from animate.model.animate2.attention import attend_driven, merged
 from animate.model.animate2.transformer import DrivenTransformer
-from animate.model.attention import PartialAttention, merged, partial_attention
+from animate.model.attention import PartialAttention, partial_attention
 from animate.model.token_sharding import NoSharding
 from animate.parallel.loading import Resident, fill_transformer
 from animate.parallel.plan import model_sizes

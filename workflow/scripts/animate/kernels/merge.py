@@ -1,8 +1,8 @@
-"""The merging of two sets of keys' results, compiled: it reads and writes each number once."""
+"""The merging of several sets of keys' results, compiled: it reads and writes each number once."""
 
 import torch
 
-from animate.model.attention import Merge, merged
+from animate.model.animate2.attention import Merge, merged
 
 
 def compiled_merge() -> Merge:

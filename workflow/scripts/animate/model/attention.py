@@ -28,9 +28,6 @@ class PreparesKeys(Protocol):
         """Return attention over these keys and values, for which that is made once, now."""
 
 
-Merge = Callable[[Partial, Partial], Partial]
-
-
 def attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
     """Return softmax attention of `q` (B, L, H, D) over `k` and `v` (B, N, H, D): (B, L, H, D)."""
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
@@ -45,7 +42,7 @@ def attention_over(attend: Attention, k: torch.Tensor, v: torch.Tensor) -> Queri
 
 
 def partial_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Partial:
-    """Return `attention`, and the logarithm of the sum of its weights, by which it is merged."""
+    """Return `attention`, and the logarithm of the sum of its weights, by which it is joined to others."""
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     # The public function keeps the sums to itself.
     if q.device.type == "cpu":
@@ -55,17 +52,6 @@ def partial_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Part
         out, log_sum, *_ = efficient(q, k, v, None, True)
     # Some kernels make their sums' rows longer.
     return out.transpose(1, 2), log_sum[:, :, : q.shape[2]].transpose(1, 2)
-
-
-def merged(one: Partial, other: Partial) -> Partial:
-    """Return what two sets of keys give together, each of which gave its part alone.
-
-    Exact but for rounding: each part counts by the sum of its weights. Computed in fp32.
-    """
-    (first, first_sum), (second, second_sum) = one, other
-    share = torch.sigmoid(second_sum - first_sum)[..., None]
-    out = torch.lerp(first.float(), second.float(), share).type_as(first)
-    return out, torch.logaddexp(first_sum, second_sum)
 
 
 def attention_with_repeats(

@@ -10,8 +10,8 @@ from animate.devices.world import World
 from animate.kernels.attention import choose_attention, choose_partial_attention
 from animate.kernels.attention8.choose import choose_attention8
 from animate.kernels.merge import compiled_merge
+from animate.model.animate2.attention import merged
 from animate.model.animate2.transformer import DrivenTransformer
-from animate.model.attention import merged
 from animate.model.ops import Ops
 from animate.model.token_sharding import TokenSharding
 from animate.model.transformer import SamplingTransformer

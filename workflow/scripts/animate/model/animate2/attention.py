@@ -7,10 +7,15 @@ sums of their weights. Shapes: B batch, n tokens of a latent frame, T latent fra
 video, H heads, D head size.
 """
 
+from collections.abc import Callable, Sequence
+
 import torch
 
-from animate.model.attention import Merge, PartialAttention
+from animate.model.attention import Partial, PartialAttention
 from animate.model.block import KeysValues
+
+# As `merged`, or a faster way to the same.
+Merge = Callable[[Sequence[Partial], Partial], torch.Tensor]
 
 
 def attend_driven(
@@ -24,22 +29,43 @@ def attend_driven(
 ) -> torch.Tensor:
     """Return attention (B, (1 + T) * n, H, D) of `q` over `k` and `v`, shaped so, and `driving`.
 
+    With a `log_scale`, `k` and `v` are overwritten.
+
     Args:
-        attend, merge: attention over some of the keys, and what joins two such results.
+        attend, merge: attention over some of the keys, and what joins such results.
         driving: keys and values (B, T, n, H, D).
         log_scale: added to the scores of the keys of frame 1, the first after the reference's.
     """
     frames, tokens = driving[0].shape[1:3]
+    shared = []
     if log_scale:
         first = slice(tokens, 2 * tokens)
         out, log_sum = attend(q, k[:, first], v[:, first])
-        k, v = (torch.cat((x[:, :tokens], x[:, 2 * tokens :]), dim=1) for x in (k, v))
-        out, log_sum = merge(attend(q, k, v), (out, log_sum + log_scale))
-    else:
-        out, log_sum = attend(q, k, v)
+        shared.append((out, log_sum + log_scale))
+        # The reference's take their place, so that all others lie in one piece.
+        for x in (k, v):
+            x[:, first] = x[:, :tokens]
+        k, v = k[:, tokens:], v[:, tokens:]
+    shared.append(attend(q, k, v))
     # Frames are batches of their own here.
     own = q[:, tokens:].unflatten(1, (frames, tokens)).flatten(0, 1)
-    seen, seen_sum = attend(own, *(x.flatten(0, 1) for x in driving))
-    seen, seen_sum = (x.unflatten(0, (-1, frames)).flatten(1, 2) for x in (seen, seen_sum))
-    both, _ = merge((out[:, tokens:], log_sum[:, tokens:]), (seen, seen_sum))
-    return torch.cat((out[:, :tokens], both), dim=1)
+    seen = attend(own, *(x.flatten(0, 1) for x in driving))
+    return merge(shared, tuple(x.unflatten(0, (-1, frames)).flatten(1, 2) for x in seen))
+
+
+def merged(shared: Sequence[Partial], own: Partial) -> torch.Tensor:
+    """Return what sets of keys give together (B, L, H, D), each of which gave its part alone.
+
+    `shared` are of all L tokens; `own` is of the last of them, the first have nothing of it. Exact
+    but for rounding: each part counts by the sum of its weights. Computed in fp32.
+    """
+    alone = shared[0][1].shape[1] - own[1].shape[1]
+    first = _joined([(out[:, :alone], log_sum[:, :alone]) for out, log_sum in shared])
+    others = [(out[:, alone:], log_sum[:, alone:]) for out, log_sum in shared]
+    return torch.cat((first, _joined([*others, own])), dim=1)
+
+
+def _joined(parts: Sequence[Partial]) -> torch.Tensor:
+    shares = torch.stack([log_sum for _, log_sum in parts]).softmax(dim=0)
+    weighed = (out * share[..., None] for (out, _), share in zip(parts, shares, strict=True))
+    return sum(weighed).type_as(parts[0][0])

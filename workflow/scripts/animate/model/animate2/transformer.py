@@ -12,9 +12,9 @@ import torch
 from diffusers import WanAnimate2Transformer3DModel
 from torch import nn
 
-from animate.model.animate2.attention import attend_driven
+from animate.model.animate2.attention import Merge, attend_driven, merged
 from animate.model.animate2.driving import DrivingKeys, DrivingMemory, ResidentDriving
-from animate.model.attention import Merge, PartialAttention, merged, partial_attention
+from animate.model.attention import PartialAttention, partial_attention
 from animate.model.block import BlockConditions, BlockConstants, BlockNames, SamplingBlock
 from animate.model.ops import Ops
 from animate.model.positions import rotary_table
@@ -83,10 +83,7 @@ class DrivenTransformer(WanTransformer):
         self._memory = memory
 
     def attend_by(self, attend: PartialAttention, merge: Merge = merged) -> None:
-        """Have `attend` compute attention over each set of keys, and `merge` join two, from now on.
-
-        `merge` is `merged`, or a faster way to the same.
-        """
+        """Have `attend` compute attention over each set of keys, and `merge` join them, from now on."""
         self._attend, self._merge = attend, merge
 
     def keep_in(self, memory: DrivingMemory) -> None:
@@ -140,12 +137,14 @@ class DrivenTransformer(WanTransformer):
         )
         time = self.time_embedding(torch.tensor([DRIVING_TIMESTEP]))
         text, image = self._embed_text(prompt_embeds), self._embed_image(image_embeds)
+        last = len(self.blocks) - 1
         for index, block in enumerate(self.blocks):
 
             def way(q, k, v, heads, index=index) -> torch.Tensor:
                 by_frame = (kept.unflatten(1, (frames, tokens)) for kept in (k, v))
                 driving.put(index, heads, *by_frame)
-                return attend(q, k, v)[0]
+                # Nothing comes after the last block's keys and values.
+                return q if index == last else attend(q, k, v)[0]
 
             constants = block.constants(BlockConditions(*text, image))
             place = length, first_token, tokens
