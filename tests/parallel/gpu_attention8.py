@@ -18,6 +18,7 @@ def check_kernel(name: str, attend: Attention8, device: torch.device) -> None:
     assert trial_error(device, attend) < TOLERANCE, name
     for lengths in LENGTHS:
         check_lengths(name, attend, *attention_inputs(device, *lengths))
+    check_no_numbers(attend, *attention_inputs(device, 2, 100, 97))
     if name == HOPPER_KERNEL:
         check_rounding(attend.kernel, *attention_inputs(device, 2, 449, 193))
 
@@ -40,6 +41,16 @@ def check_lengths(name: str, attend: Attention8, q, k, v) -> None:
     assert (sums - expected_sums).abs().max() < 0.2, shape
     over = attend.over(k, v)
     assert torch.equal(torch.cat([over(part) for part in q.split(70, 1)], 1), found), shape
+
+
+def check_no_numbers(attend: Attention8, *given: torch.Tensor) -> None:
+    """What is no number shows where exact attention shows it, and nowhere else."""
+    for place in range(3):
+        spoiled = [x.clone() for x in given]
+        spoiled[place][1, 40, 2, 5] = float("nan")
+        found = attend(*spoiled).isnan()
+        expected = partial_attention(*(x.float() for x in spoiled))[0].isnan()
+        assert expected.any() and torch.equal(found, expected), place
 
 
 def check_rounding(kernel, q, k, v) -> None:

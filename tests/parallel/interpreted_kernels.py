@@ -17,6 +17,7 @@ from animate.model.token_sharding import NoSharding
 from animate.model.transformer import SamplingTransformer
 from animate.weights.rounding import quantise_rows
 from golden_model import relative_error
+from gpu_attention8 import check_no_numbers
 from ranks import velocity
 from whole_model import load_transformer
 
@@ -63,6 +64,10 @@ def test_attention_in_8_bits(queries, keys):
     assert relative_error(sums, expected_sums) < 0.01
     over = attend.over(k, v)
     assert torch.equal(torch.cat([over(part) for part in q.split(50, 1)], 1), found)
+
+
+def test_attention_in_8_bits_shows_what_is_no_number():
+    check_no_numbers(Attention8(AdaKernel()), *noise(3, 2, 100, 3, 128).bfloat16())
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 1e-4), ("fp8", 0.1)])

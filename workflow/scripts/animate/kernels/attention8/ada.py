@@ -115,9 +115,10 @@ def _round_queries(
     rows = tl.floor(values * (127.0 / largest)[:, None] + 0.5).to(tl.int8)
     place = line * padded + token
     tl.store(rounded + place[:, None] * SIZE + channel[None, :], rows)
-    # To base 2.
-    tl.store(scales + place, largest / 127.0 * (factor / LN_2))
-    tl.store(shift + place, tl.sum(values * mean[None, :], 1) * factor)
+    shifted = tl.sum(values * mean[None, :], 1) * factor
+    # To base 2. What is no number in a query or in any key has no int8, and so shows in the scale.
+    tl.store(scales + place, largest / 127.0 * (factor / LN_2) + (shifted - shifted))
+    tl.store(shift + place, shifted)
 
 
 @triton.jit

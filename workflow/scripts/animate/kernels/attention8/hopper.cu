@@ -193,7 +193,8 @@ extern "C" __global__ void __launch_bounds__(256) round_queries(
   }
   write_eight(rounded + (i64)at.line * padded * SIZE, token, at.group, x, largest > 0.f ? 127.f / largest : 0.f);
   if (at.group == 0) {
-    scales[(i64)at.line * padded + token] = largest * (1.f / 127.f) * factor * LOG2_E;
+    // What is no number in a query or in any key has no int8, and so shows in the scale.
+    scales[(i64)at.line * padded + token] = largest * (1.f / 127.f) * factor * LOG2_E + (mean - mean);
     shift[(i64)at.line * padded + token] = mean * factor;
   }
 }
