@@ -104,6 +104,17 @@ def test_steps_are_timed_and_compared_with_the_plain_forward_and_diffusers(model
 
 
 @pytest.mark.slow
+def test_one_of_several_ranks_is_timed(model, tmp_path):
+    options = ["--tiny", "--ranks", 1, 2, 4, "--repeats", 1, "--compile", "off"]
+    run("one_rank.py", model, *options, "--output", tmp_path / "rows.json")
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    whats = ("step, bf16, exact", "encode both", "decode")
+    assert [row["what"] for row in rows[:3]] == [f"{whats[0]}, 64x48x13, of {n}" for n in (1, 2, 4)]
+    assert {row["what"].split(", 64")[0] for row in rows} == {*whats} and len(rows) == 9
+    assert all(row["seconds"] > 0 and row["host"] > 0 and row["of one"] > 0 for row in rows)
+
+
+@pytest.mark.slow
 def test_loading_is_timed_from_the_original_and_from_its_copy(model):
     printed = run("loading.py", model)
     assert printed.count("load, files cold") == printed.count("load, files in memory") == 2
