@@ -42,7 +42,7 @@ def attention_over(attend: Attention, k: torch.Tensor, v: torch.Tensor) -> Queri
 
 
 def partial_attention(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor) -> Partial:
-    """Return `attention`, and the logarithm of the sum of its weights, by which it is joined to others."""
+    """Return `attention`, and the logarithm of its weights' sum, by which it joins others."""
     q, k, v = (x.transpose(1, 2) for x in (q, k, v))
     # The public function keeps the sums to itself.
     if q.device.type == "cpu":

@@ -83,7 +83,7 @@ class DrivenTransformer(WanTransformer):
         self._memory = memory
 
     def attend_by(self, attend: PartialAttention, merge: Merge = merged) -> None:
-        """Have `attend` compute attention over each set of keys, and `merge` join them, from now on."""
+        """Have `attend` compute attention over sets of keys, and `merge` join them, from now on."""
         self._attend, self._merge = attend, merge
 
     def keep_in(self, memory: DrivingMemory) -> None:
