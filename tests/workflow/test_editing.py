@@ -49,16 +49,29 @@ def test_only_the_clip_that_asks_is_edited_and_all_say_what_they_do_not_read(pro
     assert "'retarget', which is read with mode animate only" in done.stdout + done.stderr
 
 
-def test_a_closed_repository_is_refused_before_anything_starts(project, rows, monkeypatch):
+@pytest.fixture
+def closed(project, rows, monkeypatch):
+    """The project with a clip whose editor asks for a token, where there is none."""
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(project.folder / "nothing"))
     project.write_table(rows[0] | {"retarget_model": ""})
-    done = project.snakemake("--dry-run", check=False)
+    yield project
     project.write_table(*rows)
+
+
+def test_a_closed_repository_is_refused_before_anything_starts(closed):
+    done = closed.snakemake("--dry-run", check=False)
     said = done.stdout + done.stderr
     assert done.returncode == 1 and "row 2, column 'retarget_model'" in said
     assert "no commercial use" in said and "set HF_TOKEN" in said
+
+
+@pytest.mark.parametrize("mode", ["remote", "subprocess"])
+def test_a_job_refuses_nothing_that_was_planned_where_the_token_is(closed, mode):
+    picture = "results/edited/src_ref.png"
+    assert closed.snakemake("--dry-run", picture, check=False).returncode == 1
+    closed.snakemake("--mode", mode, "--dry-run", picture)
 
 
 def test_every_gpu_job_of_the_editor_stands_alone_on_a_cluster(project):

@@ -90,7 +90,9 @@ def refuse_editors():
             TABLE.refuse(clip, "retarget_model", problem)
 
 
-refuse_editors()
+# The token may be on the login node alone: a job has the clips that were planned.
+if workflow.is_main_process:
+    refuse_editors()
 
 EDITOR_PARTS = {
     clip.settings.retarget_model: editor_parts(clip)
