@@ -21,7 +21,9 @@ import torch
 from measure import FULL, PROMPT_TOKENS, TINY, Table, Video, forget
 
 import sampler_clip
+from animate.config.models.declared import DRIVEN
 from animate.model.text import save_prompt
+from animate.weights.kinds import folder_kind
 from animate.weights.prepared import COPIES, TRANSFORMER
 
 LAUNCHER = Path(__file__).parents[1] / "workflow/scripts/launch_sampler.py"
@@ -32,8 +34,7 @@ TOLD = ("frames", "encoding", "constants", "decoding", "storing", "ending")
 PARTS = ("first line", "imports", "loading", "before steps", "all steps", "to a file", "exit")
 COLUMNS = {"clip": 32} | dict.fromkeys(("a step", *PARTS, "all", "compiled", *TOLD), 7)
 
-# Wan-Animate-2, and how its distilled model is sampled.
-DRIVEN = "WanAnimate2Transformer3DModel"
+# How the distilled model of Wan-Animate-2 is sampled.
 DISTILLED = {"solver": "dpm++", "log_scale": -1.3}
 
 Line = tuple[float, str]
@@ -44,7 +45,7 @@ def write_inputs(folder: Path, model: Path, mode: str, video: Video) -> Path:
     config = json.loads((model / TRANSFORMER / "config.json").read_text())
     size, frames = (video.width, video.height), video.frames
     prompts = ["prompt"]
-    if config["_class_name"] == DRIVEN:
+    if folder_kind(model / TRANSFORMER).name == DRIVEN:
         path = sampler_clip.write_driven_clip(folder, model, frames, size, **DISTILLED)
         prompts.append("driving_prompt")
     else:

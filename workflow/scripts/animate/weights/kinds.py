@@ -23,7 +23,8 @@ class Kind:
 
     `name` is that of the kind in settings, `title` the model's, `class_name` that of its class in
     diffusers, `pipeline` and `scheduler` those of its pipeline there; `processor` tells whether
-    that has a part of its own for images. `rounded` has the linear layers of a block that tokens
+    that has a part of its own for images. `own_keys` are keys of its config.json that diffusers
+    writes for no other class. `rounded` has the linear layers of a block that tokens
     pass in every step, which fp8 is for: the last one is the second of the feed-forward. `names`
     returns the table of original names for as many blocks as some names, original or diffusers',
     tell of, and `sizes` what the class is built of for original tensors, which it raises a
@@ -40,6 +41,7 @@ class Kind:
     rounded: tuple[str, ...]
     names: Callable[[Collection[str]], Names]
     sizes: Callable[[Path | str, Shaped], dict[str, Any]]
+    own_keys: frozenset[str]
     ends: tuple[str, ...]
     marks: tuple[str, ...] = ("",)
 
@@ -61,6 +63,7 @@ def _rounded(own: str, cross: str, up: str, down: str) -> tuple[str, ...]:
 
 POSED_MARKS = ("pose_patch_embedding.", "face_encoder.", "motion_encoder.", "face_adapter.")
 PATCHES = "patch_embedding.weight"
+CLASS_NAME = "_class_name"
 KINDS = (
     Kind(
         "posed",
@@ -72,6 +75,7 @@ KINDS = (
         _rounded("attn1", "attn2", "ffn.net.0.proj", "ffn.net.2"),
         _posed,
         posed_sizes,
+        frozenset({"motion_encoder_size", "face_encoder_hidden_dim", "inject_face_latents_blocks"}),
         (PATCHES, "pose_patch_embedding.weight", "face_adapter.fuser_blocks.0.k_norm.weight"),
         POSED_MARKS,
     ),
@@ -85,6 +89,7 @@ KINDS = (
         _rounded("self_attn", "cross_attn", "ffn.0", "ffn.2"),
         _driven,
         driven_sizes,
+        frozenset({"refer_offset_t", "refer_offset_h", "refer_offset_w", "refer_stride"}),
         (PATCHES, "img_emb.proj.1.weight", "cross_attn.k_img.weight", "head.modulation"),
     ),
 )
@@ -93,19 +98,31 @@ KINDS = (
 def folder_kind(folder: Path) -> Kind:
     """Return the kind that a transformer's folder is of, by its config.json.
 
+    Where that names no class, the kind is the one whose own keys it has, all of them.
+
     Raises:
         ClipError: the file cannot be read, or describes none of them.
     """
     path = folder / "config.json"
     try:
-        name = json.loads(path.read_text("utf-8")).get("_class_name")
+        config = json.loads(path.read_text("utf-8"))
+        name = config.get(CLASS_NAME)
     except (OSError, ValueError, AttributeError) as error:
         raise ClipError(f"{path} cannot be read ({error}): get the model again") from error
-    for kind in KINDS:
-        if kind.class_name == name:
-            return kind
-    known = ", ".join(kind.class_name for kind in KINDS)
-    raise ClipError(f"{path} describes a {name}, not one of {known}: use another model")
+    if CLASS_NAME in config:
+        found = [kind for kind in KINDS if kind.class_name == name]
+    else:
+        found = [kind for kind in KINDS if kind.own_keys <= config.keys()]
+    if len(found) == 1:
+        return found[0]
+    if CLASS_NAME in config:
+        known = ", ".join(kind.class_name for kind in KINDS)
+        raise ClipError(f"{path} describes a {name}, not one of {known}: use another model")
+    lines = " or ".join(f'"{CLASS_NAME}": "{k.class_name}" ({k.title})' for k in KINDS)
+    raise ClipError(
+        f"{path} has no {CLASS_NAME}, and its other keys do not tell the model: add {lines}, or get"
+        " the model again"
+    )
 
 
 def model_kind(model: "nn.Module") -> Kind:
