@@ -20,6 +20,7 @@ from animate.cluster.requests.gpus import why_never
 from animate.cluster.requests.resources import Requests
 from animate.cluster.site import Site
 from animate.cluster.work import Work, clip_work
+from animate.config.checks import config_mistakes
 from animate.config.configuration import Configuration
 from animate.config.models.known import MODELS
 from animate.config.settings import ClipSettings, SamplingSettings
@@ -57,9 +58,11 @@ def table_of(folder, columns, *rows, **config):
     return read_table(folder / "clips.csv", Configuration(**values))
 
 
-def test_unread_settings_are_settings():
+def test_unread_settings_are_settings_and_presets_state_good_values():
     for model in MODELS.values():
         assert model.unread <= set(ClipSettings.model_fields), model.name
+        assert ClipSettings(**model.preset).given() == model.preset
+        assert not model.preset.keys() & {"model", "preset", *model.unread}
 
 
 def test_a_model_brings_its_preset_and_the_row_stands_over_it(demo):
@@ -89,6 +92,81 @@ def test_a_model_brings_its_preset_and_the_row_stands_over_it(demo):
     }
     scales = {name: s.sampling("models")["log_scale"] for name, s in found.items()}
     assert scales == {"a": 0.0, "b": 0.0, "c": -1.3, "d": 0.0, "e": -1.3, "f": 0.0}
+
+
+# As config.yaml had them, until they came with the models.
+STATED = r"""
+wan-animate-2: &wan-animate-2
+  model: wan-animate-2
+  fps: 24
+  segment_frames: 81
+  conditioning_frames: 1
+  solver: dpm++
+  shift: 5
+  steps: 40
+  guidance_scale: 3.0
+  negative_prompt: "过曝，静态，细节模糊不清，字幕，静止，整体发灰，最差质量，低质量，\
+    JPEG压缩残留，丑陋的，残缺的，多余的手指，画得不好的手部，\
+    画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，三条腿"
+wan-animate-2-distilled:
+  <<: *wan-animate-2
+  model: wan-animate-2-distilled
+  steps: 10
+  guidance_scale: 1.0
+"""
+OF_ALL_KINDS = (
+    "model,preset,steps,prompt",
+    f"animate wan-animate-2,,,{PROMPT}",
+    f"animate wan-animate-2-distilled,,7,{PROMPT}",
+    f"animate wan-animate-2,draft,,{PROMPT}",
+    f"animate ,wan-animate-2-distilled,,{PROMPT}",
+    f"animate wan-animate-2-distilled,wan-animate-2,,{PROMPT}",
+    f"animate tiny-2,,,{PROMPT}",
+    "animate ,,,",
+)
+
+
+def test_a_config_that_states_the_presets_of_the_models_means_what_it_meant(demo):
+    """So nothing runs again, whether they stand in the user's file or not."""
+    stated = {**PRESETS, **yaml.safe_load(STATED)}
+    for defaults in ({}, {"preset": "wan-animate-2"}, {"preset": "draft", "shift": 3.0}):
+        defaults["prompt"] = PROMPT
+        with_them, without = (
+            table_of(demo, *OF_ALL_KINDS, presets=presets, defaults=defaults)
+            for presets in (stated, PRESETS)
+        )
+        assert len(with_them.clips) == 7
+        assert [clip.settings.given() for clip in with_them.clips.values()] == [
+            clip.settings.given() for clip in without.clips.values()
+        ]
+
+
+def test_a_model_s_preset_holds_with_a_config_that_has_none_or_a_part_of_it(demo):
+    mine = {"wan-animate-2": {"steps": 30}, "wan-animate-2-distilled": {}}
+    shown = []
+    for presets in ({}, {"standard": {"steps": 20, "guidance_scale": 1.0}}, mine):
+        rows = (f"animate {name},{PROMPT}" for name in MODELS if name.startswith("wan-animate-2"))
+        clips = table_of(demo, "model,prompt", *rows, presets=presets).clips.values()
+        stated = [clip.settings for clip in clips]
+        assert {(s.solver, s.shift, s.fps, s.segment_frames) for s in stated} == {
+            ("dpm++", 5.0, "24", 81)
+        }
+        assert all("三条腿" in s.negative_prompt for s in stated)
+        shown.append([(s.preset, s.steps, s.guidance_scale) for s in stated])
+    names = "wan-animate-2", "wan-animate-2-distilled"
+    assert shown[0] == shown[1] == [(names[0], 40, 3.0), (names[1], 10, 1.0)]
+    assert shown[2] == [(names[0], 30, 3.0), (names[1], 10, 1.0)]
+
+
+def test_the_preset_of_a_model_can_be_named_with_any_config(demo):
+    values = {"presets": {}, "defaults": {"preset": "wan-animate-2-distilled", "prompt": PROMPT}}
+    assert config_mistakes(values) == []
+    table = table_of(demo, "preset", "animate ", "animate wan-animate-2", "animate ultra", **values)
+    assert [clip.model.name for clip in table.clips.values()] == [
+        "wan-animate-2-distilled",
+        "wan-animate-2",
+    ]
+    assert "known are wan-animate-2, wan-animate-2-distilled" in table.row_mistakes[4][0]
 
 
 def test_the_key_model_is_that_of_rows_without_one(demo):

@@ -7,6 +7,7 @@ import yaml
 from animate.atomic import atomic_output
 from animate.config.configuration import Configuration
 from animate.config.documents import editor_schema, with_tables
+from animate.config.resolve import presets_of
 
 CONFIG = Path(__file__).parents[2] / "config"
 
@@ -16,7 +17,7 @@ def documents() -> dict[Path, str]:
     config = Configuration(**yaml.safe_load((CONFIG / "config.yaml").read_text("utf-8")))
     readme = CONFIG / "README.md"
     return {
-        readme: with_tables(readme.read_text("utf-8"), config.presets),
+        readme: with_tables(readme.read_text("utf-8"), presets_of(config)),
         CONFIG / "config.schema.json": editor_schema(),
     }
 

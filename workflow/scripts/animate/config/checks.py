@@ -7,6 +7,7 @@ from animate.config.configuration import Configuration, stated
 from animate.config.fields import extra_of
 from animate.config.mistakes import Mistake, find_mistakes, nearest_name
 from animate.config.models.known import MODELS
+from animate.config.resolve import preset_names
 from animate.config.sbatch import flags_problem, plugin_takes
 from animate.config.settings import ClipSettings
 
@@ -16,7 +17,7 @@ def config_mistakes(config: dict[str, Any]) -> list[Mistake]:
     mistakes = find_mistakes(Configuration, stated(config))
     preset = (config.get("defaults") or {}).get("preset")
     if isinstance(preset, str):
-        mistakes += preset_mistakes(preset, config.get("presets") or {}, "defaults.preset")
+        mistakes += preset_mistakes(preset, config.get("presets") or (), "defaults.preset")
     if isinstance(config.get("cluster"), dict):
         mistakes += cluster_mistakes(config["cluster"])
     for name, group in (config.get("presets") or {}).items():
@@ -39,11 +40,14 @@ def cluster_mistakes(cluster: dict[str, Any]) -> list[Mistake]:
 
 
 def preset_mistakes(preset: str, presets: Iterable[str], key: str = "preset") -> list[Mistake]:
-    """Return the mistake of naming a preset that the configuration does not have."""
-    known = list(presets)
+    """Return the mistake of naming a preset that neither the config nor a model has.
+
+    `presets` are the names of the config's own.
+    """
+    known = preset_names(presets)
     if preset in known:
         return []
-    problem = f"'{preset}' is no preset of config.yaml; {nearest_name(preset, known)}"
+    problem = f"'{preset}' is no preset; {nearest_name(preset, known)}"
     return [Mistake(key, problem)]
 
 

@@ -124,7 +124,10 @@ class Configuration(Declared):
         "a mapping of settings",
     )
     presets: dict[str, ClipSettings] = setting(
-        {}, "Named groups of settings", "a mapping from a name to settings"
+        {},
+        "Named groups of settings; what stands under the name of a preset that a model comes with"
+        " goes over that one",
+        "a mapping from a name to settings",
     )
     cluster: ClusterConfig = setting(
         ClusterConfig(),

@@ -26,11 +26,11 @@ DECLARATIONS: dict[str, type[BaseModel]] = {
 LONGEST_DEFAULT = 40
 
 
-def with_tables(text: str, presets: dict[str, ClipSettings]) -> str:
+def with_tables(text: str, presets: dict[str, dict[str, Any]]) -> str:
     """Return a Markdown text whose marked tables are made anew.
 
     A table stands between the lines `<!-- NAME -->` and `<!-- end -->`; it is a name of
-    `DECLARATIONS`, or "presets".
+    `DECLARATIONS`, or "presets", whose settings are given by their names.
     """
 
     def table(match: re.Match) -> str:
@@ -51,13 +51,13 @@ def declared_rows(model: type[BaseModel]) -> Iterator[str]:
         yield row if required else f"{row} {_shown(field.default)} |"
 
 
-def preset_rows(presets: dict[str, ClipSettings]) -> Iterator[str]:
+def preset_rows(presets: dict[str, dict[str, Any]]) -> Iterator[str]:
     """Yield the lines of a table of presets and the settings that they state."""
-    given = {name: preset.given() for name, preset in presets.items()}
-    names = [name for name in ClipSettings.model_fields if any(name in g for g in given.values())]
+    stated = {name for values in presets.values() for name in values}
+    names = [name for name in ClipSettings.model_fields if name in stated]
     yield f"| preset | {' | '.join(names)} |"
     yield "|---" * (len(names) + 1) + "|"
-    for preset, values in given.items():
+    for preset, values in presets.items():
         yield f"| {preset} | {' | '.join(_shown(values.get(name)) for name in names)} |"
 
 

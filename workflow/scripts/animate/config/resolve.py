@@ -5,6 +5,7 @@ from typing import Any
 
 from animate.config.configuration import Configuration
 from animate.config.fields import Declared
+from animate.config.models.known import MODELS
 from animate.config.settings import ClipSettings
 
 
@@ -16,7 +17,7 @@ def resolve(row: dict[str, Any], config: Configuration) -> ClipSettings:
     model, the standard one takes its place.
     """
     defaults = config.defaults.given()
-    presets = {name: preset.given() for name, preset in config.presets.items()}
+    presets = presets_of(config)
     named = [row["preset"]] if "preset" in row else []
     default = config.defaults.preset
     groups = [row, *(presets[name] for name in named), defaults, presets.get(default, {})]
@@ -31,6 +32,24 @@ def resolve(row: dict[str, Any], config: Configuration) -> ClipSettings:
         stated = _over(stated, group)
     preset = [default, *own, *named][-1]
     return ClipSettings(**stated | {"model": model, "preset": preset})
+
+
+def presets_of(config: Configuration) -> dict[str, dict[str, Any]]:
+    """Return the settings of each preset by its name: the config's, over the one of a model."""
+    own = {name: preset.given() for name, preset in config.presets.items()}
+    names = preset_names(config.presets)
+    return {name: _over(_model_preset(name), own.get(name, {})) for name in names}
+
+
+def preset_names(own: Iterable[str]) -> list[str]:
+    """Return the names of the presets that there are: those of the config, and the models' ones."""
+    models = (name for name, model in MODELS.items() if model.preset)
+    return list(dict.fromkeys([*own, *models]))
+
+
+def _model_preset(name: str) -> dict[str, Any]:
+    model = MODELS.get(name)
+    return {"model": name, **model.preset} if model and model.preset else {}
 
 
 def clip_model(groups: Iterable[dict[str, Any]], config: Configuration) -> str:

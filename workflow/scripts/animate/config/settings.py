@@ -484,12 +484,13 @@ class ClipSettings(
     model: ModelName = setting(
         "wan2.2-animate-14b",
         "Which weights; the key `model` of config.yaml where nobody states it here. A preset of the"
-        " model's name stands under the one that the row names",
+        " model's name stands under the one that the row names; wan-animate-2 and its distilled"
+        " model come with one",
     )
     preset: str = setting(
         "standard",
         "Named group of settings under `presets:`",
-        "the name of a preset in config.yaml",
+        "the name of a preset in config.yaml, or of a model that has one",
     )
     prompt: str = setting(
         "视频中的人在做动作",

@@ -1,7 +1,8 @@
 """What the workflow has to know of a generation model; its weights say the rest."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 # How a model is told of the motion: by a drawn pose and face crops, or by the driving video itself.
 POSED, DRIVEN = "posed", "driven"
@@ -31,7 +32,9 @@ class GenerationModel:
     transformer. `prompt_form`: how its prompt must be written, "" when there is a default.
     `cleans_prompts`: whether spaces and entities of prompts are put in order before they are
     encoded. `log_scale`: what it wants added to the scores of the first generated frame's keys.
-    `speed`: of the published size. `notice`: what the videos of a small model are, "" for others.
+    `speed`: of the published size. `preset`: what a clip of it has under the user's settings, as
+    values of theirs; it is the preset of the model's name. `notice`: what the videos of a small
+    model are, "" for others.
     """
 
     name: str
@@ -44,6 +47,7 @@ class GenerationModel:
     prompt_form: str = ""
     cleans_prompts: bool = True
     log_scale: float = 0.0
+    preset: Mapping[str, Any] = field(default_factory=dict, hash=False)
     notice: str = ""
 
     @property

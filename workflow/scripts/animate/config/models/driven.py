@@ -21,6 +21,21 @@ PROMPT_FORM = (
     " 'description of the background'. For example:"
     " 人物外观描述：一位黑色短发的年轻女性，身穿红色连衣裙。背景描述：纯白色背景，光线均匀明亮。"
 )
+NEGATIVE_PROMPT = (
+    "过曝，静态，细节模糊不清，字幕，静止，整体发灰，最差质量，低质量，JPEG压缩残留，丑陋的，残缺的，"
+    "多余的手指，画得不好的手部，画得不好的脸部，畸形的，毁容的，形态畸形的肢体，手指融合，静止不动的画面，三条腿"
+)
+# As its authors sample.
+PRESET = {
+    "fps": "24",
+    "segment_frames": 81,
+    "conditioning_frames": 1,
+    "solver": "dpm++",
+    "shift": 5.0,
+    "steps": 40,
+    "guidance_scale": 3.0,
+    "negative_prompt": NEGATIVE_PROMPT,
+}
 WAN_ANIMATE_2 = GenerationModel(
     "wan-animate-2",
     kind=DRIVEN,
@@ -31,14 +46,21 @@ WAN_ANIMATE_2 = GenerationModel(
     speed=Speed(attention=9.08, linear=2.8, first_pass=11.4 / 12.9),
     prompt_form=PROMPT_FORM,
     cleans_prompts=False,
+    preset=PRESET,
 )
 DRIVEN_MODELS = (
     WAN_ANIMATE_2,
     # It was distilled with this number; without it the first frame takes over the others.
-    replace(WAN_ANIMATE_2, name="wan-animate-2-distilled", log_scale=-1.3),
+    replace(
+        WAN_ANIMATE_2,
+        name="wan-animate-2-distilled",
+        log_scale=-1.3,
+        preset=PRESET | {"steps": 10, "guidance_scale": 1.0},
+    ),
     replace(
         WAN_ANIMATE_2,
         name="tiny-2",
+        preset={},
         notice="The tiny model of Wan-Animate-2 has random weights: its videos are noise by"
         " design.",
     ),
