@@ -8,6 +8,7 @@ from animate.config.job import (
     REPLACE_INPUTS,
     TIMELINE,
 )
+from animate.config.rows.seeds import row_name
 
 
 def sampler_job(wildcards, input, output):
@@ -32,6 +33,9 @@ def sampler_job(wildcards, input, output):
             "transformer_file": transformer_path(clip),
         },
     }
+    if not clip.model.posed:
+        # No input of the rule: finished clips are not sampled again.
+        job["shown"] = f"{RESULTS}/{row_name(clip.name)}/src_ref.png"
     return json.dumps(job, ensure_ascii=False)
 
 

@@ -12,21 +12,26 @@ from animate.journal.sink import sampled_frames
 from animate.results.provenance import read_json
 from animate.stage import run_stage, stage_parser, warn
 from animate.video.files import VideoWriter, read_video, video_info
+from animate.video.framed import Part
 
 
 def main(args):
     info = video_info(args.video)
-    journal = Journal(args.journal, read_json(args.record).get("key", ""))
+    record = read_json(args.record)
+    journal = Journal(args.journal, record.get("key", ""))
     segments = journal.whole_clip(info.frame_count)
-    if segments is None:
+    framing = record.get("frame")
+    size = tuple(framing["size"]) if framing else info.size
+    if segments is not None:
+        frames = frames_of(journal, segments, args.blend)
+    else:
         warn(
             f"its frames are taken from {args.video}, in which H.264 has changed them a little:"
             " they were sampled before another row took them; to have them exactly, delete it"
         )
-    frames = (
-        read_video(args.video) if segments is None else frames_of(journal, segments, args.blend)
-    )
-    with VideoWriter(args.output, info.size, info.frame_rate, "exact") as video:
+        part = Part(*framing["shown"]) if framing else Part(0, 0, *size)
+        frames = (part.put_back(frame, size) for frame in read_video(args.video))
+    with VideoWriter(args.output, size, info.frame_rate, "exact") as video:
         for frame in frames:
             video.write(frame)
     remove_journal(args.journal)

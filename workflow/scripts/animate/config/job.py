@@ -33,7 +33,8 @@ TIMELINE = "timeline"
 class SamplingJob:
     """One clip to sample: its input files by role, what to write and where to keep state.
 
-    `output` is the video, `record` the JSON file that tells what sampled each segment.
+    `output` is the video, `record` the JSON file that tells what sampled each segment. Where
+    `shown` is a picture, the video is the part of the model's frame in which that picture lies.
     """
 
     clip: str
@@ -45,6 +46,7 @@ class SamplingJob:
     journal: Path
     progress: Path | None
     settings: SamplingSettings
+    shown: Path | None = None
 
     @property
     def driven(self) -> bool:
@@ -68,7 +70,7 @@ def read_job(path: Path) -> SamplingJob:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ClipError(f"settings file {path} cannot be read: {error}") from error
-    _check_keys(path, content, {f.name for f in fields(SamplingJob)}, optional={"progress"})
+    _check_keys(path, content, {f.name for f in fields(SamplingJob)}, {"progress", "shown"})
     if content["mode"] not in MODES:
         raise ClipError(f"{path}: mode '{content['mode']}' must be {' or '.join(MODES)}")
     settings = _settings(path, content["settings"])
@@ -82,6 +84,7 @@ def read_job(path: Path) -> SamplingJob:
         journal=Path(content["journal"]),
         progress=Path(content["progress"]) if content.get("progress") else None,
         settings=settings,
+        shown=Path(content["shown"]) if content.get("shown") else None,
     )
 
 

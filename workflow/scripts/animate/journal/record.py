@@ -47,6 +47,7 @@ def write_record(
     inputs: dict[str, dict[str, str]],
     seconds: dict[str, float],
     made_by: list[dict[str, Any]],
+    frame: dict[str, Any] | None = None,
 ) -> None:
     """Write as JSON what a clip's sampler read, how long it took, and what made each segment.
 
@@ -57,8 +58,10 @@ def write_record(
         seconds: those of each stage of this process.
         made_by: what sampled each segment. Neighbours that were made alike are one entry, `first`
             to `last` (the first segment is 1) with the `seconds` of all its segments.
+        frame: of a video that shows a part of the frames, their `size` and that part, `shown`.
     """
     record = {"key": key, "inputs": inputs, "seconds": seconds, "segments": _runs(made_by)}
+    record |= {"frame": frame} if frame else {}
     with atomic_output(path) as temporary:
         temporary.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", "utf-8")
 

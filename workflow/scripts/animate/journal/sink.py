@@ -21,6 +21,7 @@ from animate.journal.joins import Joiner, Joins
 from animate.journal.lock import held
 from animate.journal.segments import Journal, NewSegment, full_disk, remove_unfinished
 from animate.video.files import VideoInfo, VideoWriter
+from animate.video.framed import Part
 
 
 class Sink:
@@ -109,11 +110,12 @@ def open_sink(
     lengths: Sequence[int],
     say: Callable[[str], None],
     joins: Joins | None = None,
+    part: Part | None = None,
 ) -> Iterator[Sink]:
     """Yield a sink that knows which of a clip's segments are finished.
 
     `lengths` are the new frames of each segment, `joins` what each paints again, nothing if not
-    given.
+    given. The video shows the `part` of the frames, or else all of them.
     When the block ends without an error all segments are in it, and the video is `output`. The
     journal stays for the rule that finishes the clip. While the block runs no other process has
     this journal.
@@ -122,6 +124,7 @@ def open_sink(
         ClipError: the disk is full, or a finished segment is damaged.
     """
     joins = joins or Joins([0] * len(lengths))
+    part = part or Part(0, 0, *info.size)
     with held(folder, say):
         journal = Journal(folder, key)
         finished = journal.count(len(lengths))
@@ -132,8 +135,8 @@ def open_sink(
         remove_unfinished(folder)
         try:
             with (
-                VideoWriter(output, info.size, info.frame_rate, "result") as video,
-                _Encoder(journal, video, joins) as encoder,
+                VideoWriter(output, part.size, info.frame_rate, "result") as video,
+                _Encoder(journal, video, joins, part) as encoder,
                 ThreadPoolExecutor(1, "journal") as thread,
             ):
                 for index in range(finished):
@@ -151,8 +154,8 @@ def open_sink(
 class _Encoder:
     """A thread that writes frames into the video, and segments of the journal, as they come."""
 
-    def __init__(self, journal: Journal, video: VideoWriter, joins: Joins):
-        self._journal, self._video = journal, video
+    def __init__(self, journal: Journal, video: VideoWriter, joins: Joins, part: Part):
+        self._journal, self._video, self._part = journal, video, part
         self._joiner = Joiner(joins)
         self._queue: SimpleQueue[tuple[int, torch.Tensor | None] | None] = SimpleQueue()
         self._taken = self._written = 0
@@ -199,7 +202,7 @@ class _Encoder:
                 for frame in self._joiner.take(segment, whole):
                     if self._stopped.is_set():
                         return
-                    self._video.write(frame)
+                    self._video.write(self._part.cut(frame))
                 self._written += 1
         except BaseException as error:
             self._error = error

@@ -1,6 +1,8 @@
 """A whole job: a clip's segments taken from the journal or sampled, and its video written."""
 
 import time
+from dataclasses import astuple
+from typing import Any
 
 import torch
 
@@ -29,6 +31,8 @@ from animate.sampling.progress import Progress
 from animate.sampling.segments import Segment
 from animate.sampling.stopping import stopping
 from animate.sampling.weights import job_loras, job_transformer
+from animate.video.framed import Part, shown_part
+from animate.video.reference import load_reference
 
 
 def run_job(
@@ -41,8 +45,8 @@ def run_job(
 
     `models` are the machine's, which stay loaded for later clips.
 
-    The video has as many frames as the pose video, at the same rate. The journal stays, for the
-    rule that finishes the clip to remove.
+    The video has as many frames as the pose video, at the same rate. The journal has them whole,
+    whatever part of them the video shows, and stays for the rule that finishes the clip to remove.
 
     Raises:
         ClipError: an input, the model or a LoRA cannot be used, or the disk is full.
@@ -57,14 +61,29 @@ def run_job(
     key = job_key(job, loras, hashes, clip.shots, clip.prompts)
     lengths = [segment.new_frames for segment in clip.segments]
     joins = Joins([segment.overlap for segment in clip.segments], job.settings.overlap_blend)
-    where = job.journal, key, job.output, clip.info, lengths, progress.say, joins
+    part = _part(clip)
+    where = job.journal, key, job.output, clip.info, lengths, progress.say, joins, part
     with open_sink(*where) as sink:
         _sample(clip, loras, machine, progress, sink, models)
     progress.stage("video")
     read = {role: {"path": str(job.inputs[role]), "sha256": hashes[role]} for role in hashes}
     read |= transformer_record(job)
-    write_record(job.record, key, read, progress.seconds, sink.made_by)
+    write_record(job.record, key, read, progress.seconds, sink.made_by, _framing(clip, part))
     progress.say(f"finished: {clip.info.frame_count} frames in {job.output}")
+
+
+def _part(clip: SegmentedClip) -> Part:
+    """Return the part of its frames that a clip's video shows."""
+    if clip.job.shown is None:
+        return Part(0, 0, *clip.info.size)
+    return shown_part(load_reference(clip.job.shown).shape[1::-1], clip.info.size)
+
+
+def _framing(clip: SegmentedClip, part: Part) -> dict[str, Any] | None:
+    """Return for the record what a video shows of its frames; nothing when that is all."""
+    if part.size == clip.info.size:
+        return None
+    return {"size": clip.info.size, "shown": astuple(part)}
 
 
 def _sample(

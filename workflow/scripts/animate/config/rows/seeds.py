@@ -17,6 +17,11 @@ def read_seeds(cell: str) -> list[int]:
     return list(range(first, last + 1)) if good else []
 
 
+def row_name(clip: str) -> str:
+    """Return the name of the clip with the first seed of a row, whose files the others share."""
+    return clip.partition(BETWEEN)[0]
+
+
 def seed_name(clip: str, seed: int) -> str:
     """Return the name of the clip that is a row's with another seed than its first."""
     return f"{clip}{BETWEEN}{seed}"
