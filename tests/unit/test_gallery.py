@@ -12,9 +12,12 @@ import pytest
 from PIL import Image
 
 from animate.config.configuration import Configuration
-from animate.config.table import read_table
+from animate.config.settings import ClipSettings
+from animate.config.table import Clip, read_table
 from animate.failure_note import FailureNote, write_note
+from animate.gallery.entry import Entry
 from animate.gallery.pages import write_gallery
+from animate.gallery.standing import FINISHED, Standing
 from animate.results.templates import changed_first
 from animate.watch.unfinished import unfinished
 
@@ -75,6 +78,20 @@ def record_of(name, **settings):
         "figures": {"pose_error": 0.12, "seams_worst_seconds": [0.4, 1.5], "identity": None},
         "packages": {"av": "18"},
     }  # fmt: skip
+
+
+def test_a_result_has_its_own_size(tmp_path):
+    record = record_of("part")
+    record["output"] |= {"size": [832, 464]}
+    record["sampling"]["frame"] = {"size": [832, 480], "shown": [0, 8, 832, 464]}
+    found = {}
+    for name, content in (("part", record), ("whole", record_of("whole")), ("waits", None)):
+        write_clip(tmp_path, name, content)
+        row = Clip(name, "v.mp4", "r.png", "animate", ClipSettings())
+        entry = Entry(row, Standing(FINISHED), tmp_path / name)
+        found[name] = entry.shape["size"], entry.place
+    assert found.pop("part") == ([832, 464], "0.000000 0.016667 1.000000 0.966667")
+    assert found == dict.fromkeys(("whole", "waits"), ([832, 480], ""))
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from animate.config.table import read_table
 from animate.gallery.pages import write_gallery
 from animate.results.poster import write_poster
 from animate.video.files import VideoWriter
+from animate.video.framed import Part
 from chromium import PROGRAM, Chromium
 
 pytestmark = [
@@ -21,6 +22,7 @@ pytestmark = [
     pytest.mark.skipif(PROGRAM is None, reason="there is no Chromium on this machine"),
 ]
 FRAMES, RATE, SIZE, CELL = 75, Fraction(25), (320, 192), 32
+CELLS = np.ones((8, 8, 1), np.uint8)
 NAMES = ("driving", "src_pose", "src_face", "src_mask", "src_bg")
 WIDTHS = (1400, 400)
 PLAYED = '[...document.querySelectorAll("figure:not(.broken) video")]'
@@ -148,6 +150,68 @@ def test_the_slider_parts_driving_video_and_result(chromium, results):
     chromium.run('part("view").value = "difference"; draw()')
     assert abs(drawn(80) - 100) < 6
     assert_clean(chromium)
+
+
+def test_a_part_of_the_frame_lies_over_the_same_part_of_others(tmp_path):
+    """A result without the strips of its frame, 12 and 14 pixels wide, and others in the frame."""
+    for name in ("v.mp4", "r.png"):
+        (tmp_path / name).touch()
+    rows = ["clip,video,reference,mode,seed"]
+    rows += [f"{name},v.mp4,r.png,animate,{seed}" for seed, name in enumerate(("one", "two"))]
+    (tmp_path / "clips.csv").write_text("\n".join(rows))
+    picture = np.kron(np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8), CELLS)
+    part = Part(12, 0, 294, 192)
+    placed = {"size": list(SIZE), "shown": [12, 0, 294, 192]}
+    shas = {"path": "p", "sha256": "s"}
+    for name in ("one", "two"):
+        made = tmp_path / "results" / name
+        made.mkdir(parents=True)
+        timeline = {"frame_count": 5, "frame_rate": "25", "model_size": SIZE, "shots": [0]}
+        (made / "timeline.json").write_text(json.dumps(timeline))
+        for file, frame in (("driving", picture), (name, part.cut(picture))):
+            with VideoWriter(made / f"{file}.mp4", frame.shape[1::-1], RATE) as video:
+                for _ in range(5):
+                    video.write(frame)
+        sampling = {"seconds": {}, "segments": []} | ({"frame": placed} if name == "one" else {})
+        record = {"clip": name, "settings": {}, "inputs": {}, "packages": {}, "sampling": sampling}
+        record |= {"output": shas | {"size": [294, 192]}}
+        (made / f"{name}.json").write_text(json.dumps(record))
+        (made / f"{name}.html").touch()
+    places = {key: str(tmp_path / key) for key in ("results", "logs")}
+    config = Configuration(clips=str(tmp_path / "clips.csv"), **places)
+    write_gallery(config, read_table(config.clips, config))
+    pixels = "[...brush.getImageData(0, 0, canvas.width, canvas.height).data]"
+    with Chromium(tmp_path / "profile", WIDTHS[0]) as page:
+
+        def drawn(left, right, view):
+            page.run(f'choices.left.value = "{left}"; choices.right.value = "{right}"')
+            page.run(f'part("view").value = "{view}"; choose()')
+            width, height = page.run("[canvas.width, canvas.height]")
+            return np.array(page.run(pixels)).reshape(height, width, 4)[..., :3]
+
+        page.open(tmp_path / "results/one/index.html")
+        page.run(STILL)
+        seek(page, 2)
+        over = drawn("Driving video", "Result", "difference")
+        assert over.shape == (192, 294, 3) and over.mean() < 2
+        under = drawn("Result", "Driving video", "difference")
+        assert under.shape == (192, 320, 3) and part.cut(under).mean() < 2
+        # Beside each other, neither lies over the other.
+        beside = drawn("Driving video", "Result", "beside")
+        assert beside.shape == (192, 588, 3)
+        assert np.abs(beside[:, :294] - beside[:, 294:]).mean() < 2
+        # One of whose place nothing is known is fitted into the frame.
+        page.run('compare("../two/two.mp4", { name: "two" })')
+        page.run(STILL)
+        other = drawn("Result of two", "Driving video", "slider")
+        assert np.abs(other[:, 13:160] - part.cut(picture)[:, :147]).mean() < 5
+        page.open(tmp_path / "results/two/index.html")
+        page.run(STILL)
+        page.run('part("other").value = "../one/one.mp4"')
+        page.run('part("other").dispatchEvent(new Event("change"))')
+        page.run(STILL)
+        assert page.run('place(titled("Result of one"))') == [0.0375, 0, 0.91875, 1]
+        assert_clean(page)
 
 
 def test_another_result_is_played_beside(chromium, results):

@@ -55,8 +55,9 @@ def make_page(tmp_path_factory):
     edited = [folder / "retarget_reference.png", folder / "retarget_driver.png"]
     for picture in edited:
         Image.new("RGB", (300, 200), "blue").save(picture)
-    return lambda pose=video, **more: render_page(
-        video, timeline, pose, folder / "reference.png", video, provenance,
+    return lambda pose=video, frame=None, **more: render_page(
+        video, timeline, pose, folder / "reference.png", video,
+        provenance | {"sampling": provenance["sampling"] | ({"frame": frame} if frame else {})},
         folder / "preview.png", {"body": 1.0, **more}, edited,
     )  # fmt: skip
 
@@ -81,6 +82,13 @@ def test_page_of_a_clip_without_a_pose_says_which_figures_it_cannot_have(make_pa
     without = make_page(pose=None)
     assert without.count(said) == 1 and 'data-title="Pose"' not in without
     assert said not in page and 'data-title="Pose"' in page
+
+
+def test_page_places_a_part_of_the_frame(make_page, page):
+    shown = make_page(frame={"size": [320, 256], "shown": [0, 8, 320, 240]})
+    place = 'data-title="Result" data-place="0.000000 0.031250 1.000000 0.937500"'
+    assert place in shown and shown.count("data-place=") == 1
+    assert "data-place=" not in page
 
 
 def test_page_of_incompressible_videos_opens_in_chromium(page):

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from animate.demo.clips import write_demo
+from animate.video.files import video_info
 from project import new_project
 
 FRAMES = {"video": "../demo/driving.mp4", "reference": "../demo/character.png", "mode": "animate"}
@@ -97,6 +98,15 @@ def test_both_models_in_one_table_and_only_what_changed_runs_again(mixed, tmp_pa
         ).is_file()
     record = json.loads((folder / "driven/driven.json").read_text())
     assert record["model"]["path"] == "models/tiny-2" and record["settings"]["driving_prompt"]
+    # Seeds share the reference, whose shape the frame does not have: its strips are not shown.
+    for clip in ("driven", "on", "on~seed2"):
+        timeline = json.loads((folder / clip / "timeline.json").read_text())
+        made = json.loads((folder / clip / f"{clip}.json").read_text())
+        shown = video_info(folder / clip / f"{clip}.mp4").size
+        assert list(shown) == made["output"]["size"] == [96, 132]
+        assert timeline["model_size"] == made["sampling"]["frame"]["size"] == [96, 144]
+    assert video_info(folder / "driven/intermediate.mp4").size == (96, 144)
+    assert "frame" not in json.loads((folder / "posed/posed.json").read_text())["sampling"]
     figures = record["figures"]
     assert "identity" in figures and "pose_error" not in figures
     for page in ("driven/index.html", "driven/driven.html", "posed/posed.html"):

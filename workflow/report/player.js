@@ -12,6 +12,8 @@ const titled = title => videos().find(video => video.dataset.title === title);
 // The others follow this one; it has the sound.
 const lead = () => titled("Result") || videos()[0];
 const frames = () => Math.max(Math.round(lead().duration * rate) || 1, 1);
+// What a video shows of the model's frame, as shares of it: left, top, width, height.
+const place = video => (video.dataset.place || "0 0 1 1").split(" ").map(Number);
 const shownFrame = () => playing ? Math.min(Math.floor(lead().currentTime * rate + 0.01), frames() - 1) : wanted;
 
 function seek(frame) {
@@ -76,10 +78,19 @@ function draw() {
   }
   stage.classList.toggle("slider", view === "slider");
   stage.style.setProperty("--split", 100 * split + "%");
+  // The model's frame, of which the right video may show a part.
+  const [left0, top0, across, down] = place(right);
+  const frame = { x: -left0 / across * width, y: -top0 / down * height, w: width / across, h: height / down };
   const paint = (video, x) => {
-    const scale = Math.min(width / video.videoWidth, height / video.videoHeight);
-    const w = video.videoWidth * scale, h = video.videoHeight * scale;
-    brush.drawImage(video, x + (width - w) / 2, (height - h) / 2, w, h);
+    const [l, t, w, h] = place(video), whole = { w: video.videoWidth / w, h: video.videoHeight / h };
+    const scale = Math.min(frame.w / whole.w, frame.h / whole.h);
+    const at = { x: frame.x + (frame.w - whole.w * scale) / 2, y: frame.y + (frame.h - whole.h * scale) / 2 };
+    brush.save();
+    brush.beginPath();
+    brush.rect(x, 0, width, height);
+    brush.clip();
+    brush.drawImage(video, x + at.x + l * whole.w * scale, at.y + t * whole.h * scale, video.videoWidth * scale, video.videoHeight * scale);
+    brush.restore();
   };
   brush.clearRect(0, 0, canvas.width, height);
   paint(right, width * (beside - 1));
@@ -129,13 +140,14 @@ function begin(video) {
   if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(shown);
 }
 
-function compare(source, name) {
+function compare(source, { name, place }) {
   player.querySelector("figure.other")?.remove();
   if (source) {
     const figure = document.createElement("figure"), video = document.createElement("video");
     const caption = document.createElement("figcaption");
     figure.className = "other";
     Object.assign(video, { src: source, muted: true, playsInline: true, preload: "auto" });
+    if (place) video.dataset.place = place;
     video.dataset.title = caption.textContent = `Result of ${name}`;
     figure.append(video, caption);
     part("tracks").append(figure);
@@ -154,7 +166,7 @@ part("split").addEventListener("input", draw);
 part("view").addEventListener("change", draw);
 part("speed").addEventListener("change", follow);
 Object.values(choices).forEach(select => select.addEventListener("change", choose));
-part("other")?.addEventListener("change", event => compare(event.target.value, event.target.selectedOptions[0].dataset.name));
+part("other")?.addEventListener("change", event => compare(event.target.value, event.target.selectedOptions[0].dataset));
 part("full").addEventListener("click", () => document.fullscreenElement ? document.exitFullscreen() : player.requestFullscreen());
 part("sound").addEventListener("click", event => {
   lead().muted = !lead().muted;

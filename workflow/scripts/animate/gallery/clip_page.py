@@ -57,7 +57,10 @@ def clip_page(
         posed=clip.model.posed,
         shape=entry.shape,
         notice=SMALL_MODELS.get(Path(entry.record.get("model", {}).get("path", "")).name),
-        tracks=[Track(title, address(path, folder)) for title, path in entry.tracks().items()],
+        tracks=[
+            Track(title, address(path, folder), entry.place if path == entry.result else "")
+            for title, path in entry.tracks().items()
+        ],
         rate=entry.rate,
         cuts=entry.timeline.get("shots", [0])[1:],
         edited={
@@ -85,6 +88,7 @@ def _others(entry: Entry, alike: list[Entry]) -> list[dict[str, str]]:
         {
             "name": other.clip.name,
             "source": address(other.result, entry.folder),
+            "place": other.place,
             "difference": _difference(other, entry),
         }
         for other in others[:MOST_OTHERS]

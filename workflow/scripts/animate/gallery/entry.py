@@ -10,6 +10,7 @@ from typing import Any
 from animate.config.table import Clip
 from animate.gallery.standing import FINISHED, Standing
 from animate.results.provenance import read_json
+from animate.results.templates import place_in_frame
 
 # The videos that play in step with the result, in the order of the page.
 TRACKS = {
@@ -59,7 +60,8 @@ class Entry:
     def shape(self) -> dict[str, Any]:
         """`frames`, `size` and `frame_rate` of the result, as far as they are known."""
         if found := self.timeline:
-            size, rate = found["model_size"], found["frame_rate"]
+            made, rate = self.record.get("output", {}), found["frame_rate"]
+            size = made.get("size", found["model_size"])
             return {"frames": found["frame_count"], "size": size, "frame_rate": rate}
         return {}
 
@@ -72,6 +74,11 @@ class Entry:
     def result(self) -> Path:
         """The finished video; it may not be there."""
         return self.folder / f"{self.clip.name}.mp4"
+
+    @property
+    def place(self) -> str:
+        """What the result shows of the model's frame, see `Track`."""
+        return place_in_frame(self.record)
 
     @property
     def poster(self) -> Path | None:

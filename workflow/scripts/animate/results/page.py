@@ -15,7 +15,7 @@ import numpy as np
 from animate.config.models.known import SMALL_MODELS
 from animate.editing.outcome import UNEDITED
 from animate.results.poster import shrunk
-from animate.results.templates import EDITED, Track, changed_first, render
+from animate.results.templates import EDITED, Track, changed_first, place_in_frame, render
 from animate.video.files import VideoWriter, read_video
 from animate.video.reference import load_reference
 from animate.video.sound import mux_sound
@@ -49,7 +49,8 @@ def render_page(
     rate = timeline.frame_rate
     videos = {"Driving video": driving} | ({"Pose": pose} if pose else {})
     tracks = [Track(name, _video_data(read_video(path), rate)) for name, path in videos.items()]
-    tracks.append(Track("Result", _video_data(read_video(result), rate, sound=result)))
+    shown = _video_data(read_video(result), rate, sound=result)
+    tracks.append(Track("Result", shown, place_in_frame(provenance)))
     changed, others = changed_first(provenance["settings"])
     if UNEDITED in metrics.get("edit_problems", {}).values():
         edited = ()

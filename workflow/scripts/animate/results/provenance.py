@@ -42,6 +42,8 @@ def make_provenance(
     configurations are hashed; `weights` maps the sources.json of other folders to the names of the
     parts that the clip used.
     """
+    # Of the model's frame.
+    shown = sampling.get("frame", {}).get("shown")
     return {
         "clip": clip,
         "mode": sampled["mode"],
@@ -54,7 +56,7 @@ def make_provenance(
             "sha256": file_hash(result),
             "frames": timeline["frame_count"],
             "frame_rate": timeline["frame_rate"],
-            "size": timeline["model_size"],
+            "size": shown[2:] if shown else timeline["model_size"],
         },
         "model": _model_record(model),
         "weights": {

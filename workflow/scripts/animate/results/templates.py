@@ -17,10 +17,23 @@ EDITED = {"retarget_reference": "Edited reference", "retarget_driver": "Edited d
 
 @dataclass(frozen=True)
 class Track:
-    """One of the videos that a clip's page plays in step, at the address `source`."""
+    """One of the videos that a clip's page plays in step, at the address `source`.
+
+    `place`: what it shows of the model's frame, as the player reads it, "" for all of it.
+    """
 
     title: str
     source: str
+    place: str = ""
+
+
+def place_in_frame(record: dict[str, Any]) -> str:
+    """Return the `place` of a result, by its record."""
+    found = record.get("sampling", {}).get("frame")
+    if not found:
+        return ""
+    sides = zip(found["shown"], found["size"] * 2, strict=True)
+    return " ".join(f"{own / outer:.6f}" for own, outer in sides)
 
 
 def render(template: str, **values: Any) -> str:
