@@ -45,8 +45,15 @@ from animate.model.transformer import SamplingTransformer
 from animate.model.vae import VideoCodec
 from animate.model.wan import TEXT_TOKENS
 from animate.parallel import build, forwards
-from animate.parallel.build import common_plan
-from animate.parallel.plan import FSDP2, OFFLOAD, REPLICATED, Plan, Workload
+from animate.parallel.plan import (
+    FSDP2,
+    OFFLOAD,
+    REPLICATED,
+    Plan,
+    Workload,
+    model_sizes,
+    plans,
+)
 from animate.sampling.models import Models, load_models
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
@@ -188,18 +195,21 @@ def diffusers_step(model, inputs: dict[str, torch.Tensor]):
     return lambda: model(timestep=timestep, **arguments).sample
 
 
-def force(placement: str, kernel: str | None) -> None:
-    """Have models loaded with that placement, as if the GPUs had no memory for a faster one."""
+def force(placement: str, kernel: str | None, by_frames: bool = False) -> None:
+    """Have models loaded by the fastest plan with that placement, whatever memory there is.
+
+    Of weights in host memory no block stays on the GPU. A plan by frames is there where it takes
+    less memory than the plain one; where there is none, loading ends the program.
+    """
 
     def plan(model, device, world, workload, fresh=None) -> Plan:
-        memory = None
-        while True:
-            build.free_memory = partial(lambda memory, device: memory, memory)
-            found = common_plan(model, device, world, workload)
-            # All blocks travel, however much room there is.
-            if found.placement == placement and not found.resident:
+        lengths = workload.tokens, workload.width * workload.height, workload.frames, world.size
+        options = workload.branches, workload.vae_precision, workload.attention
+        for found in plans(model_sizes(model), *lengths, *options):
+            if (found.placement, found.by_frames) == (placement, by_frames):
                 return found
-            memory = found.peak - 1
+        way = "by frames " if by_frames else ""
+        raise SystemExit(f"no plan {way}has the weights {placement} on {world.size} ranks")
 
     build.common_plan = plan
     kernels = {kernel: KERNELS[kernel]} if kernel else None
@@ -239,10 +249,11 @@ def main(arguments: argparse.Namespace, machine: Machine) -> None:
     ways = (arguments.precision, placements, arguments.compile, attentions)
     for number, (precision, placement, compiling, way) in enumerate(product(*ways)):
         kind, kernel = way
-        force(placement, kernel)
+        force(placement, kernel, arguments.by_frames)
         models, planned = benchmark.load(precision, replace(machine, compiling=compiling), kind)
         attention = models.made_by["attention"]
         name = f"{precision}, {placement}, compile {compiling}, {attention} attention"
+        name += ", by frames" if arguments.by_frames else ""
         if "vae" in parts and not number:
             benchmark.codec(models.codec)
         if "steps" in parts:
@@ -270,6 +281,7 @@ if __name__ == "__main__":
     parser.add_argument("--precision", nargs="+", default=["bf16"], choices=("bf16", "fp8"))
     parser.add_argument("--attention", nargs="+", default=["exact"], choices=("exact", "8bit"))
     parser.add_argument("--placement", nargs="+", choices=(REPLICATED, FSDP2, OFFLOAD))
+    parser.add_argument("--by-frames", action="store_true", help="the plans that take less memory")
     parser.add_argument("--compile", nargs="+", default=["auto"], choices=("auto", "on", "off"))
     parser.add_argument("--kernels", nargs="+", choices=KERNELS, help="of attention")
     parser.add_argument("--sizes", nargs="+", type=int, choices=(0, 1, 2), help="of the three")

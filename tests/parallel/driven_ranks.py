@@ -18,7 +18,7 @@ LOG_SCALE = -1.3
 
 def check_driven(folder: Path) -> None:
     """Every place of weights, keys and values gives what one process gives."""
-    folder = folder / "driven"
+    whole, folder = folder / "driven", folder / "driven" / "transformer"
     for grid in GRIDS:
         given = tiny_inputs(grid)
         expected = velocities(built(folder, "replicated", None, ResidentDriving), given, LOG_SCALE)
@@ -28,9 +28,18 @@ def check_driven(folder: Path) -> None:
         if grid == GRIDS[0]:
             cases += [(placement, streamed) for placement in ranks.PLACEMENTS[1:]]
         for placement, memory in cases:
-            found = velocities(built(folder, placement, grid, memory), given, LOG_SCALE)
-            error = max(map(relative_error, found, expected))
-            assert error < ranks.TOLERANCE, (grid, placement, memory, error)
+            for by_frames in (False, True):
+                model = built(folder, placement, grid, memory)
+                if by_frames:
+                    model.compute_by_frames()
+                found = velocities(model, given, LOG_SCALE)
+                error = max(map(relative_error, found, expected))
+                assert error < ranks.TOLERANCE, (grid, placement, by_frames, memory, error)
+        if grid == GRIDS[0]:
+            run = partial(velocities, given=given, log_scale=LOG_SCALE)
+            for plan, found in ranks.of_every_plan(whole, run):
+                error = max(map(relative_error, found, expected))
+                assert error < ranks.TOLERANCE, (str(plan), error)
 
 
 def built(
@@ -43,4 +52,4 @@ def built(
 
 def write_driven(folder: Path) -> None:
     """Write the transformer that the check reads, beside the first model's."""
-    tiny_weights().save_pretrained(folder / "driven")
+    tiny_weights().save_pretrained(folder / "driven" / "transformer")

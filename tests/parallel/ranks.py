@@ -2,7 +2,8 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -12,21 +13,35 @@ from diffusers import AutoencoderKLWan
 from safetensors.torch import load_file, save_file
 from torch.distributed.tensor import DTensor
 
+from alive import Alive
 from animate.config.lora_choice import LoraFile
 from animate.demo.model import TRANSFORMER, randomise, write_tiny_model
 from animate.devices.world import World
 from animate.kernels.attention import choose_attention
 from animate.kernels.fp8 import Fp8Linear, convert_to_fp8
 from animate.kernels.ops import choose_ops
-from animate.model.attention import attention
+from animate.model.animate2.attention import attend_driven
+from animate.model.attention import attention, partial_attention
 from animate.model.ops import Ops
 from animate.model.token_sharding import NoSharding, TokenSharding
 from animate.model.transformer import SamplingTransformer
 from animate.model.wan import WanTransformer
 from animate.parallel import build
+from animate.parallel import plan as memory_plan
 from animate.parallel.loading import Resident, fill_transformer
 from animate.parallel.offload import Offloaded
-from animate.parallel.plan import Workload, model_sizes, plan_memory
+from animate.parallel.plan import (
+    FSDP2,
+    OFFLOAD,
+    REPLICATED,
+    Plan,
+    Sizes,
+    Workload,
+    model_sizes,
+    plan_memory,
+    plans,
+    transformer_work,
+)
 from animate.parallel.rows import SharedRows
 from animate.parallel.sharding import Sharded
 from animate.parallel.ulysses import UlyssesSharding
@@ -120,11 +135,94 @@ def check_forward(folder: Path) -> None:
                 result = velocity(built(folder, placement, ulysses), grid)
                 error = relative_error(result, expected)
                 assert error < TOLERANCE, (grid, placement, ulysses, error)
-        for placement, ulysses in (("offload", None), ("fsdp2 offload", grid)):
-            model = built(folder, placement, ulysses)
-            model.compute_by_frames()
-            error = relative_error(velocity(model, grid), expected)
-            assert error < TOLERANCE, (grid, placement, "by frames", error)
+                model = built(folder, placement, ulysses)
+                model.compute_by_frames()
+                error = relative_error(velocity(model, grid), expected)
+                assert error < TOLERANCE, (grid, placement, ulysses, "by frames", error)
+
+
+def check_plans(folder: Path) -> None:
+    """A model that is built by any plan gives what one process gives."""
+    grid = GRIDS[0]
+    expected = velocity(built(folder / "transformer", "replicated"), grid)
+    for plan, found in of_every_plan(folder, lambda model: velocity(model, grid)):
+        error = relative_error(found, expected)
+        assert error < TOLERANCE, (str(plan), error)
+
+
+def of_every_plan(
+    folder: Path, run: Callable[[WanTransformer], torch.Tensor]
+) -> Iterator[tuple[Plan, torch.Tensor]]:
+    """Yield each plan of a model's folder, with what `run` makes of the model built by it."""
+    world, left = World(dist.get_rank(), dist.get_world_size()), None
+    workload, decide = Workload(64, 64, 45), build.common_plan
+    # Less by frames, as it is with the published models.
+    less = {"transformer_work": lambda *lengths: 2 - lengths[5], "vae_work": lambda *lengths: 0}
+    works = {name: getattr(memory_plan, name) for name in less}
+    for name, work in less.items():
+        setattr(memory_plan, name, work)
+
+    def decided(model: WanTransformer, *_) -> Plan:
+        nonlocal left
+        if left is None:
+            pixels = workload.width * workload.height
+            lengths = workload.tokens, pixels, workload.frames, world.size
+            left = plans(model_sizes(model), *lengths)
+            ways = {(plan.placement, plan.by_frames) for plan in left}
+            placements = {REPLICATED, OFFLOAD} | ({FSDP2} if world.size > 1 else set())
+            assert ways == {*product(placements, (False, True))}, ways
+        return left[0]
+
+    build.common_plan = decided
+    while left is None or left:
+        model = build.build_transformer(folder, torch.float32, CPU, [], world, workload, _nothing)
+        plan = left.pop(0)
+        assert model.how["placement"] == plan.placement
+        assert model.how.get("by_frames", False) == plan.by_frames
+        yield plan, run(model.model)
+    build.common_plan = decide
+    for name, work in works.items():
+        setattr(memory_plan, name, work)
+
+
+def _nothing(said: str) -> None:
+    pass
+
+
+@torch.inference_mode()
+def check_memory() -> None:
+    """By frames a rank's part of a block takes no more than is planned, nor much less."""
+    from test_by_frames import FRAME, HEADS, HIDDEN, LATENT_FRAMES, WIDTH, given, random_block
+
+    count, tokens = dist.get_world_size(), FRAME * LATENT_FRAMES
+    sharding = UlyssesSharding(HEADS) if count > 1 else NoSharding()
+    block = random_block(sharding.attend).bfloat16()
+    block.compute_by_frames(sharding.attend_over)
+    own = sharding.shard(torch.zeros(1, tokens, 1))
+    assert own.untyped_storage().nbytes() == own.nbytes, "all tokens are kept"
+    shape = 2, 1, LATENT_FRAMES - 1, FRAME, HEADS // count, WIDTH // HEADS
+    driving = torch.zeros(shape, dtype=torch.bfloat16)
+    kept_apart = torch.nn.ParameterList([torch.nn.Parameter(driving, requires_grad=False)])
+
+    def driven(q, k, v, heads):
+        # As compiled code does, it makes nothing but the result.
+        def merge(shared, own):
+            return shared[0][0].clone()
+
+        seen = driving[..., heads, :].unbind(0)
+        return attend_driven(partial_attention, merge, q, k, v, seen, -1.3)
+
+    for way, kept in ((None, 0), (driven, 1)):
+        inputs = given(block, sharding.first_token(tokens), own.shape[1])
+        sizes = Sizes((0,), 0, WIDTH, HIDDEN, kept)
+        lengths = tokens, 4 * (LATENT_FRAMES - 2) + 1, count, 1
+        planned = transformer_work(sizes, *lengths, by_frames=True)
+        # What is kept of the driving video is counted apart.
+        with Alive(inputs[0], others=kept_apart) as alive:
+            block(*inputs, way)
+        # The embedded condition of a driven model lies beside the block's input.
+        found = alive.peak + 4 * WIDTH * own.shape[1] * kept
+        assert 0.6 * planned < found <= planned, (way, found, planned)
 
 
 def check_load(folder: Path) -> None:
@@ -324,6 +422,8 @@ CHECKS = {
     "forward": check_forward,
     "load": check_load,
     "widened": check_widened,
+    "plans": check_plans,
+    "memory": lambda folder: check_memory(),
     "agree": check_agree,
     "vae": lambda folder: check_vae(),
     "messages": lambda folder: check_messages(),

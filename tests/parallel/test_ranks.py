@@ -41,14 +41,17 @@ def python(*arguments: str) -> subprocess.CompletedProcess:
 @pytest.mark.parametrize(
     ("count", "checks"),
     [
-        (2, ("rows", "vae", "messages", "agree", "load", "widened", "forward", "golden", "driven")),
+        (2, ("rows", "vae", "messages", "agree", "load", "widened", "golden")),
+        (2, ("forward", "plans", "memory", "driven")),
         pytest.param(5, ("rows", "vae", "messages"), marks=pytest.mark.slow),
         pytest.param(3, ("rows", "vae"), marks=pytest.mark.slow),
-        pytest.param(
-            1, ("rows", "vae", "load", "forward", "golden", "driven"), marks=pytest.mark.slow
-        ),
-        pytest.param(
-            4, ("rows", "vae", "load", "forward", "golden", "driven"), marks=pytest.mark.slow
+        *(
+            pytest.param(count, checks, marks=pytest.mark.slow)
+            for count in (1, 4)
+            for checks in (
+                ("rows", "vae", "load", "golden"),
+                ("forward", "plans", "memory", "driven"),
+            )
         ),
     ],
 )

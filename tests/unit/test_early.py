@@ -14,10 +14,11 @@ from animate.devices.machine import Machine
 from animate.devices.world import ALONE
 from animate.errors import ClipError
 from animate.kernels.fp8 import convert_to_fp8
-from animate.parallel import loading
+from animate.parallel import build, loading
 from animate.parallel.build import build_transformer
 from animate.parallel.loading import Resident, fill_transformer
-from animate.parallel.plan import Workload
+from animate.parallel.plan import REPLICATED, Plan, Workload
+from animate.parallel.vae_bands import BandedVaeStream
 from animate.parallel.vae_stream import VaeStream
 from animate.sampling.conditions.latents import nothing
 from animate.sampling.models import KeptModels, load_models
@@ -121,6 +122,30 @@ def test_the_vae_works_before_the_weights_are_taken(model, monkeypatch):
     expected = plain.transformer.state_dict()
     for name, tensor in found.transformer.state_dict().items():
         assert torch.equal(tensor, expected[name]), name
+
+
+@pytest.mark.parametrize("by_frames", [False, True])
+def test_the_vae_that_works_first_takes_bands_where_the_plan_says_so(model, monkeypatch, by_frames):
+    plan = Plan(REPLICATED, 0, by_frames=by_frames)
+    monkeypatch.setattr(build, "common_plan", lambda *options: plan)
+    encoded = []
+    for kind in (VaeStream, BandedVaeStream):
+        monkeypatch.setattr(kind, "encode", recorded(kind.encode, encoded))
+    options = model, [], SEGMENT, Machine(CPU, torch.float32), lambda said: None
+    with EarlyWeights(model / TRANSFORMER, CPU) as early:
+        found = load_models(*options, early, first=nothing(5, 32, 32, CPU))
+    assert encoded == [BandedVaeStream if by_frames else VaeStream]
+    assert found.made_by.get("by_frames", False) is by_frames
+
+
+def recorded(encode, kinds: list):
+    """Return `encode`, which tells the kinds of VAE that are called."""
+
+    def encode_and_tell(stream, *given):
+        kinds.append(type(stream))
+        return encode(stream, *given)
+
+    return encode_and_tell
 
 
 def test_weights_of_another_folder_are_not_taken(model, tmp_path):

@@ -1,5 +1,6 @@
 """The benchmarks run, on a CPU and a tiny model, and their rows say what they should."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -7,9 +8,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from animate.demo.tiny2 import write_tiny_2
+from animate.devices.world import ALONE, World
+from animate.model.transformer import SamplingTransformer
+from animate.parallel import build, forwards
+from animate.parallel.plan import Workload
 from animate.weights.architecture import check_architecture
+from animate.weights.checkpoint import empty_transformer
 from animate.weights.kinds import folder_kind
 
 ROOT = Path(__file__).parents[2]
@@ -101,6 +108,24 @@ def test_steps_are_timed_and_compared_with_the_plain_forward_and_diffusers(model
     assert {*rows} == {f"{name}, 64x48x13" for name in [*compared, *others]}
     assert all(rows[f"{name}, 64x48x13"]["error"] < 1e-4 for name in compared)
     assert all(row["seconds"] > 0 for row in rows.values())
+
+
+@pytest.mark.parametrize("placement", ["replicated", "fsdp2", "offload"])
+@pytest.mark.parametrize("by_frames", [False, True])
+def test_steps_are_timed_by_the_plan_that_is_wanted(model, monkeypatch, placement, by_frames):
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    steps = importlib.import_module("steps")
+    for module, name in ((build, "common_plan"), (forwards, "choose_attention")):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    steps.force(placement, None, by_frames)
+    empty = SamplingTransformer(empty_transformer(model / "transformer", torch.float32))
+    workload = Workload(1280, 720, 77)
+    plan = build.common_plan(empty, torch.device("cpu"), World(0, 2), workload)
+    assert (plan.placement, plan.by_frames, plan.resident) == (placement, by_frames, 0)
+    if by_frames:
+        # In so few pixels bands of the VAE take no less.
+        with pytest.raises(SystemExit, match="no plan by frames has the weights"):
+            build.common_plan(empty, torch.device("cpu"), ALONE, Workload(16, 16, 1))
 
 
 @pytest.mark.slow

@@ -69,7 +69,7 @@ def build_transformer(
     fresh: Free | None = None,
     transformer_file: Path | None = None,
     imports: Imports | None = None,
-    meanwhile: Callable[[bool, Callable[[], None]], None] | None = None,
+    meanwhile: Callable[[bool, Callable[[], None], bool], None] | None = None,
 ) -> Built:
     """Return the transformer of a model folder, ready to sample on every rank.
 
@@ -87,7 +87,8 @@ def build_transformer(
         transformer_file: one file with the transformer, which is read in place of the folder's.
         imports: those for this device, where they have begun.
         meanwhile: called while `early` weights come, if all of them stay on this device; with
-            whether blocks are compiled, and with what waits until the compiler can be used.
+            whether blocks are compiled, with what waits until the compiler can be used, and with
+            whether the model is computed by frames.
 
     Raises:
         ClipError: see `plan_memory`, `blocks_on_disk`, `fill_transformer`, `UlyssesSharding`,
@@ -135,7 +136,7 @@ def build_transformer(
     # Load.
     begun = early if early and early.source == source else None
     if meanwhile and begun and plan.placement == REPLICATED:
-        meanwhile(compiled, imports.compiler)
+        meanwhile(compiled, imports.compiler, plan.by_frames)
     fill_transformer(weights, source, device, store, loras, say, world, begun)
     if early:
         early.close()

@@ -141,13 +141,13 @@ def plan_memory(
     Raises:
         MemoryShort: nothing fits; it names what to change.
     """
-    plans = _plans(sizes, tokens, pixels, frames, ranks, branches, vae_precision, attention)
-    fitting = [plan for plan in plans if memory is None or plan.peak <= memory]
+    every = plans(sizes, tokens, pixels, frames, ranks, branches, vae_precision, attention)
+    fitting = [plan for plan in every if memory is None or plan.peak <= memory]
     if memory is not None and ranks == 1:
         fitting = [_with_residents(plan, sizes, memory) for plan in fitting]
     if fitting:
         return next((plan for plan in fitting if host_shortage(plan, hosts) is None), fitting[0])
-    least = min(plans, key=lambda plan: plan.peak)
+    least = min(every, key=lambda plan: plan.peak)
     raise MemoryShort(
         f"sampling needs {least.peak / GIB:.1f} GiB of GPU memory ({least.placement}), but"
         f" {memory / GIB:.1f} GiB are free on each of {ranks} GPU{'s' if ranks > 1 else ''}: set"
@@ -155,45 +155,61 @@ def plan_memory(
     )
 
 
-def _plans(
+def plans(
     sizes: Sizes,
     tokens: int,
     pixels: int,
     frames: int,
     ranks: int,
-    branches: int,
-    vae: str,
-    attention: str,
+    branches: int = 1,
+    vae_precision: str = "bf16",
+    attention: str = "exact",
 ) -> list[Plan]:
-    """Return every plan, the fastest first; the arguments are those of `plan_memory`."""
-    lengths = tokens, pixels, frames, ranks, branches, vae, attention
-    work = _work(sizes, *lengths) + overhead(ranks)
-    weights = {REPLICATED: sizes.whole}
-    if ranks > 1:
-        weights[FSDP2] = sum(sizes.blocks) // ranks + sizes.rest + 3 * max(sizes.blocks)
-    # Ranks gather a block while they hold the one in use and their share of the next.
-    weights[OFFLOAD] = sizes.rest + (2 if ranks == 1 else 3) * max(sizes.blocks)
-    locked = {OFFLOAD: sum(sizes.blocks)}
+    """Return every plan, the fastest first; the arguments are those of `plan_memory`.
+
+    What stays on GPUs comes before what travels from a host, keys before weights. Within each, what
+    is computed whole comes before what is computed by frames, which is there where it takes less.
+    """
+    works = [
+        (
+            transformer_work(sizes, tokens, frames, ranks, branches, by_frames, attention),
+            vae_work(pixels, frames, ranks, vae_precision, by_frames),
+        )
+        for by_frames in (False, True)
+    ]
     kept = sizes.kept * driving_tokens(tokens, frames)
     # Streamed, two blocks' are on the GPU.
     keeping = {False: kept // ranks}
     if kept:
         keeping[True] = 2 * kept // (len(sizes.blocks) * ranks)
-    plans = [
-        Plan(
-            name,
-            int(held + work + here),
-            locked.get(name, 0) + (kept if streamed else 0),
-            streamed=streamed,
-        )
-        for name, held in weights.items()
-        for streamed, here in keeping.items()
-    ]
-    less = _work(sizes, *lengths, by_frames=True) + overhead(ranks)
-    if less < work:
-        last, saved = plans[-1], int(work) - int(less)
-        plans.append(replace(last, peak=last.peak - saved, by_frames=True))
-    return plans
+    found = []
+    for placements in _weights(sizes, ranks):
+        for streamed, keys in keeping.items():
+            for by_frames in (False, True):
+                for name, (held, gathered, locked) in placements.items():
+                    # What is gathered for a block is not there while the VAE works.
+                    work, parts = (max(gathered + step, vae) for step, vae in works)
+                    if by_frames and parts >= work:
+                        continue
+                    peak = held + keys + (parts if by_frames else work) + overhead(ranks)
+                    host = locked + (kept if streamed else 0)
+                    found.append(Plan(name, peak, host, by_frames, streamed))
+    return found
+
+
+def _weights(sizes: Sizes, ranks: int) -> list[dict[str, tuple[int, int, int]]]:
+    """Return the placements of weights on the GPU, then those on the host.
+
+    Each has the bytes that it holds on a GPU, those that come while a step is computed, and those
+    in the memory of all hosts.
+    """
+    largest, blocks = max(sizes.blocks), sum(sizes.blocks)
+    here = {REPLICATED: (sizes.whole, 0, 0)}
+    if ranks == 1:
+        return [here, {OFFLOAD: (sizes.rest + 2 * largest, 0, blocks)}]
+    # Ranks gather a block while they hold the one in use and their share of the next.
+    here[FSDP2] = blocks // ranks + sizes.rest, 3 * largest, 0
+    return [here, {OFFLOAD: (sizes.rest, 3 * largest, blocks)}]
 
 
 def _with_residents(plan: Plan, sizes: Sizes, memory: int) -> Plan:
@@ -285,32 +301,23 @@ def transformer_work(
     whole = own * (max(attending, hidden) + messages)
     if not by_frames:
         return whole + constants
-    # The residual stream, keys and values stay whole, and rotary positions; where ranks attend
-    # together also queries, results and what attention adds. The rest is held for a frame, by plain
-    # PyTorch in fp32.
-    together = 6 * width + messages if ranks > 1 or driven else 0
-    # Of queries that come by frames, no more than a frame is rounded.
-    rounded -= 0 if together or not rounded else width
-    frame = -(-tokens // (frames // 4 + 2))
-    parts = own * (8 * width + ROTARY + together + driven + rounded)
-    parts += frame * (28 * width + 6 * sizes.hidden)
-    return parts + (constants if driven else block_constants)
-
-
-def _work(
-    sizes: Sizes,
-    tokens: int,
-    pixels: int,
-    frames: int,
-    ranks: int,
-    branches: int,
-    vae: str,
-    attention: str,
-    by_frames: bool = False,
-) -> int:
-    """Return the bytes of activations: the larger of the transformer's and the VAE's."""
-    transformer = transformer_work(sizes, tokens, frames, ranks, branches, by_frames, attention)
-    return max(transformer, vae_work(pixels, frames, ranks, vae, by_frames))
+    # A frame's, by plain PyTorch in fp32.
+    frame = -(-tokens // (frames // 4 + 2)) * (28 * width + 6 * sizes.hidden)
+    # The residual stream, keys and values stay whole, and rotary positions.
+    stream = 8 * width + ROTARY
+    if ranks == 1 and not driven:
+        # Of queries that come by frames, no more than a frame is rounded.
+        return own * (stream + max(rounded - width, 0)) + frame + block_constants
+    # All queries attend together. Ranks send them with keys and values, as much arrives, and the
+    # first half is attended to while the second is on its way.
+    together = 12 * width if ranks > 1 else 2 * width
+    if driven:
+        # What three sets of keys give, and what is joined of them, twice while it is put together;
+        # beside what of other heads is on its way. And the condition's tokens in fp32.
+        merging = 10 * width if ranks == 1 else 9 * width + 5 * width
+        together = max(together, merging) + 4 * width
+    whole = own * (stream + 2 * width) + max(own * (together + rounded), frame)
+    return whole + (constants if driven else block_constants)
 
 
 def vae_work(pixels: int, frames: int, ranks: int, vae: str, in_bands: bool = False) -> int:

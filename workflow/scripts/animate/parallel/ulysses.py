@@ -48,11 +48,12 @@ class UlyssesSharding:
         return heads // self._ranks
 
     def shard(self, x: torch.Tensor) -> torch.Tensor:
-        """Return this rank's tokens (B, L, ...), zeros after the last, of all (B, N, ...)."""
+        """Return a copy of this rank's tokens (B, L, ...), zeros after the last, of (B, N, ...)."""
         share = self._share(x.shape[1])
         own = x[:, self._rank * share : (self._rank + 1) * share]
         missing = share - own.shape[1]
-        return F.pad(own, (0, 0) * (x.ndim - 2) + (0, missing)) if missing else own
+        # A view would keep all ranks' tokens in memory.
+        return F.pad(own, (0, 0) * (x.ndim - 2) + (0, missing)) if missing else own.clone()
 
     def gather(self, x: torch.Tensor, length: int) -> torch.Tensor:
         """Return all tokens (B, N, ...) of every rank's (B, L, ...)."""

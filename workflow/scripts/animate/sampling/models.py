@@ -68,8 +68,8 @@ def load_models(
         ready()
         codecs.append(SplitCodec(vae, machine.world.size, compiled, in_bands))
 
-    def encode_first(compiled: bool, ready: Callable[[], None]) -> None:
-        add_codec(compiled, ready)
+    def encode_first(compiled: bool, ready: Callable[[], None], in_bands: bool) -> None:
+        add_codec(compiled, ready, in_bands)
         codecs[0].encode(first)
 
     transformer, how = build_transformer(
