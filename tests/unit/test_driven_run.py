@@ -15,7 +15,16 @@ from animate.errors import ClipError, HostMemoryShort
 from animate.journal.key import input_hashes, job_key
 from animate.parallel import build
 from animate.parallel.build import build_transformer
-from animate.parallel.plan import GIB, Sizes, Workload, check_host_memory, plan_memory
+from animate.parallel.plan import (
+    GIB,
+    Plan,
+    Sizes,
+    Workload,
+    check_host_memory,
+    model_sizes,
+    plan_memory,
+    plans,
+)
 from animate.sampling.conditions.driven import DrivenConditions
 from animate.sampling.progress import Progress
 from animate.sampling.run import run_job
@@ -140,20 +149,20 @@ def test_inputs_of_another_kind_of_model_are_refused(model, tmp_path):
 @pytest.mark.parametrize("precision", ["bf16", "fp8"])
 def test_keys_and_values_lie_where_the_plan_has_them(model, monkeypatch, precision):
     monkeypatch.setattr(build, "multiplies_fp8", lambda device: True)
-    planned, memory = [], None
-    monkeypatch.setattr(build, "free_memory", lambda device: memory)
+    planned = []
 
-    def kept(*args):
-        planned.append(plan_memory(*args))
+    def next_plan(model, device, world, workload, fresh) -> Plan:
+        size = workload.width * workload.height
+        every = plans(model_sizes(model), workload.tokens, size, workload.frames, world.size)
+        planned.append([plan for plan in every if not plan.by_frames][len(planned)])
         return planned[-1]
 
-    monkeypatch.setattr(build, "plan_memory", kept)
+    monkeypatch.setattr(build, "common_plan", next_plan)
     given, found, workload = tiny_inputs((4, 2, 3)), [], Workload(96, 64, 45, precision=precision)
     dtype = torch.float32 if precision == "bf16" else torch.bfloat16
     for _ in range(4):
         made = build_transformer(model, dtype, torch.device("cpu"), [], ALONE, workload, print)
         found.append(velocities(made.model, given, -1.3))
-        memory = planned[-1].peak - 1
     ways = [(one.placement, one.streamed) for one in planned]
     assert ways == [(p, s) for p in ("replicated", "offload") for s in (False, True)]
     block = planned[0].peak - planned[1].peak
