@@ -136,12 +136,14 @@ def loaded(
 ) -> torch.Tensor:
     """Return the velocity of the sampler as it is loaded for a clip, with that placement."""
     workload = replace(SEGMENT, precision=precision, attention=attention)
+    whole = build.free_memory
     if placement:
         memory = memory_for(placement, folder, precision, world, attention)
         build.free_memory = lambda device: memory
     said = []
     where = torch.bfloat16, device, [], world
     model = build_transformer(folder, *where, workload, said.append, compiling).model
+    build.free_memory = whole
     if placement:
         assert any(f"weights {placement}" in line for line in said), said
     if by_frames:
