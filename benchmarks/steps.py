@@ -195,11 +195,15 @@ def diffusers_step(model, inputs: dict[str, torch.Tensor]):
     return lambda: model(timestep=timestep, **arguments).sample
 
 
+class NoPlan(Exception):
+    """There is no plan of the kind that is asked for."""
+
+
 def force(placement: str, kernel: str | None, by_frames: bool = False) -> None:
     """Have models loaded by the fastest plan with that placement, whatever memory there is.
 
     Of weights in host memory no block stays on the GPU. A plan by frames is there where it takes
-    less memory than the plain one; where there is none, loading ends the program.
+    less memory than the plain one; where there is none, loading raises a `NoPlan`.
     """
 
     def plan(model, device, world, workload, fresh=None) -> Plan:
@@ -209,7 +213,7 @@ def force(placement: str, kernel: str | None, by_frames: bool = False) -> None:
             if (found.placement, found.by_frames) == (placement, by_frames):
                 return found
         way = "by frames " if by_frames else ""
-        raise SystemExit(f"no plan {way}has the weights {placement} on {world.size} ranks")
+        raise NoPlan(f"no plan {way}has the weights {placement} on {world.size} ranks")
 
     build.common_plan = plan
     kernels = {kernel: KERNELS[kernel]} if kernel else None
@@ -250,7 +254,11 @@ def main(arguments: argparse.Namespace, machine: Machine) -> None:
     for number, (precision, placement, compiling, way) in enumerate(product(*ways)):
         kind, kernel = way
         force(placement, kernel, arguments.by_frames)
-        models, planned = benchmark.load(precision, replace(machine, compiling=compiling), kind)
+        try:
+            models, planned = benchmark.load(precision, replace(machine, compiling=compiling), kind)
+        except NoPlan as none:
+            print(none, flush=True)
+            continue
         attention = models.made_by["attention"]
         name = f"{precision}, {placement}, compile {compiling}, {attention} attention"
         name += ", by frames" if arguments.by_frames else ""

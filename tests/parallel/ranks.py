@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from animate.devices.world import World
 from animate.kernels.attention import choose_attention
 from animate.kernels.fp8 import Fp8Linear, convert_to_fp8
 from animate.kernels.ops import choose_ops
-from animate.model.animate2.attention import attend_driven
+from animate.model.animate2.attention import attend_driven, merged_by_frames
 from animate.model.attention import attention, partial_attention
 from animate.model.ops import Ops
 from animate.model.token_sharding import NoSharding, TokenSharding
@@ -204,15 +205,16 @@ def check_memory() -> None:
     driving = torch.zeros(shape, dtype=torch.bfloat16)
     kept_apart = torch.nn.ParameterList([torch.nn.Parameter(driving, requires_grad=False)])
 
-    def driven(q, k, v, heads):
+    def compiled(shared, own):
         # As compiled code does, it makes nothing but the result.
-        def merge(shared, own):
-            return shared[0][0].clone()
+        return shared[0][0].clone()
 
+    def driven(merge, q, k, v, heads):
         seen = driving[..., heads, :].unbind(0)
         return attend_driven(partial_attention, merge, q, k, v, seen, -1.3)
 
-    for way, kept in ((None, 0), (driven, 1)):
+    ways = [(None, 0), *((partial(driven, merge), 1) for merge in (compiled, merged_by_frames))]
+    for way, kept in ways:
         inputs = given(block, sharding.first_token(tokens), own.shape[1])
         sizes = Sizes((0,), 0, WIDTH, HIDDEN, kept)
         lengths = tokens, 4 * (LATENT_FRAMES - 2) + 1, count, 1

@@ -8,7 +8,7 @@ from animate.errors import ClipError
 from animate.kernels.attention import choose_partial_attention
 from animate.kernels.fp8 import convert_to_fp8
 from animate.kernels.ops import choose_ops
-from animate.model.animate2.attention import attend_driven, merged
+from animate.model.animate2.attention import attend_driven, merged, merged_by_frames
 from animate.model.animate2.transformer import DrivenTransformer
 from animate.model.attention import PartialAttention, partial_attention
 from animate.model.token_sharding import NoSharding
@@ -41,15 +41,16 @@ def test_the_forward_is_that_of_diffusers(weights, grid):
         assert relative_error(ours, theirs) < TOLERANCE
 
 
+@pytest.mark.parametrize("merge", [merged, merged_by_frames])
 @pytest.mark.parametrize("log_scale", [0.0, -1.3])
-def test_attention_is_that_under_a_mask_of_all_tokens(log_scale):
+def test_attention_is_that_under_a_mask_of_all_tokens(log_scale, merge):
     """Frame f sees every generated token and driving frame f - 1; frame 1's keys are scaled."""
     frames, tokens, heads, size = 3, 5, 2, 8
     generator = torch.Generator().manual_seed(3)
     shapes = [(1, (1 + frames) * tokens, heads, size)] * 3 + [(1, frames, tokens, heads, size)] * 2
     q, k, v, driving_k, driving_v = (torch.randn(s, generator=generator) for s in shapes)
     expected = masked(q, k, v, driving_k, driving_v, log_scale)
-    found = attend_driven(partial_attention, merged, q, k, v, (driving_k, driving_v), log_scale)
+    found = attend_driven(partial_attention, merge, q, k, v, (driving_k, driving_v), log_scale)
     assert relative_error(found, expected) < 1e-6
 
 
@@ -90,6 +91,20 @@ def test_the_distilled_model_scales_the_first_generated_frame(weights):
     assert relative_error(found, expected) < TOLERANCE
     base, _ = velocities(DrivenTransformer(weights), given)
     assert relative_error(base, expected) > 100 * TOLERANCE
+
+
+def test_nothing_is_attended_to_after_the_last_keys_and_values_of_the_driving_video(weights):
+    given, calls = tiny_inputs((3, 2, 3)), []
+
+    def attend(q, k, v):
+        calls.append(q.shape)
+        return partial_attention(q, k, v)
+
+    model = DrivenTransformer(weights)
+    model.attend_by(attend)
+    with torch.inference_mode():
+        model.keep_driving(given["driving"], given["driving_image"], given["driving_prompt"])
+    assert len(calls) == len(weights.blocks) - 1
 
 
 @pytest.fixture(scope="module")

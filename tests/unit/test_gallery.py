@@ -83,7 +83,7 @@ def record_of(name, **settings):
 def test_a_result_has_its_own_size(tmp_path):
     record = record_of("part")
     record["output"] |= {"size": [832, 464]}
-    record["sampling"]["frame"] = {"size": [832, 480], "shown": [0, 8, 832, 464]}
+    record["sampling"]["frame"] = {"size": [832, 480], "part": [0, 8, 832, 464]}
     found = {}
     for name, content in (("part", record), ("whole", record_of("whole")), ("waits", None)):
         write_clip(tmp_path, name, content)

@@ -161,7 +161,7 @@ def test_a_part_of_the_frame_lies_over_the_same_part_of_others(tmp_path):
     (tmp_path / "clips.csv").write_text("\n".join(rows))
     picture = np.kron(np.random.default_rng(0).integers(0, 256, (24, 40, 3), np.uint8), CELLS)
     part = Part(12, 0, 294, 192)
-    placed = {"size": list(SIZE), "shown": [12, 0, 294, 192]}
+    placed = {"size": list(SIZE), "part": [12, 0, 294, 192]}
     shas = {"path": "p", "sha256": "s"}
     for name in ("one", "two"):
         made = tmp_path / "results" / name

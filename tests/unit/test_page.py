@@ -85,7 +85,7 @@ def test_page_of_a_clip_without_a_pose_says_which_figures_it_cannot_have(make_pa
 
 
 def test_page_places_a_part_of_the_frame(make_page, page):
-    shown = make_page(frame={"size": [320, 256], "shown": [0, 8, 320, 240]})
+    shown = make_page(frame={"size": [320, 256], "part": [0, 8, 320, 240]})
     place = 'data-title="Result" data-place="0.000000 0.031250 1.000000 0.937500"'
     assert place in shown and shown.count("data-place=") == 1
     assert "data-place=" not in page

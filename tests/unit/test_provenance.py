@@ -9,7 +9,7 @@ from animate.results.provenance import make_provenance
 
 @pytest.mark.parametrize(
     ("frame", "size"),
-    [({}, [64, 64]), ({"frame": {"size": [64, 64], "shown": [3, 0, 58, 64]}}, [58, 64])],
+    [({}, [64, 64]), ({"frame": {"size": [64, 64], "part": [3, 0, 58, 64]}}, [58, 64])],
 )
 def test_the_size_is_that_of_the_result(tmp_path, frame, size):
     (tmp_path / "x.mp4").write_bytes(b"video")

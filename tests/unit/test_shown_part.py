@@ -65,7 +65,7 @@ def clips(tmp_path_factory):
         path = write_driven_clip(clip, folder / "model", FRAMES, SIZE, solver="dpm++", **settings)
         if picture:
             Image.new("RGB", picture, "white").save(clip / "shown.png")
-            job = json.loads(path.read_text()) | {"shown": str(clip / "shown.png")}
+            job = json.loads(path.read_text()) | {"cut_to": str(clip / "shown.png")}
             path.write_text(json.dumps(job))
         run_job(read_job(path), machine_of(ALONE, "cpu"), Progress("clip", quiet=True))
         made[picture] = clip
@@ -147,7 +147,7 @@ def test_the_record_says_what_is_shown(clips):
     assert "frame" not in read_json(clips[None] / "sampling.json")
     picture, place = next(iter(PICTURES.items()))
     record = read_json(clips[picture] / "sampling.json")
-    assert record["frame"] == {"size": list(SIZE), "shown": list(place)}
+    assert record["frame"] == {"size": list(SIZE), "part": list(place)}
 
 
 def test_a_clip_that_was_begun_before_goes_on_and_shows_the_part(clips, tmp_path, monkeypatch):
@@ -163,7 +163,7 @@ def test_a_clip_that_was_begun_before_goes_on_and_shows_the_part(clips, tmp_path
         "output": str(tmp_path / "sampled.mp4"),
         "record": str(tmp_path / "sampling.json"),
         "journal": str(tmp_path / ".journal"),
-        "shown": str(tmp_path / "shown.png"),
+        "cut_to": str(tmp_path / "shown.png"),
     }
     (tmp_path / "settings.json").write_text(json.dumps(job))
     progress, planned = Progress("clip", quiet=True), []

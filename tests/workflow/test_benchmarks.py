@@ -124,7 +124,7 @@ def test_steps_are_timed_by_the_plan_that_is_wanted(model, monkeypatch, placemen
     assert (plan.placement, plan.by_frames, plan.resident) == (placement, by_frames, 0)
     if by_frames:
         # In so few pixels bands of the VAE take no less.
-        with pytest.raises(SystemExit, match="no plan by frames has the weights"):
+        with pytest.raises(steps.NoPlan, match="no plan by frames has the weights"):
             build.common_plan(empty, torch.device("cpu"), ALONE, Workload(16, 16, 1))
 
 

@@ -35,7 +35,7 @@ def sampler_job(wildcards, input, output):
     }
     if not clip.model.posed:
         # No input of the rule: finished clips are not sampled again.
-        job["shown"] = f"{RESULTS}/{row_name(clip.name)}/src_ref.png"
+        job["cut_to"] = f"{RESULTS}/{row_name(clip.name)}/src_ref.png"
     return json.dumps(job, ensure_ascii=False)
 
 

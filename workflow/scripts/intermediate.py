@@ -29,7 +29,7 @@ def main(args):
             f"its frames are taken from {args.video}, in which H.264 has changed them a little:"
             " they were sampled before another row took them; to have them exactly, delete it"
         )
-        part = Part(*framing["shown"]) if framing else Part(0, 0, *size)
+        part = Part(*framing["part"]) if framing else Part(0, 0, *size)
         frames = (part.put_back(frame, size) for frame in read_video(args.video))
     with VideoWriter(args.output, size, info.frame_rate, "exact") as video:
         for frame in frames:

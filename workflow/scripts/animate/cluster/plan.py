@@ -14,7 +14,7 @@ import av
 
 from animate.cluster.cost import WARM_START, Cost, sampling_cost
 from animate.cluster.nodes import Node
-from animate.cluster.published import clip_plan
+from animate.cluster.published import FREE_OF_CARD, clip_plan
 from animate.cluster.requests.amounts import RANK_MB, TEXT_ENCODER_MB, driving_keys_mb
 from animate.cluster.requests.gpus import AUTO, node_count, why_never
 from animate.cluster.site import Site
@@ -25,8 +25,8 @@ from animate.errors import ClipError, MemoryShort
 from animate.parallel.plan import GIB
 from animate.serving.loaded import loaded_settings
 
-# Sizes that people have, in GB; how much of a card is free that shows a desktop, too.
-CARDS, FREE_OF_CARD = (8, 12, 16, 24, 48, 80), 0.95
+# Sizes that people have, in GB.
+CARDS = (8, 12, 16, 24, 48, 80)
 COLUMNS = (
     "clip",
     "frames",

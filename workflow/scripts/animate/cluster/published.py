@@ -5,6 +5,8 @@ from animate.config.models.declared import DRIVEN, POSED, Kind
 from animate.parallel.plan import Plan, Sizes, plan_memory
 
 BLOCKS, WIDTH, HIDDEN = 40, 5120, 13_824
+# What a driver leaves of a card, and a desktop.
+FREE_OF_CARD = 0.95
 # Bytes of a block by precision, which both kinds have alike, and of what is added to every fifth
 # block of those that read a pose.
 BLOCK = {"bf16": 807_758_848, "fp8": 509_113_344}

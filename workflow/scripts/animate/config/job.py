@@ -34,7 +34,7 @@ class SamplingJob:
     """One clip to sample: its input files by role, what to write and where to keep state.
 
     `output` is the video, `record` the JSON file that tells what sampled each segment. Where
-    `shown` is a picture, the video is the part of the model's frame in which that picture lies.
+    `cut_to` is a picture, the video is the part of the model's frame in which that picture lies.
     """
 
     clip: str
@@ -46,7 +46,7 @@ class SamplingJob:
     journal: Path
     progress: Path | None
     settings: SamplingSettings
-    shown: Path | None = None
+    cut_to: Path | None = None
 
     @property
     def driven(self) -> bool:
@@ -70,7 +70,7 @@ def read_job(path: Path) -> SamplingJob:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise ClipError(f"settings file {path} cannot be read: {error}") from error
-    _check_keys(path, content, {f.name for f in fields(SamplingJob)}, {"progress", "shown"})
+    _check_keys(path, content, {f.name for f in fields(SamplingJob)}, {"progress", "cut_to"})
     if content["mode"] not in MODES:
         raise ClipError(f"{path}: mode '{content['mode']}' must be {' or '.join(MODES)}")
     settings = _settings(path, content["settings"])
@@ -84,8 +84,14 @@ def read_job(path: Path) -> SamplingJob:
         journal=Path(content["journal"]),
         progress=Path(content["progress"]) if content.get("progress") else None,
         settings=settings,
-        shown=Path(content["shown"]) if content.get("shown") else None,
+        cut_to=_picture(path, content.get("cut_to")),
     )
+
+
+def _picture(path: Path, value: str | None) -> Path | None:
+    if value and not Path(value).is_file():
+        raise ClipError(f"{path}: {value} does not exist; start Snakemake again, which makes it")
+    return Path(value) if value else None
 
 
 def seconds_of_prompts(job: SamplingJob) -> dict[str, float]:

@@ -58,7 +58,7 @@ def write_record(
         seconds: those of each stage of this process.
         made_by: what sampled each segment. Neighbours that were made alike are one entry, `first`
             to `last` (the first segment is 1) with the `seconds` of all its segments.
-        frame: of a video that shows a part of the frames, their `size` and that part, `shown`.
+        frame: of a video that shows a part of the frames, their `size` and that `part`.
     """
     record = {"key": key, "inputs": inputs, "seconds": seconds, "segments": _runs(made_by)}
     record |= {"frame": frame} if frame else {}

@@ -113,7 +113,7 @@ class SamplingBlock(nn.Module):
     def compute_by_frames(self, attend_over: AttendOver | None) -> None:
         """Have one latent frame's tokens at a time taken: less memory.
 
-        The residual stream is then overwritten by the block's result. `attends_apart` as
+        The residual stream is then overwritten by the block's result. `attend_over` as
         `TokenSharding` has it; without, all tokens attend at once.
         """
         self._by_frames, self._attend_over = True, attend_over

@@ -10,7 +10,7 @@ from animate.devices.world import World
 from animate.kernels.attention import choose_attention, choose_partial_attention
 from animate.kernels.attention8.choose import choose_attention8
 from animate.kernels.merge import compiled_merge
-from animate.model.animate2.attention import merged
+from animate.model.animate2.attention import merged_by_frames
 from animate.model.animate2.transformer import DrivenTransformer
 from animate.model.ops import Ops
 from animate.model.token_sharding import TokenSharding
@@ -63,7 +63,7 @@ def _use_partial_attention(
         attend = attend8.partial
     else:
         kernel, attend = choose_partial_attention(device, model.head_size, world)
-    model.attend_by(attend, compiled_merge() if compiled else merged)
+    model.attend_by(attend, compiled_merge() if compiled else merged_by_frames)
     return kernel
 
 

@@ -287,8 +287,8 @@ def transformer_work(
 ) -> int:
     """Return the bytes of the transformer's activations on each rank; see `plan_memory`."""
     own, width = -(-tokens // ranks), sizes.width
-    # Residual stream and condition tokens in fp32; what attention or the hidden layer holds.
-    # What the driving video's keys give, and what is merged with it.
+    # Residual stream and condition tokens in fp32; what attention or the hidden layer holds; what
+    # sets of keys give, and what is joined of them.
     driven = 8 * width if sizes.kept else 0
     # A number in 8 bits for each of queries, keys and values; scales and sums take a part of one.
     rounded = 3 * width + width // 8 if attention == "8bit" else 0
@@ -298,9 +298,8 @@ def transformer_work(
     messages = 8 * width * (ranks - 1) // ranks
     block_constants = 2 * 770 * width * 2
     constants = branches * len(sizes.blocks) * block_constants
-    whole = own * (max(attending, hidden) + messages)
     if not by_frames:
-        return whole + constants
+        return own * (max(attending, hidden) + messages) + constants
     # A frame's, by plain PyTorch in fp32.
     frame = -(-tokens // (frames // 4 + 2)) * (28 * width + 6 * sizes.hidden)
     # The residual stream, keys and values stay whole, and rotary positions.
@@ -312,12 +311,12 @@ def transformer_work(
     # first half is attended to while the second is on its way.
     together = 12 * width if ranks > 1 else 2 * width
     if driven:
-        # What three sets of keys give, and what is joined of them, twice while it is put together;
-        # beside what of other heads is on its way. And the condition's tokens in fp32.
-        merging = 10 * width if ranks == 1 else 9 * width + 5 * width
-        together = max(together, merging) + 4 * width
-    whole = own * (stream + 2 * width) + max(own * (together + rounded), frame)
-    return whole + (constants if driven else block_constants)
+        # What three sets of keys give, what is joined of them, and 2 * width to spare; with ranks
+        # for half of the heads or some more, beside what is on its way. The condition's tokens.
+        joining = 10 * width if ranks == 1 else 14 * width
+        together = max(together, joining) + 4 * width
+    tokens_held = own * (stream + 2 * width) + max(own * (together + rounded), frame)
+    return tokens_held + (constants if driven else block_constants)
 
 
 def vae_work(pixels: int, frames: int, ranks: int, vae: str, in_bands: bool = False) -> int:

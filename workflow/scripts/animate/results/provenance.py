@@ -43,7 +43,7 @@ def make_provenance(
     parts that the clip used.
     """
     # Of the model's frame.
-    shown = sampling.get("frame", {}).get("shown")
+    part = sampling.get("frame", {}).get("part")
     return {
         "clip": clip,
         "mode": sampled["mode"],
@@ -56,7 +56,7 @@ def make_provenance(
             "sha256": file_hash(result),
             "frames": timeline["frame_count"],
             "frame_rate": timeline["frame_rate"],
-            "size": shown[2:] if shown else timeline["model_size"],
+            "size": part[2:] if part else timeline["model_size"],
         },
         "model": _model_record(model),
         "weights": {

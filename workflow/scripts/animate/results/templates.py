@@ -32,7 +32,7 @@ def place_in_frame(record: dict[str, Any]) -> str:
     found = record.get("sampling", {}).get("frame")
     if not found:
         return ""
-    sides = zip(found["shown"], found["size"] * 2, strict=True)
+    sides = zip(found["part"], found["size"] * 2, strict=True)
     return " ".join(f"{own / outer:.6f}" for own, outer in sides)
 
 

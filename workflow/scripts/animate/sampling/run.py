@@ -74,16 +74,16 @@ def run_job(
 
 def _part(clip: SegmentedClip) -> Part:
     """Return the part of its frames that a clip's video shows."""
-    if clip.job.shown is None:
+    if clip.job.cut_to is None:
         return Part(0, 0, *clip.info.size)
-    return shown_part(load_reference(clip.job.shown).shape[1::-1], clip.info.size)
+    return shown_part(load_reference(clip.job.cut_to).shape[1::-1], clip.info.size)
 
 
 def _framing(clip: SegmentedClip, part: Part) -> dict[str, Any] | None:
     """Return for the record what a video shows of its frames; nothing when that is all."""
     if part.size == clip.info.size:
         return None
-    return {"size": clip.info.size, "shown": astuple(part)}
+    return {"size": clip.info.size, "part": astuple(part)}
 
 
 def _sample(

@@ -10,7 +10,7 @@ from animate.cluster.cost import (
     sampling_cost,
     stage_seconds,
 )
-from animate.cluster.published import clip_plan, published_sizes
+from animate.cluster.published import FREE_OF_CARD, clip_plan, published_sizes
 from animate.cluster.site import Site
 from animate.cluster.work import Work
 from animate.config.models.known import SMALL_MODELS
@@ -124,7 +124,7 @@ def driving_keys_mb(work: Work, gpus: int, site: Site, model: str) -> int:
     if model in SMALL_MODELS or not kept:
         return 0
     try:
-        waits = clip_plan(work, gpus, int(site.gpu_memory_gb * 1e9)).streamed
+        waits = clip_plan(work, gpus, int(site.gpu_memory_gb * 1e9 * FREE_OF_CARD)).streamed
     except MemoryShort:
         # GPUs may be larger than the site says; the sampler refuses those that are not.
         waits = True

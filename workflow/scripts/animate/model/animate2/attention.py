@@ -60,9 +60,28 @@ def merged(shared: Sequence[Partial], own: Partial) -> torch.Tensor:
     but for rounding: each part counts by the sum of its weights. Computed in fp32.
     """
     alone = shared[0][1].shape[1] - own[1].shape[1]
-    first = _joined([(out[:, :alone], log_sum[:, :alone]) for out, log_sum in shared])
-    others = [(out[:, alone:], log_sum[:, alone:]) for out, log_sum in shared]
+    first = _joined([_of_tokens(one, 0, alone) for one in shared])
+    others = [_of_tokens(one, alone, None) for one in shared]
     return torch.cat((first, _joined([*others, own])), dim=1)
+
+
+def merged_by_frames(shared: Sequence[Partial], own: Partial) -> torch.Tensor:
+    """Return `merged`, computed for one latent frame's tokens at a time: less memory.
+
+    A frame has as many tokens as have nothing of `own`.
+    """
+    result = torch.empty_like(shared[0][0])
+    tokens = result.shape[1] - own[1].shape[1]
+    for start in range(0, result.shape[1], tokens):
+        parts = [_of_tokens(one, start, start + tokens) for one in shared]
+        if start:
+            parts.append(_of_tokens(own, start - tokens, start))
+        result[:, start : start + tokens] = _joined(parts)
+    return result
+
+
+def _of_tokens(part: Partial, start: int, end: int | None) -> Partial:
+    return tuple(x[:, start:end] for x in part)
 
 
 def _joined(parts: Sequence[Partial]) -> torch.Tensor:

@@ -12,7 +12,7 @@ import torch
 from diffusers import WanAnimate2Transformer3DModel
 from torch import nn
 
-from animate.model.animate2.attention import Merge, attend_driven, merged
+from animate.model.animate2.attention import Merge, attend_driven, merged_by_frames
 from animate.model.animate2.driving import DrivingKeys, DrivingMemory, ResidentDriving
 from animate.model.attention import PartialAttention, partial_attention
 from animate.model.block import BlockConditions, BlockConstants, BlockNames, SamplingBlock
@@ -67,7 +67,7 @@ class DrivenTransformer(WanTransformer):
         super().__init__(sharding, config, config.dim // config.num_heads, config.out_dim)
         ops = ops or Ops(sharding.attend)
         self._attend: PartialAttention = partial_attention
-        self._merge: Merge = merged
+        self._merge: Merge = merged_by_frames
         self.blocks = nn.ModuleList(
             SamplingBlock(block, None, ops, NAMES) for block in weights.blocks
         )
@@ -82,7 +82,7 @@ class DrivenTransformer(WanTransformer):
         self._stride = config.refer_stride
         self._memory = memory
 
-    def attend_by(self, attend: PartialAttention, merge: Merge = merged) -> None:
+    def attend_by(self, attend: PartialAttention, merge: Merge = merged_by_frames) -> None:
         """Have `attend` compute attention over sets of keys, and `merge` join them, from now on."""
         self._attend, self._merge = attend, merge
 
