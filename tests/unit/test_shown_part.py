@@ -16,6 +16,7 @@ from animate.config.job import read_job
 from animate.demo.tiny2 import write_tiny_2
 from animate.devices.machine import machine_of
 from animate.devices.world import ALONE
+from animate.errors import ClipError
 from animate.journal.segments import Journal
 from animate.results.provenance import read_json
 from animate.sampling.progress import Progress
@@ -173,6 +174,14 @@ def test_a_clip_that_was_begun_before_goes_on_and_shows_the_part(clips, tmp_path
     assert planned == [(2, 1)]
     assert video_info(tmp_path / "sampled.mp4").size == tuple(place[2:])
     assert np.array_equal(stored(tmp_path), stored(clip))
+
+
+def test_a_picture_that_is_gone_is_named_before_anything_is_read(clips, tmp_path):
+    job = json.loads((clips[None] / "settings.json").read_text())
+    gone = tmp_path / "src_ref.png"
+    (tmp_path / "settings.json").write_text(json.dumps(job | {"cut_to": str(gone)}))
+    with pytest.raises(ClipError, match=f"{gone} does not exist; start Snakemake again"):
+        read_job(tmp_path / "settings.json")
 
 
 def test_other_rows_take_whole_frames(clips, tmp_path):
